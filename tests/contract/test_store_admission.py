@@ -113,7 +113,7 @@ async def test_keys_belong_to_their_caller(scene):
         (State.RETURNED, ACCEPTED),
     ],
 )
-async def test_an_obligation_is_taken_while_its_settlement_lives_or_has_completed(
+async def test_an_obligation_is_taken_while_its_settlement_is_open_or_completed(
     scene, state, verdict
 ):
     first = await scene.bring(state, obligation_id=scene.source_bank)

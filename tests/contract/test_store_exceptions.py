@@ -49,13 +49,13 @@ def spec(settlement, finding=Finding.SETTLED, **changes) -> ProposalSpec:
     return ProposalSpec(**{**fields, **changes})
 
 
-async def matters_of(scene, settlement, *, has_closed=True):
+async def cases_of(scene, settlement, *, has_closed=True):
     wanted = CaseFilter(settlement_id=settlement.id, has_closed=has_closed, limit=MANY)
     return list(reversed(await scene.stores.cases.cases(wanted)))
 
 
 async def kinds_of(scene, settlement):
-    return [case.kind for case in await matters_of(scene, settlement)]
+    return [case.kind for case in await cases_of(scene, settlement)]
 
 
 async def attested(scene, finding, state=State.IN_DOUBT):
@@ -84,7 +84,7 @@ async def test_a_payment_without_a_final_state_becomes_one_case(scene, state, ki
     assert await kinds_of(scene, settlement) == []
     opened = await asyncio.gather(*(case_management.open_doubts(AT_ONCE, MANY) for _ in range(3)))
     assert sum(opened) >= 1
-    [case] = await matters_of(scene, settlement)
+    [case] = await cases_of(scene, settlement)
     assert settlement.attempt is not None
     recorded_at = settlement.attempt.recorded_at.isoformat(timespec="microseconds")
     assert (case.kind, case.detail) == (kind, {"rail": "mock", "since": recorded_at})
@@ -93,12 +93,12 @@ async def test_a_payment_without_a_final_state_becomes_one_case(scene, state, ki
     assert await case_management.open_doubts(AT_ONCE, MANY) == 0
     await scene.move(settlement, Event.SETTLED)
     assert await case_management.close_ended(MANY) >= 1
-    [closed] = await matters_of(scene, settlement)
+    [closed] = await cases_of(scene, settlement)
     assert (closed.closed_by, closed.close_reason) == (
         "engine",
         "the settlement has ended: completed",
     )
-    assert await matters_of(scene, settlement, has_closed=False) == []
+    assert await cases_of(scene, settlement, has_closed=False) == []
     assert await case_management.open_doubts(AT_ONCE, MANY) == 0
 
 
@@ -131,7 +131,7 @@ async def test_a_check_for_cases_is_bounded_and_takes_the_oldest_first(scene):
 async def test_an_in_doubt_case_cannot_be_closed_by_a_person(scene):
     settlement = await scene.bring(State.IN_DOUBT)
     await scene.stores.cases.open_doubts(AT_ONCE, MANY)
-    [case] = await matters_of(scene, settlement)
+    [case] = await cases_of(scene, settlement)
     with pytest.raises(WrongState):
         await scene.stores.cases.close_case(case.id, "ada", "seen")
     seen = await scene.stores.cases.acknowledge(case.id, "ada")
@@ -143,7 +143,7 @@ async def test_a_case_shows_the_last_transition_the_last_answer_and_the_next_enq
     settlement = await scene.bring(State.IN_DOUBT)
     settlement = await scene.move(settlement, Event.NO_ANSWER, due_seconds=30.0)
     await scene.stores.cases.open_doubts(AT_ONCE, MANY)
-    [case] = await matters_of(scene, settlement)
+    [case] = await cases_of(scene, settlement)
     file = await scene.stores.cases.case(case.id)
     assert file is not None
     assert (file.last_answer.state, file.last_answer.event) == (State.IN_DOUBT, Event.NO_ANSWER)
@@ -154,7 +154,7 @@ async def test_a_case_shows_the_last_transition_the_last_answer_and_the_next_enq
     ended = await scene.move(settlement, Event.SETTLED)
     detail = {"said": "rejected", "code": "AC04", "exception": "contradiction"}
     await scene.move(ended, Event.CONTRADICTED, detail=detail)
-    late = (await matters_of(scene, settlement))[-1]
+    late = (await cases_of(scene, settlement))[-1]
     file = await scene.stores.cases.case(late.id)
     assert (file.case.kind, file.case.detail) == (CaseKind.CONTRADICTION, detail)
     assert file.believed.event is Event.SETTLED
@@ -196,7 +196,7 @@ async def test_the_end_closes_only_the_in_doubt_case(scene):
     ended = await scene.move(settlement, Event.SETTLED)
     await scene.move(ended, Event.CONTRADICTED, detail={"said": "rejected"})
     await scene.stores.cases.close_ended(MANY)
-    found = {each.kind: each.closed_by for each in await matters_of(scene, settlement)}
+    found = {each.kind: each.closed_by for each in await cases_of(scene, settlement)}
     assert found == {CaseKind.IN_DOUBT: "engine", CaseKind.CONTRADICTION: ""}
 
 
@@ -454,14 +454,14 @@ async def test_a_late_contradiction_moves_cash_to_suspense_once(scene, finding):
     assert results(await scene.apply(step)) == [STALE]
     made = await scene.stores.accounts.transfers(TransferFilter(group_id=settlement.id))
     assert [each.leg for each in made].count(Leg.LATE_CASH) == 1
-    [case] = await matters_of(scene, settlement)
+    [case] = await cases_of(scene, settlement)
     assert (case.kind, case.severity) == (CaseKind.DISPROVED, Severity.CRITICAL)
 
 
 async def test_money_in_suspense_is_closed_by_two_people(scene):
     settlement = await attested(scene, Finding.SETTLED)
     await scene.move(settlement, Event.DISPROVED)
-    [case] = await matters_of(scene, settlement)
+    [case] = await cases_of(scene, settlement)
     case_management = scene.stores.cases
     with pytest.raises(WrongState):
         await case_management.close_case(case.id, "ada", "the bank has paid")
@@ -523,7 +523,7 @@ async def test_a_return_that_is_not_covered_is_booked_through_suspense(scene):
     assert (await scene.source()).posted == source.posted + 100
     assert await scene.account(AccountKind.VOSTRO) == vostro
     assert (await scene.account(AccountKind.SUSPENSE)).posted == suspense - 100
-    [case] = await matters_of(scene, settlement)
+    [case] = await cases_of(scene, settlement)
     assert (case.kind, case.severity) == (CaseKind.UNCOVERED_RETURN, Severity.CRITICAL)
     with pytest.raises(WrongState):
         await scene.stores.cases.close_case(case.id, "ada", "seen")
@@ -561,18 +561,18 @@ async def test_a_parked_settlement_has_a_case_until_it_is_released(scene):
     case_management = scene.stores.cases
     settlement = await scene.bring(State.HELD)
     await asyncio.gather(*(case_management.open_held(MANY) for _ in range(3)))
-    [case] = await matters_of(scene, settlement)
+    [case] = await cases_of(scene, settlement)
     assert (case.kind, case.severity) == (CaseKind.HELD, Severity.NORMAL)
     with pytest.raises(WrongState, match="closed by the decision"):
         await case_management.close_case(case.id, "ada", "seen")
     settlement = await scene.move(settlement, Event.APPROVED)
     settlement = await scene.move(settlement, Event.PARKED)
     await case_management.open_held(MANY)
-    first, second = await matters_of(scene, settlement)
+    first, second = await cases_of(scene, settlement)
     assert (first.closed_by, second.closed_by) == ("engine", "")
     await scene.move(settlement, Event.CANCELLED)
     await case_management.open_held(MANY)
-    assert await matters_of(scene, settlement, has_closed=False) == []
+    assert await cases_of(scene, settlement, has_closed=False) == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMIT = 1000
 LEASE_SECONDS = 600.0
-INTEGER_ERA = 2148
+FIRST_LARGE_EPOCH = 2148
 """From this epoch on an engine id does not fit into 32 bits."""
 
 
@@ -46,7 +46,7 @@ async def begin(scene):
 
 
 @pytest.mark.parametrize(
-    "system_epoch", [INTEGER_ERA - 1, INTEGER_ERA, 2301, 100_000, SYSTEM_EPOCH_MAX - 1]
+    "system_epoch", [FIRST_LARGE_EPOCH - 1, FIRST_LARGE_EPOCH, 2301, 100_000, SYSTEM_EPOCH_MAX - 1]
 )
 async def test_engines_register_and_expire_in_every_epoch(scene, begin, system_epoch):
     engine_id = await begin(system_epoch)

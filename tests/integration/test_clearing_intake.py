@@ -35,7 +35,7 @@ from settlement_engine.errors import (
 from settlement_engine.events import ClearingIntake, ClearingSettings, NatsAccess
 from settlement_engine.events.clearing import _Parsed
 from settlement_engine.ports import Accepted
-from tests.unit.events.fakes import Graveyard
+from tests.unit.events.fakes import MemoryDeadLetters
 
 TIMEOUT_SECONDS = 20.0
 
@@ -55,7 +55,7 @@ def engine():
 
 @pytest.fixture
 def dead_letter_queue():
-    return Graveyard()
+    return MemoryDeadLetters()
 
 
 class RecordingEngine:
@@ -195,7 +195,7 @@ async def test_instructions_are_submitted_in_batches_and_acknowledged(
         await until(lambda: len(engine.accepted) == 300)
         await until_settled(server.url())
     assert engine.submitted == [f"OBL-{number}" for number in range(300)]
-    assert not dead_letter_queue.buried
+    assert not dead_letter_queue.kept
 
 
 async def test_nothing_is_acknowledged_before_it_is_written_down(server, engine, dead_letter_queue):
@@ -223,17 +223,17 @@ async def test_an_unreadable_message_becomes_a_dead_letter_with_the_reason(
         await send(server.url(), *obligations(0, 2), *rubbish, *obligations(2, 4))
         await until_settled(server.url())
     assert len(engine.accepted) == 4
-    assert [dead_letter.payload for dead_letter in dead_letter_queue.buried] == [
+    assert [dead_letter.payload for dead_letter in dead_letter_queue.kept] == [
         each[:65_536] for each in rubbish
     ]
-    assert [dead_letter.payload_bytes for dead_letter in dead_letter_queue.buried] == [
+    assert [dead_letter.payload_bytes for dead_letter in dead_letter_queue.kept] == [
         len(each) for each in rubbish
     ]
-    assert {dead_letter.subject for dead_letter in dead_letter_queue.buried} == {
+    assert {dead_letter.subject for dead_letter in dead_letter_queue.kept} == {
         "clearing.instructions"
     }
-    assert all("obligation_id" in dead_letter.why for dead_letter in dead_letter_queue.buried[:4])
-    assert "65536 bytes" in dead_letter_queue.buried[4].why
+    assert all("obligation_id" in dead_letter.why for dead_letter in dead_letter_queue.kept[:4])
+    assert "65536 bytes" in dead_letter_queue.kept[4].why
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,8 @@ async def test_a_permanently_refused_instruction_becomes_a_dead_letter(
         await until_settled(server.url())
     assert set(engine.accepted) == {"OBL-0", "OBL-2"}
     assert engine.submitted.count("OBL-1") == 1
-    assert len(dead_letter_queue.buried) == 1
-    assert str(fault) in dead_letter_queue.buried[0].why
+    assert len(dead_letter_queue.kept) == 1
+    assert str(fault) in dead_letter_queue.kept[0].why
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ async def test_a_temporarily_refused_message_is_redelivered_until_accepted(
         await send(server.url(), *obligations(0, 3))
         await until_settled(server.url())
     assert len(engine.accepted) == 3
-    assert not dead_letter_queue.buried
+    assert not dead_letter_queue.kept
 
 
 async def test_a_batch_that_meets_an_overload_is_not_cut_up(engine, dead_letter_queue):
@@ -294,7 +294,7 @@ async def test_an_instruction_that_fails_its_batch_becomes_a_dead_letter(
         await send(server.url(), *obligations(0, 10))
         await until_settled(server.url())
     assert len(engine.accepted) == 8
-    assert {json.loads(one.payload)["obligation_id"] for one in dead_letter_queue.buried} == {
+    assert {json.loads(one.payload)["obligation_id"] for one in dead_letter_queue.kept} == {
         "OBL-5",
         "OBL-6",
     }
@@ -306,10 +306,10 @@ async def test_a_temporary_fault_stores_no_dead_letter(server, engine, dead_lett
         await send(server.url(), *obligations(0, 3))
         await until_settled(server.url())
     assert len(engine.accepted) == 3
-    assert not dead_letter_queue.buried
+    assert not dead_letter_queue.kept
 
 
-async def test_poison_waits_while_the_graveyard_is_out_of_reach(
+async def test_an_unreadable_message_waits_while_dead_letters_cannot_be_stored(
     server, engine, dead_letter_queue, capsys
 ):
     dead_letter_queue.trouble = Unavailable("PostgreSQL cannot be reached")
@@ -322,7 +322,7 @@ async def test_poison_waits_while_the_graveyard_is_out_of_reach(
         dead_letter_queue.trouble = None
         await until_settled(server.url())
     assert "clearing.waiting" not in capsys.readouterr().out, "the connection has no part in it"
-    assert [dead_letter.payload for dead_letter in dead_letter_queue.buried] == [b"rubbish"]
+    assert [dead_letter.payload for dead_letter in dead_letter_queue.kept] == [b"rubbish"]
 
 
 @pytest.mark.parametrize("is_running", [True, False])
@@ -344,8 +344,8 @@ async def test_a_recreated_consumer_stores_no_dead_letter_twice(
         await send(server.url(), b"more", *obligations(2, 3))
         await until(lambda: len(engine.accepted) == 3)
         await until_settled(server.url())
-    assert [dead_letter.payload for dead_letter in dead_letter_queue.buried] == [*rubbish, b"more"]
-    assert [dead_letter.origin.sequence for dead_letter in dead_letter_queue.buried] == [1, 2, 3, 6]
+    assert [dead_letter.payload for dead_letter in dead_letter_queue.kept] == [*rubbish, b"more"]
+    assert [dead_letter.origin.sequence for dead_letter in dead_letter_queue.kept] == [1, 2, 3, 6]
     assert engine.submitted.count("OBL-0") == 2, "it was handed out again"
 
 
@@ -378,15 +378,15 @@ async def test_dead_letters_are_stored_up_to_their_limits(server, engine, dead_l
     async with running(intake):
         await send(server.url(), b"x" * 100_000, b"short", b"third", b"fourth")
         await until_settled(server.url())
-    assert [each.payload for each in dead_letter_queue.buried] == [
+    assert [each.payload for each in dead_letter_queue.kept] == [
         b"x" * 10,
         b"short",
         b"third",
         b"",
     ]
-    assert [each.payload_bytes for each in dead_letter_queue.buried] == [100_000, 5, 5, 6]
-    assert [each.is_whole for each in dead_letter_queue.buried] == [False, True, True, False]
-    assert dead_letter_queue.buried[3].payload_hash == sha256(b"fourth").digest()
+    assert [each.payload_bytes for each in dead_letter_queue.kept] == [100_000, 5, 5, 6]
+    assert [each.is_whole for each in dead_letter_queue.kept] == [False, True, True, False]
+    assert dead_letter_queue.kept[3].payload_hash == sha256(b"fourth").digest()
     assert dead_letter_queue.counted == 1, "they are not counted for each"
 
 
@@ -402,7 +402,7 @@ async def test_nats_killed_and_restarted_loses_no_instruction(server, engine, de
         await send(server.url(), *obligations(200, 300))
         await until(lambda: len(engine.accepted) == 300)
         await until_settled(server.url())
-    assert not dead_letter_queue.buried
+    assert not dead_letter_queue.kept
 
 
 async def test_two_engines_share_the_work(server, dead_letter_queue):

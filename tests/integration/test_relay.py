@@ -661,7 +661,7 @@ class PollNotifier:
         self._rung.clear()
 
 
-async def test_the_doorbell_wakes_the_relay_at_once(server, outbox, meter):
+async def test_the_notifier_wakes_the_relay_at_once(server, outbox, meter):
     notifier = PollNotifier()
     relay = make_relay(server.url(), outbox, meter, notifier=notifier, poll_seconds=60.0)
     async with running(relay):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import StaleDatabase
 
 
-class EraOutbox(MemoryOutbox):
+class EpochOutbox(MemoryOutbox):
     """An outbox whose positions may start again in a later epoch."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def outbox():
-    return EraOutbox()
+    return EpochOutbox()
 
 
 def make_relay(server, outbox, stale_reports, meter=None, database_run=None, **changes):
@@ -143,7 +143,7 @@ async def test_an_epochs_marker_is_published_without_transitions(server, outbox)
     assert (await names(server))[-1] == "reopened.3"
 
 
-class LateOutbox(EraOutbox):
+class LateOutbox(EpochOutbox):
     """A move is committed between the relay's look at the moves and its look at the head."""
 
     def __init__(self) -> None:

@@ -271,7 +271,7 @@ async def test_what_comes_between_announcements_leaves_none_out(server, kind, nu
     await check_all_told(server, outbox, kind)
 
 
-async def test_a_forged_marker_ends_no_era_before_all_of_it_was_announced(server):
+async def test_a_forged_marker_ends_no_epoch_before_all_of_it_was_announced(server):
     outbox = EraOutbox()
     outbox.add(5)
     outbox.begin(1)
@@ -289,7 +289,7 @@ async def test_a_forged_marker_ends_no_era_before_all_of_it_was_announced(server
     ]
 
 
-async def test_the_marker_of_an_era_that_stayed_empty_is_not_written_again(server):
+async def test_the_marker_of_an_empty_epoch_is_not_written_again(server):
     """Its successor's names it as the last one, and a relay that died has not noted either."""
     outbox = EraOutbox()
     outbox.add(3)

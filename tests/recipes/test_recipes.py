@@ -99,7 +99,7 @@ IN_MEMORY = """        found = [1 for x in self._records.histories.values() if x
         return len(found[:limit])
 
 """
-LIFE = "    async def history(self, settlement_id: UUID) -> list[Moved]:\n"
+HISTORY_METHOD = "    async def history(self, settlement_id: UUID) -> list[Moved]:\n"
 QUERY_CASE = '''"""A query, on both stores."""
 
 from __future__ import annotations
@@ -122,9 +122,11 @@ def test_add_a_query(copy, postgres_server):
     copy.before(
         "src/settlement_engine/store/sql/queries/settlements.sql", "-- name: history\n", QUERY
     )
-    copy.before("src/settlement_engine/ports/settlements.py", LIFE, PORT + "        ...\n\n")
-    copy.before("src/settlement_engine/store/settlements.py", LIFE, PORT + IN_POSTGRES)
-    copy.before(f"{LAB}/memory/settlements.py", LIFE, PORT + IN_MEMORY)
+    copy.before(
+        "src/settlement_engine/ports/settlements.py", HISTORY_METHOD, PORT + "        ...\n\n"
+    )
+    copy.before("src/settlement_engine/store/settlements.py", HISTORY_METHOD, PORT + IN_POSTGRES)
+    copy.before(f"{LAB}/memory/settlements.py", HISTORY_METHOD, PORT + IN_MEMORY)
     copy.after(
         "tests/integration/test_store_sql.py",
         "SIGNATURES: dict[str, tuple[str, str]] = {\n",

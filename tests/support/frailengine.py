@@ -121,7 +121,7 @@ class WatchedRegistry(PostgresRegistry):
         return await super().renew(engine_id, lease_seconds)
 
 
-class Anomalies:
+class WarningsMeter:
     """A meter that records invariant warnings."""
 
     def __init__(self) -> None:
@@ -165,7 +165,7 @@ class FrailEngine:
         self._clock = clock or WallClock()
         self._settings = EngineSettings(**(SETTINGS | settings))
         self.proxy = FaultProxy(parts.hostname, parts.port, random.Random(1))
-        self.meter = Anomalies()
+        self.meter = WarningsMeter()
         self.is_dead = False
         self._ear = Ear()
         self._screening = FrailScreening(bank, self._ear)

@@ -27,7 +27,7 @@ from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresRegistry, PostgresStream
 from tests.support.frailbank import Ear, FrailBank, FrailScreening
-from tests.support.frailengine import SETTINGS, Anomalies
+from tests.support.frailengine import SETTINGS, WarningsMeter
 from tests.support.stores import CountedIds, WallClock
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ async def run(url: str, book: Path, point: KillPoint) -> None:
         clock=clock,
         ids=CountedIds(),
         chance=random.Random(1),
-        meter=Anomalies(),
+        meter=WarningsMeter(),
     )
     await service.join()
     await service.run()

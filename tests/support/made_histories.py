@@ -66,7 +66,7 @@ COMPLETED = (LOCKED, SETTLED)
 RECALLING = (*SENT, happens(E.CANCELLED))
 PAPER = {"evidence_sha256": "ab" * 32}
 
-LIVES: dict[str, tuple[Happens, ...]] = {
+HISTORIES: dict[str, tuple[Happens, ...]] = {
     "validating_without_an_answer": (happens(E.NO_ANSWER), happens(E.NO_ANSWER)),
     "held": (Happens(E.PARKED, {"text": "looks odd"}, None, math.inf),),
     "queued": (happens(E.POSTPONED, next_opening="2026-02-02T08:00:00+00:00"),),
@@ -141,9 +141,9 @@ async def live(name: str, **payment_requests: Any) -> tuple[Settlement, MemorySt
     """Make one of the histories in a store of its own."""
     stores = MemoryStores(Records(clock=TickingClock()))
     scene = await Scene.open(stores, number=NUMBER)
-    wished = {"idempotency_key": f"key-{name}", "obligation_id": f"OBL-{name}", "minor": 500}
-    settlement = await scene.new(**wished | payment_requests)
-    for each in LIVES[name]:
+    request = {"idempotency_key": f"key-{name}", "obligation_id": f"OBL-{name}", "minor": 500}
+    settlement = await scene.new(**request | payment_requests)
+    for each in HISTORIES[name]:
         await _attest(stores, settlement, each.event)
         told = dict(each.detail)
         attempt = None
@@ -207,12 +207,12 @@ async def dossier_of(name: str, **payment_requests: Any) -> Dossier:
 
 def states_told() -> set[State]:
     """Return the states in which the histories are parked or ended."""
-    return {_state(name) for name in LIVES}
+    return {_state(name) for name in HISTORIES}
 
 
 def _state(name: str) -> State:
     state = State.VALIDATING
-    for each in LIVES[name]:
+    for each in HISTORIES[name]:
         state = TRANSITIONS[state][each.event].state
     return state
 

@@ -1,8 +1,8 @@
-"""Call-backs of banks: ``POST /rails/{rail}/inbound``, what a bank says without being asked.
+"""Call-backs of banks: ``POST /rails/{rail}/inbound``, the messages that a bank sends unasked.
 
-Promises: nobody is heard but the bank of that rail, by its certificate or its token, and this is looked at before
-the body is read; what is answered with 200 has been stored before. A repeated message is acknowledged again and
-changes nothing. Must never: read what a message says (its rail does), or accept a bank at any other call.
+Promises: only the bank of that rail is accepted, by its certificate or its token, and this is checked before the
+body is read; a message is stored before it is answered with 200. A repeated message is acknowledged again and
+changes nothing. Must never: interpret a message (its rail does), or accept a bank in any other call.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     Take: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 ALL_BODIES_BYTES_MAX: Final = 16 * CONTENT_BYTES_MAX
-"""The memory for all call-backs in flight together."""
+"""The most memory that the bodies of all call-backs in progress may use."""
 
 AT_ONCE_MAX: Final = 256
-"""More call-backs at once are refused, and come again."""
+"""The most call-backs in progress; further ones are refused, and the bank sends them again."""
 
 XML: Final = frozenset({"application/xml", "text/xml"})
 _SCHEME: Final = "bearer "
 
 
 class CallbackRoutes:
-    """Hands each call-back to its rail. ``takers`` store a message, or raise MessageError."""
+    """Passes each call-back to its rail. ``takers`` store a message, or raise MessageError."""
 
     def __init__(self, settings: ApiSettings, takers: Mapping[str, Take]) -> None:
         self._accesses = {each.rail: each for each in settings.callbacks if each.rail in takers}
@@ -83,7 +83,7 @@ class CallbackRoutes:
 
 
 def _refused(error: Exception) -> web.Response:
-    """Answer an error. The body may be unread, so that nothing else comes over this connection."""
+    """Answer an error; a caller's error closes the connection, because its body may be unread."""
     response = failed(error)
     if isinstance(error, CallerError):
         response.force_close()
@@ -91,7 +91,7 @@ def _refused(error: Exception) -> web.Response:
 
 
 def require_bank(access: CallbackAccess, request: web.Request) -> None:
-    """Raise NotAuthenticated or NotPermitted unless it is the rail's bank that calls."""
+    """Raise NotAuthenticated or NotPermitted unless the caller is the rail's bank."""
     caller = caller_of_transport(request.transport)
     if access.certificate_name and caller == access.certificate_name:
         return
@@ -108,7 +108,7 @@ def require_bank(access: CallbackAccess, request: web.Request) -> None:
 
 
 def _is_token(given: str, token: str) -> bool:
-    """Compare in a time that says nothing of where they differ."""
+    """Compare in constant time, so that the time does not show where the tokens differ."""
     if given[: len(_SCHEME)].lower() != _SCHEME:
         return False
     return hmac.compare_digest(given[len(_SCHEME) :].encode(), token.encode())

@@ -51,7 +51,7 @@ class HttpBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackAccess:
-    """How the bank of a rail is known when it calls back: by its certificate's name, by a token, or both ways."""
+    """How the bank of a rail authenticates its call-backs: by its certificate's name, by a token, or either."""
 
     rail: str
     certificate_name: str = ""

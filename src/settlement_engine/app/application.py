@@ -133,7 +133,7 @@ class Application:
         )
 
     def takers(self) -> dict[str, Take]:
-        """Return, for each rail whose bank calls back, who takes its messages in."""
+        """Return the functions that store call-backs, by rail."""
         return {} if self.swift is None else {self.swift.name: self.swift.take}
 
     def require_known_currencies(self) -> None:

@@ -1,7 +1,7 @@
-"""The rails that the configuration switches on, in the order in which they are preferred.
+"""The rails that are enabled in the configuration, in order of preference.
 
-Promises: each is built from its own section, and what is missing there is named by its key. The mock bank comes
-first where it is enabled: whoever enables it rehearses, and a rehearsal sends nothing to a real bank.
+Promises: each is built from its own section, and a missing value is reported with its key. The mock bank comes
+first if it is enabled, so that a test run with it sends nothing to a real bank.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MARGIN_SECONDS = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltRails:
-    """The rails; those that need to be known by themselves as well."""
+    """The rails, and separately those that other components need by themselves."""
 
     registry: RailRegistry
     mock: MockRail | None

@@ -194,7 +194,7 @@ def api_settings(config: Config) -> ApiSettings:
 
 
 def _callbacks(config: Config) -> tuple[CallbackAccess, ...]:
-    """Convert how banks call back. Raises Misconfigured when one could never be known."""
+    """Convert how banks authenticate call-backs. Raises Misconfigured for a bank without any way."""
     server = config.server
     has_certificates = server.tls_client_ca_file is not None and server.http_socket_file is None
     found = []

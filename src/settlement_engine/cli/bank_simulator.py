@@ -1,6 +1,6 @@
-"""The command ``bank-simulator``: a bank of its own process that misbehaves as its script says.
+"""The command ``bank-simulator``: runs the scripted bank as a separate process.
 
-Promises: where it listens is the first line, as an address; it ends with 0 on SIGTERM and Ctrl-C.
+Promises: the first line of output is the address at which it listens; it exits with 0 on SIGTERM and Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,22 +31,39 @@ A_FOLDER = click.Path(file_okay=False, path_type=Path)
     type=A_FILE,
     default=Path(".data/bank-simulator.db"),
     show_default=True,
-    help="The bank's ledger, kept over restarts.",
+    help="The file of the bank's ledger; it is kept when the bank restarts.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="0 takes a free one.")
-@click.option("--script", "script_file", type=A_FILE, help="What it does, in YAML or JSON.")
-@click.option("--callback-url", default="", help="Where it sends reports without being asked.")
-@click.option("--callback-ca", type=A_FILE, help="By whose certificates it knows them.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
-    "--callback-token-file", type=A_FILE, help="What it sends as `Authorization: Bearer`."
+    "--port", type=click.IntRange(0, 65_535), default=0, help="The port; 0 chooses a free one."
 )
-@click.option("--cert", "certificate", type=A_FILE, help="Its certificate: then it speaks TLS.")
-@click.option("--key", type=A_FILE, help="The key of its certificate.")
-@click.option("--client-ca", type=A_FILE, help="Whose certificates its customers must show.")
-@click.option("--orders", type=A_FOLDER, help="Where NACHA files come in: a rail's outbox.")
-@click.option("--reports", type=A_FOLDER, help="Where it answers with files: a rail's inbox.")
-@click.option("--list-scenarios", "is_listing", is_flag=True, help="Print the scenarios and end.")
+@click.option(
+    "--script", "script_file", type=A_FILE, help="How payments are treated, in YAML or JSON."
+)
+@click.option("--callback-url", default="", help="Where to send call-backs.")
+@click.option(
+    "--callback-ca", type=A_FILE, help="The CA certificates that verify the receiver of call-backs."
+)
+@click.option(
+    "--callback-token-file",
+    type=A_FILE,
+    help="The file with the token for `Authorization: Bearer` in call-backs.",
+)
+@click.option(
+    "--cert",
+    "certificate",
+    type=A_FILE,
+    help="The server certificate; with it, only TLS is accepted.",
+)
+@click.option("--key", type=A_FILE, help="The private key of the certificate.")
+@click.option(
+    "--client-ca", type=A_FILE, help="The CA certificates that verify the clients' certificates."
+)
+@click.option("--orders", type=A_FOLDER, help="Read NACHA files here: the outbox of the ACH rail.")
+@click.option(
+    "--reports", type=A_FOLDER, help="Write acknowledgements and returns here: the rail's inbox."
+)
+@click.option("--list-scenarios", "is_listing", is_flag=True, help="Print all scenarios and exit.")
 @as_json
 @example("""
 settlement-engine bank-simulator --port 8099 --script scenarios.yaml
@@ -54,11 +71,11 @@ settlement-engine bank-simulator --list-scenarios
 curl -s http://127.0.0.1:8099/ledger
 """)
 def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  # noqa: ANN401 -- click's
-    """Run a bank that speaks ISO 20022 over HTTP, with a ledger of its own.
+    """Run a simulated bank that speaks ISO 20022 over HTTP and keeps its own ledger.
 
-    It takes pacs.008, pacs.009, pacs.028 and camt.056 by POST /messages, and does with each payment what
-    its script says. GET /ledger lists what it received and debited, as JSON lines. With --orders and --reports
-    it is an operator of the ACH as well: it takes NACHA files, acknowledges them, and returns entries.
+    It receives pacs.008, pacs.009, pacs.028 and camt.056 at POST /messages, and treats each payment as its script
+    says. GET /ledger lists the payments that it received and debited, as JSON lines. With --orders and --reports
+    it also acts as an ACH operator: it reads NACHA files, acknowledges them, and returns entries.
     """
     import asyncio
 

@@ -1,7 +1,7 @@
 """The sections ``institution`` and ``banks``: who we are, and which banks carry out our payments.
 
-Promises: a bank that is enabled has an address; an institution's BIC and LEI are well formed. What a bank needs
-for real money is looked at by ``safety.py``. Must never: contain a secret; secrets are in files of their own.
+Promises: an enabled bank has an address; an institution's BIC and LEI are well formed. ``safety.py`` checks what a
+bank needs for real money. Must never: contain a secret; secrets are in separate files.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _check_certificate_name(text: str) -> str:
 
 
 class InstitutionConfig(Section):
-    """Who we are, in messages to banks."""
+    """Our identity in messages to banks."""
 
     name: str = Field(default="", max_length=140)
     bic: str = Field(default="", pattern=r"^([A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?)?$")

@@ -77,7 +77,7 @@ def _rails(config: Config) -> Iterator[Check]:
 
 
 def _swift_bank(key: str, bank: SwiftBank, config: Config) -> Iterator[Check]:
-    """Yield what is missing: a bank on another machine needs mutual TLS, and a name to call back under."""
+    """Yield what is missing: a bank on another machine needs mutual TLS, and a certificate name for call-backs."""
     parts = urlsplit(bank.endpoint)
     is_elsewhere = not _is_loopback(parts.hostname or "")
     yield (

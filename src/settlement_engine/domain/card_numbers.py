@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _SEPARATORS: Final = " \t\r\n._/\\\\|*+'-"
 _SEPARATOR: Final = rf"(?:[{_SEPARATORS}]{{1,3}}|[,;])"
-"""A comma or semicolon with a space beside it is none: it stands between the items of a list of references."""
+"""A comma or semicolon with a space beside it separates the items of a list, not the groups of a number."""
 
 _ENOUGH_DIGITS: Final = re.compile(rf"[2-6](?:(?:{_SEPARATOR})?[0-9]){{11}}", re.ASCII)
-"""What every number has at least; few ordinary references do, and only those are looked at closely."""
+"""The digits that every card number has at least: only texts that match are examined further."""
 
 _SPACES: Final = frozenset({"Zs", "Zl", "Zp"})
 _MARKS: Final = frozenset({"Po", "Pc", "Pi", "Pf", "Sm", "So"})
-"""Unicode's categories of punctuation and signs: whatever of them stands between groups separates them."""
+"""Unicode's categories of punctuation and signs; each of these characters separates groups of digits."""
 
 _RUN: Final = re.compile(rf"[0-9]+(?:{_SEPARATOR}[0-9]+)*", re.ASCII)
 _GROUP: Final = re.compile(r"[0-9]+", re.ASCII)
@@ -38,7 +38,7 @@ _HEXADECIMAL: Final = re.compile(r"[0-9]*[A-Fa-f][0-9A-Fa-f]*", re.ASCII)
 _UUID: Final = re.compile(
     r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])", re.ASCII
 )
-"""The commonest name of an obligation: the groups in its middle may be digits alone, grouped as on a card."""
+"""UUIDs often identify obligations, and the groups in their middle can look like those of a card number."""
 
 _LETTER: Final = re.compile(r"[A-Za-z]", re.ASCII)
 

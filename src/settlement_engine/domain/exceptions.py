@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Moved, Settlement
 
 WHY_MAX: Final = 1_000
-"""No more is kept of what the database says when it turns a step down."""
+"""At most so many characters of the database's error are kept when it refuses a step."""
 
 ENGINE: Final = "engine"
-"""Who closes what has ended by itself. No person may be called so."""
+"""The name under which the engine closes cases by itself. No person may have this name."""
 
 
 class CaseKind(StrEnum):
-    """What a matter is about."""
+    """What an exception is about."""
 
     IN_DOUBT = auto()  # the outcome has been unknown for too long
     OVERDUE = auto()  # the rail has the payment, or a recall is open, for too long
@@ -43,9 +43,7 @@ class CaseKind(StrEnum):
         auto()
     )  # it came back, and TO's account no longer covers it; TO's debt is in suspense
     UNKNOWN_PAYMENT = auto()  # the bank has a payment that we do not know
-    CANNOT_BE_BOOKED = (
-        auto()
-    )  # the database turns down what follows from an answer, again and again
+    CANNOT_BE_BOOKED = auto()  # the database keeps refusing the step that an answer requires
     ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
     HELD = auto()  # screening has parked it, and two people have to decide
     AMOUNT_DIFFERS = auto()  # the bank reports another amount than was sent, or than is left
@@ -75,23 +73,23 @@ SEVERITY: Final[Mapping[CaseKind, Severity]] = {
 }
 
 DOUBTS: Final = frozenset({CaseKind.IN_DOUBT, CaseKind.OVERDUE})
-"""Matters that the settlement's end closes; the others are closed by people. What could not be booked
-(CANNOT_BE_BOOKED) is closed by either: by an end that comes later than the exception."""
+"""Exceptions that are closed when the settlement reaches a final state; people close the others.
+CANNOT_BE_BOOKED is closed by a person, or by a final state that is reached after it was opened."""
 
 SUSPENDED: Final = frozenset({CaseKind.DISPROVED, CaseKind.UNCOVERED_RETURN})
-"""Matters with money in suspense: one person acknowledges them, another one closes them."""
+"""Exceptions with money in suspense: one person acknowledges them, and another person closes them."""
 
 LATE: Final = frozenset({Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED})
-"""Moves that record word on which nothing is booked for a customer; our books stand on what was before them."""
+"""Moves that record a conflicting status without booking it for a customer: the move before still applies."""
 
 UNASKED: Final = frozenset(
     {Event.CANCELLED, Event.OVERDUE, Event.ATTESTED_SETTLED, Event.ATTESTED_NOT_SETTLED}
 )
-"""Events in states with a question that are no answer to it: wishes, limits, people."""
+"""Events that do not answer the state's question: requests of the caller, time limits, attestations."""
 
 
 class ExceptionCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A matter as it stands. ``seen_at`` is the database's time of the reading.
+    """An exception as it was read. ``seen_at`` is the database's time of the reading.
 
     ``settlement`` is the settlement as it is now; a payment that we do not know has none.
     """
@@ -121,7 +119,7 @@ class ExceptionCase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LastAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The last question about a settlement that was answered, be it with silence."""
+    """The last question about a settlement that has ended, with an answer or with a time-out."""
 
     state: State
     event: Event
@@ -129,9 +127,9 @@ class LastAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A matter with everything that a person needs to decide it.
+    """An exception with everything that a person needs to decide it.
 
-    ``believed`` is the move on which our books stand.
+    ``believed`` is the move that the books are based on.
     """
 
     case: ExceptionCase
@@ -148,7 +146,7 @@ def unreadable_detail(why: str) -> dict[str, str]:
 
 
 def unbookable_detail(state: State, event: Event, why: str) -> dict[str, str]:
-    """Say which step the database turned down, and in which words; they are kept for people to read."""
+    """Describe the step that the database refused, with the database's error message for people to read."""
     told = "".join(letter if letter.isprintable() else " " for letter in why[:WHY_MAX])
     return {"state": state.value, "happened": event.value, "why": told}
 
@@ -179,17 +177,17 @@ def check_closing(case: ExceptionCase, who: str) -> None:
         )
 
 
-# --- what a matter shows --------------------------------------------------------------------------
+# --- what an exception shows ------------------------------------------------------------------------
 
 
 def believed(moves: Sequence[Moved]) -> Moved | None:
-    """Choose the move on which our books stand: the last one that is no late word itself."""
+    """Choose the move that the books are based on: the last one that is not a conflicting late status."""
     told = [moved for moved in moves if moved.event not in LATE]
     return told[-1] if told else None
 
 
 def latest_answer(moves: Sequence[Moved], quiet: LastAnswer | None) -> LastAnswer | None:
-    """Choose the last answer, from those that moved the settlement and those that did not."""
+    """Choose the last answer: ``quiet`` is the last one that did not move the settlement."""
     for moved in reversed(moves):
         if moved.from_state in QUESTION and moved.event not in UNASKED:
             told = LastAnswer(state=moved.from_state, event=moved.event, at=moved.at)
@@ -198,5 +196,5 @@ def latest_answer(moves: Sequence[Moved], quiet: LastAnswer | None) -> LastAnswe
 
 
 def unknown(case_id: int) -> NotFound:
-    """Say that there is no such matter."""
+    """Return the error for an id that no exception has."""
     return NotFound(f"there is no exception {case_id}", listed_by="exceptions list")

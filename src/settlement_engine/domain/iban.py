@@ -111,7 +111,7 @@ _SHAPE: Final = re.compile(
 
 
 def without_checked_references(text: str) -> str:
-    """Return the text with a bar for each IBAN and creditor reference whose check digits are right."""
+    """Replace each IBAN and creditor reference with valid check digits by a bar (``|``)."""
     parts, place = [], 0
     while (found := _SHAPE.search(text, place)) is not None:
         end = _end(found)

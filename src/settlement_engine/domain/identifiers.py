@@ -50,7 +50,7 @@ _MESSAGE: Final = _DOMAIN + _framed(b"message")
 
 
 CALLERS_KEPT_MAX: Final = 1_000
-"""So many callers, and numbers of attempts, are framed once and then known: each settlement has them again."""
+"""How many framed callers and attempt numbers are cached, because they recur with each settlement."""
 
 
 @lru_cache(maxsize=CALLERS_KEPT_MAX)

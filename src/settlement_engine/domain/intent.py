@@ -31,7 +31,7 @@ ROUTE: Final = "route"
 VALID_UNTIL: Final = "valid_until"
 
 INSTANTS_KEPT_MAX: Final = 16
-"""So many instants are written once and then known: what one batch locks is valid until the same one."""
+"""How many times are cached as text: all payments of a batch are valid until the same time."""
 
 INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL)
 """The details of the move into LOCKED that keep the send intent."""

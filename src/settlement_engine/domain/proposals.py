@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
 
 EVIDENCE_BYTES_MAX: Final = 1024 * 1024
-"""No larger file is kept; a page of a statement is far smaller."""
+"""The largest file of evidence; a page of a statement is far smaller."""
 
 
 class Finding(StrEnum):
@@ -33,8 +33,8 @@ class Finding(StrEnum):
 
     SETTLED = auto()  # the money moved
     NOT_SETTLED = auto()  # the money did not move
-    RELEASE = auto()  # what screening has parked may go on
-    DECLINE = auto()  # it may not
+    RELEASE = auto()  # a payment that screening parked may continue
+    DECLINE = auto()  # a payment that screening parked is refused
 
 
 ATTESTED: Final[Mapping[Finding, Event]] = {
@@ -45,11 +45,11 @@ ATTESTED: Final[Mapping[Finding, Event]] = {
 }
 
 OF_PARKED: Final = frozenset({Finding.RELEASE, Finding.DECLINE})
-"""Findings on what screening has parked: no money is held, no bank has to be asked."""
+"""Findings on parked payments: no money is held for them, and no bank has to be asked."""
 
 
 class Decision(StrEnum):
-    """What became of a proposal."""
+    """The decision on a proposal."""
 
     OPEN = ""
     APPROVED = auto()
@@ -58,15 +58,17 @@ class Decision(StrEnum):
 
 
 class Ending(StrEnum):
-    """How an approved proposal has ended."""
+    """The result of an approved proposal."""
 
     PENDING = ""
-    ATTESTED = auto()  # the bank had nothing definite to say, and the people's word was applied
-    OVERTAKEN = auto()  # the bank's own word came first, or another sending: nothing was applied
+    ATTESTED = auto()  # the bank reported no final status, so the attestation was applied
+    OVERTAKEN = (
+        auto()
+    )  # not applied: a final status of the bank, or another transmission, came first
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's word on a settlement in doubt, and what became of it.
+    """What one person attests about a settlement, and the decision of a second person.
 
     ``content_sha256`` is the fingerprint of everything above it: who approves, signs that. ``state`` and
     ``sends`` are the settlement's as they were then. ``seen_at`` is the database's time of the reading.
@@ -94,7 +96,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_expired(self) -> bool:
-        """Say whether it can no longer be approved, whatever has become of it."""
+        """Say whether the time in which it may be approved is over."""
         return self.seen_at >= self.expires_at
 
 
@@ -174,10 +176,11 @@ def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed:
 
 
 def is_outdated(proposal: Proposal, settlement: Settlement) -> bool:
-    """Say whether evidence that no money moved is older than what may move it.
+    """Say whether a proposal is about an earlier situation, so that it must not be applied.
 
-    That money moved stays true whatever is sent afterwards. That it did not is true only of what had been
-    sent by then, and of a payment of which the bank had not said since that it has it.
+    *Settled* stays true whatever is sent afterwards. *Not settled* covers only the transmissions before it, and
+    only while the bank has not acknowledged the payment since. A decision on a parked payment is about the
+    move that parked it.
     """
     if proposal.finding in OF_PARKED:
         return basis_of(settlement, proposal.finding) != proposal.sends
@@ -188,7 +191,7 @@ def is_outdated(proposal: Proposal, settlement: Settlement) -> bool:
 
 
 def basis_of(settlement: Settlement, finding: Finding) -> int:
-    """Return what a proposal stands on: how many sendings, or the move that has parked it."""
+    """Return what a proposal is based on: the number of transmissions, or the move that parked the payment."""
     if finding in OF_PARKED:
         return settlement.seq
     assert settlement.attempt is not None, "what may be attested was sent"
@@ -196,12 +199,12 @@ def basis_of(settlement: Settlement, finding: Finding) -> int:
 
 
 def is_received(before: State, now: State) -> bool:
-    """Say whether the rail has said, since nothing was known of it, that it has the payment."""
+    """Say whether the rail has acknowledged a payment that was in doubt before."""
     return before is State.IN_DOUBT and now in (State.SENT, State.RECALLING)
 
 
 def check_undecided(proposal: Proposal) -> None:
-    """Refuse to decide what was decided. Raises WrongState."""
+    """Refuse a second decision on a proposal. Raises WrongState."""
     if proposal.decision is not Decision.OPEN:
         what = f"the proposal was {proposal.decision.value} by {proposal.decided_by}"
         raise WrongState(
@@ -212,7 +215,7 @@ def check_undecided(proposal: Proposal) -> None:
 
 
 def require_room(alive: Proposal, settlement: Settlement, content: bytes) -> bool:
-    """Say whether a living proposal is this very one. Raises WrongState if it may not be superseded."""
+    """Say whether an earlier proposal is the same one. Raises WrongState if it may not be superseded."""
     is_open = alive.decision is Decision.OPEN
     is_worthless = alive.has_expired or is_outdated(alive, settlement)
     if alive.content_sha256 == content and (not is_open or not is_worthless):
@@ -235,12 +238,12 @@ def is_waiting(proposal: Proposal) -> bool:
 
 
 def is_approved_by(proposal: Proposal, who: str, signed: bytes) -> bool:
-    """Say whether this very approval was given before."""
+    """Say whether the same person has given the same approval before."""
     is_approved = proposal.decision is Decision.APPROVED
     is_signed = signed == proposal.content_sha256
     return is_approved and is_signed and is_same_person(proposal.decided_by, who)
 
 
 def is_declined_by(proposal: Proposal, who: str) -> bool:
-    """Say whether this very refusal was given before."""
+    """Say whether the same person has declined it before."""
     return proposal.decision is Decision.DECLINED and is_same_person(proposal.decided_by, who)

@@ -275,14 +275,14 @@ def _way(rail: SendRail, question: Ask) -> Callable[[Sequence[Question], Report]
 
 
 def _rail_of(settlement: Settlement) -> str:
-    assert settlement.attempt is not None, "beyond the line P there is an attempt"
+    assert settlement.attempt is not None, "after the send intent there is an attempt"
     return settlement.attempt.route.rail
 
 
 def question_of(settlement: Settlement, question: Ask) -> Question:
     """Make the question about a settlement's current attempt."""
     attempt = settlement.attempt
-    assert attempt is not None, "beyond the line P there is an attempt"
+    assert attempt is not None, "after the send intent there is an attempt"
     return Question(
         settlement_id=settlement.id,
         attempt=attempt.number,

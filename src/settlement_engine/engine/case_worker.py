@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 
 class EngineCases:
-    """What the API uses of case management (``ports.Desk``), together with the engine's own worker."""
+    """What the API uses of case management (``ports.CaseManagement``), together with the engine's own worker."""
 
     def __init__(
         self,

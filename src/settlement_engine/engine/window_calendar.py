@@ -1,7 +1,7 @@
 """The window calendar: which settlement window is open for a currency on a rail, cached until it closes.
 
 The currency's windows are read from the database. Promises: if a rail has windows of its own, both must be open.
-Must never: have the last word; the database's clock decides, with the hold.
+Must never: decide finally; the database's clock does, with the hold.
 """
 
 from __future__ import annotations

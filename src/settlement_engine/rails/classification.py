@@ -31,8 +31,8 @@ ACCEPTED: Final = 202
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 REFUSES_THIS_MESSAGE: Final = frozenset({400, 413, 415, 422})
-"""Statuses by which a bank refuses a message because of what it is. All other statuses below 500 speak of the
-caller, the address or the moment: whoever says them has not judged the message."""
+"""HTTP statuses that reject this message because of its content. All other statuses below 500 concern the
+caller, the address or the moment: the bank has not judged the message."""
 
 SERVER_ERROR: Final = 500
 REASON_BY_STATUS: Final = "HTTP{}"
@@ -47,9 +47,9 @@ class Purpose(Enum):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to a bank: about which payment, under which names, and whether it was sent before.
+    """One question to a bank: the payment's references, and whether the payment was sent before.
 
-    ``question_id`` is the name of the message that asked, where that is not the payment's own.
+    ``question_id`` is the id of the message that asked, if it is not the payment's own message.
     """
 
     purpose: Purpose
@@ -58,7 +58,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     is_possible_duplicate: bool = False
 
     def is_about(self, named: PaymentReferences) -> bool:
-        """Say whether names are those of this payment: at least one agrees, and none differs."""
+        """Say whether references belong to this payment: at least one is equal, and none differs."""
         ours = self.payment
         pairs = (
             (ours.uetr, named.uetr),

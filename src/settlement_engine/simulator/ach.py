@@ -1,8 +1,8 @@
-"""The bank as an ACH operator: files of credits come in, are acknowledged, settle later, and may come back.
+"""The bank as an ACH operator: it receives files of credits, acknowledges, settles and returns entries.
 
-Promises: the same file, by its bytes, is taken in once and acknowledged in the same words; another file under the
-same sender, day and modifier is refused; no entry is debited twice, whatever file it comes in. An acknowledgement
-is no settlement: that is advised later, entry by entry.
+Promises: a file with the same bytes is processed once, and gets the same acknowledgement each time; another
+file with the same sender, day and modifier is refused; no entry is debited twice, even if it comes in two
+files. An acknowledgement is no settlement: each entry's settlement is advised later.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from settlement_engine.simulator.scenarios import ScenarioScript
 
 SETTLES_AFTER_MS: Final = 1_000
-"""An entry settles so long after its file was received, instead of on its effective date."""
+"""An entry settles this long after its file was received, not on its effective date."""
 
 
 class AchOperator:
-    """Deals with files. All calls belong to the ledger's thread."""
+    """Processes NACHA files. All calls must come from the ledger's thread."""
 
     def __init__(self, ledger: Ledger, events: Events) -> None:
         self._ledger = ledger
@@ -41,7 +41,7 @@ class AchOperator:
     def receive(
         self, name: str, content: bytes, script: ScenarioScript, now_ms: int
     ) -> bytes | None:
-        """Take a file in; returns its acknowledgement, or None where the file or its acknowledgement is lost."""
+        """Process a file; returns its acknowledgement, or None if the file or its acknowledgement is lost."""
         digest = hashlib.sha256(content).hexdigest()
         try:
             file = read_file(content)
@@ -81,7 +81,7 @@ class AchOperator:
     def _is_lost(
         self, name: str, digest: str, file: NachaFile, script: ScenarioScript, now_ms: int
     ) -> bool:
-        """Say whether the file vanishes: its first entry's scenario governs it."""
+        """Say whether the file is lost: the scenario of its first entry decides."""
         first = file.entries(EntryKind.PAYMENT)[0]
         chosen = _choice(script, name, first)
         scenario = script.scenario(chosen)
@@ -91,7 +91,7 @@ class AchOperator:
     def _enter(
         self, name: str, digest: str, file: NachaFile, script: ScenarioScript, now_ms: int
     ) -> None:
-        """Write down the entries that are new; one that came in another file is in its acknowledgement."""
+        """Record the new entries; an entry that is known from another file is left out."""
         for batch in file.batches:
             for entry in batch.entries:
                 is_known = bool(self._ledger.find(Names(trace=entry.trace_number)))
@@ -131,7 +131,7 @@ def _values(header: FileHeader, batch: Batch, entry: NachaEntry) -> dict[str, An
 
 
 def of_the_ach(scenario: Scenario) -> Scenario:
-    """Fit a scenario to files: accepted first, settled later, and back as a whole, if at all."""
+    """Adapt a scenario to files: acceptance first, settlement later, and at most one return, of the whole amount."""
     first = scenario.steps[0]
     if first.status == "RJCT" and first.is_true and first.after_ms == 0:
         return scenario

@@ -1,7 +1,7 @@
 """The files that an ACH operator writes: acknowledgements and settlement advices as JSON, returns as NACHA files.
 
-Operators acknowledge and advise in forms of their own; this one is a profile and certified by nobody. A return is
-a file of one entry with addenda 99, with hashes and totals, as any reader of NACHA files takes it. Pure.
+Each operator has its own format for acknowledgements and advices; the JSON here is an example that no operator
+has certified. A return is a complete NACHA file with one entry, its addenda 99, hashes and totals. Pure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RETURN_CODE: Final = re.compile(r"R[0-9]{2}", re.ASCII)
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):
-    """What a return repeats of the entry that comes back."""
+    """The fields of the original entry that its return repeats."""
 
     sender: str
     operator: str
@@ -51,7 +51,7 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one entry."""
+    """The result for one entry."""
 
     trace: str
     status: str
@@ -60,7 +60,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AchAdvice(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator says of a file: as its acknowledgement, or later as the advice of settlement."""
+    """An operator's message about a file: the acknowledgement, or later an advice of settlement."""
 
     kind: str
     file: str = ""
@@ -71,7 +71,7 @@ class AchAdvice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def original_of(header: FileHeader, batch: Batch, entry: NachaEntry) -> Original:
-    """Keep what a return will repeat."""
+    """Take the fields that a return will repeat."""
     return Original(
         sender=header.origin,
         operator=header.destination,
@@ -91,7 +91,7 @@ def original_of(header: FileHeader, batch: Batch, entry: NachaEntry) -> Original
 
 
 def acknowledgement(file: str, sha256: str, payments: Sequence[Payment]) -> bytes:
-    """Acknowledge a file: item by item where some are refused."""
+    """Write the acknowledgement of a file, with the result of each entry."""
     items = tuple(
         Item(
             trace=payment.trace or "",
@@ -108,7 +108,7 @@ def acknowledgement(file: str, sha256: str, payments: Sequence[Payment]) -> byte
 
 
 def refusal(file: str, sha256: str, reason: str) -> bytes:
-    """Refuse a file as a whole."""
+    """Write the acknowledgement that rejects a whole file."""
     advice = AchAdvice(
         kind="acknowledgement", file=file, sha256=sha256, status="rejected", reason=reason
     )
@@ -116,10 +116,10 @@ def refusal(file: str, sha256: str, reason: str) -> bytes:
 
 
 class AchAnswers:
-    """What is reported about entries after the acknowledgement of their file."""
+    """The reports about entries that follow the acknowledgement of their file."""
 
     def status(self, payment: Payment, step: ScenarioStep, name: str, _told_at_ms: int) -> bytes:
-        """Advise that an entry settled, or that it did not."""
+        """Write the advice that an entry was settled, rejected or accepted."""
         settles = step.status in ("ACSC", "ACCC")
         item = Item(
             trace=payment.trace or "",
@@ -137,13 +137,13 @@ class AchAnswers:
         return msgspec.json.encode(advice)
 
     def money_back(self, payment: Payment, coming: Coming, _name: str, now_ms: int) -> bytes:
-        """Write the file in which an entry comes back."""
+        """Write the file that returns an entry."""
         original = msgspec.json.decode(payment.original, type=Original)
         return return_file(payment, original, coming.code, now_ms)
 
 
 def return_code(code: str) -> str:
-    """Return the code of Nacha for a reason of ISO 20022; a code of Nacha is itself."""
+    """Return the NACHA return code for an ISO 20022 reason; a NACHA code is returned unchanged."""
     if _RETURN_CODE.fullmatch(code):
         return code
     return RETURN_CODES.get(code, OTHER_RETURN_CODE)
@@ -226,7 +226,7 @@ def _addenda(payment: Payment, institution: str, code: str, trace: str) -> str:
 
 
 def _entry(payment: Payment, original: Original, trace: str) -> str:
-    """Write the entry, back to the institution from which it came."""
+    """Write the entry with the institution of the original as the receiver."""
     routing = _routing_of(original.institution)
     return write(
         layouts.ENTRY,

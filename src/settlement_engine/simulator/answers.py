@@ -1,4 +1,4 @@
-"""The messages that the bank writes: statuses, refusals, returns, and answers to recalls. Pure.
+"""The messages that the bank writes: status reports, message rejects, returns, and answers to recalls. Pure.
 
 The same values give the same bytes, so that a call-back that is delivered again is the same message.
 """
@@ -37,12 +37,12 @@ MS_PER_SECOND: Final = 1_000
 
 
 def instant(now_ms: int) -> datetime:
-    """Return an instant of the bank's clock."""
+    """Return a time of the bank's clock, in milliseconds since 1970, as a datetime in UTC."""
     return datetime.fromtimestamp(now_ms / MS_PER_SECOND, UTC)
 
 
 def agent(code: str) -> Agent:
-    """Name a bank: by its BIC, or by whatever it is called."""
+    """Make the agent of a bank: a BIC if the code is one, else a name."""
     return Agent(bic=code) if _BIC.fullmatch(code) else Agent(name=code or "unknown")
 
 
@@ -55,7 +55,7 @@ def _reasons(code: str, text: str = "") -> tuple[Reason, ...]:
 
 
 def transaction_status(payment: Payment, status: str, code: str) -> pacs002.TransactionStatus:
-    """Say a payment's status; another amount than the one that was sent is named."""
+    """Write a payment's status, with the amount if it differs from the one that was sent."""
     original = None
     if payment.debited_minor not in (None, payment.amount_minor):
         settled = Money(payment.debited_minor or 0, payment.currency)
@@ -75,7 +75,7 @@ def transaction_status(payment: Payment, status: str, code: str) -> pacs002.Tran
 def status_report(
     message_id: str, now_ms: int, statuses: Sequence[pacs002.TransactionStatus]
 ) -> bytes:
-    """Write a pacs.002: with several payments, its own status says that they differ, if they do."""
+    """Write a pacs.002; if its payments have different statuses, the group status says so."""
     different = {each.status for each in statuses}
     first = statuses[0].group
     assert first is not None, "every status names the message of its payment"
@@ -113,7 +113,7 @@ def payment_return(
     code: str,
     now_ms: int,
 ) -> bytes:
-    """Write a pacs.004 of one payment: ``amount_minor`` is what comes back, without the charges."""
+    """Write a pacs.004 of one payment; ``amount_minor`` is the returned amount, after deducting the charges."""
     now = instant(now_ms)
     bank = agent(payment.from_bank)
     charges: tuple[AgentCharge, ...] = ()
@@ -150,7 +150,7 @@ def resolution(
 ) -> bytes:
     """Write a camt.029 about one payment: cancelled (CNCL), refused (RJCR) or pending (PDCR).
 
-    ``returned`` is named where the payment was carried out, and its money will come back.
+    ``returned`` is the amount that will be returned if the payment was settled before the recall.
     """
     group = payment.group if isinstance(payment, camt056.Cancellation) else _group(payment)
     status = {"RJCR": "RJCR", "PDCR": "PDCR"}.get(confirmation, "ACCR")
@@ -178,15 +178,15 @@ def resolution(
 
 
 class IsoAnswers:
-    """What is reported about payments by call-back."""
+    """The reports about payments that are sent as call-backs."""
 
     def status(self, payment: Payment, step: ScenarioStep, name: str, told_at_ms: int) -> bytes:
-        """Tell a status."""
+        """Write the status report (pacs.002)."""
         said = transaction_status(payment, step.status, step.code)
         return status_report(name, told_at_ms, [said])
 
     def money_back(self, payment: Payment, coming: Coming, name: str, now_ms: int) -> bytes:
-        """Return money."""
+        """Write the return (pacs.004)."""
         return payment_return(
             name, payment, coming.amount_minor, coming.charges_minor, coming.code, now_ms
         )

@@ -1,8 +1,8 @@
-"""What the bank does with a message: it looks into its ledger and its script, and decides. No network here.
+"""What the bank does with a message, by its ledger and its script. No network code is here.
 
-Promises: a payment that the ledger knows, by UETR or by message and end-to-end id, is never taken in again; it is
-answered with its first result, as a conflict unless the sender marked it as a possible duplicate. Everything that
-one message changes is one transaction. Time is an argument.
+Promises: a payment that is in the ledger, by UETR or by message id and end-to-end id, is not processed again.
+The response is its current status: as a conflict (409), or as success if the sender marked the message as a
+possible duplicate. All changes of one message are one transaction. The time is an argument.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ TRANSFERS_MAX: Final = 1_000
 
 
 class Manner(Enum):
-    """How a response travels."""
+    """How a response is delivered."""
 
     WHOLE = auto()
-    HALF = auto()  # cut off in its middle
-    LOST = auto()  # the connection ends instead
-    SILENT = auto()  # the connection stays open, and nothing comes
+    HALF = auto()  # the connection ends in the middle of the body
+    LOST = auto()  # the connection ends without a response
+    SILENT = auto()  # the connection stays open without a response
 
 
 class BankResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bank responds, and how that travels."""
+    """The bank's response and how it is delivered."""
 
     status: int = OK
     body: bytes = b""
@@ -61,7 +61,7 @@ class BankResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 BARRED: Final = "barred"
 BARRED_SCENARIO: Final = Scenario(steps=(ScenarioStep(status="RJCT", code="CUST"),))
-"""How a payment is treated that was recalled before it came."""
+"""How a payment is treated that was recalled before it arrived."""
 
 LOST: Final = BankResponse(manner=Manner.LOST)
 SILENT: Final = BankResponse(manner=Manner.SILENT)
@@ -69,7 +69,7 @@ FAILED: Final = BankResponse(status=SERVER_ERROR)
 
 
 class _Reported(NamedTuple):
-    """A payment, and what is reported about it: a status with its reason."""
+    """A payment with the status and the reason code that are reported about it."""
 
     payment: Payment
     status: str
@@ -79,7 +79,7 @@ class _Reported(NamedTuple):
 
 
 class ScriptedBank:
-    """The bank, on its ledger. All calls belong to the ledger's thread."""
+    """The bank on its ledger. All calls must come from the ledger's thread."""
 
     def __init__(self, ledger: Ledger, script: ScenarioScript, *, calls_back: bool) -> None:
         self._ledger = ledger
@@ -88,20 +88,20 @@ class ScriptedBank:
         self._operator = AchOperator(ledger, self._events)
 
     def work(self, now_ms: int) -> None:
-        """Let happen what has fallen due."""
+        """Carry out all steps that are due."""
         self._events.work(now_ms)
 
     def receive_file(self, name: str, content: bytes, now_ms: int) -> bytes | None:
-        """Deal with a file of the ACH; returns its acknowledgement, if the sender receives one."""
+        """Process a NACHA file; returns its acknowledgement, or None if the sender receives none."""
         self.work(now_ms)
         return self._operator.receive(name, content, self.script, now_ms)
 
     def receive(self, body: bytes, now_ms: int) -> BankResponse:
-        """Deal with a message."""
+        """Process a message."""
         return self.receive_all([body], now_ms)[0]
 
     def receive_all(self, bodies: Sequence[bytes], now_ms: int) -> list[BankResponse]:
-        """Deal with messages that came together, in one transaction: the disk is waited for once."""
+        """Process several messages in one transaction, so that all of them wait for one write to the disk."""
         self.work(now_ms)
         with self._ledger.writing():
             return [self._respond(body, now_ms) for body in bodies]
@@ -124,7 +124,7 @@ class ScriptedBank:
     # --- payments -----------------------------------------------------------------------------------
 
     def _payments(self, message: Opened, now_ms: int) -> BankResponse:
-        """Take each payment of a message in, or recognise it; the first one's scenario governs the response."""
+        """Enter each new payment of a message and recognise known ones; the first one's scenario sets the response."""
         transfers = message.content.transfers
         if len(transfers) > TRANSFERS_MAX:
             return BankResponse(status=UNPROCESSABLE)
@@ -152,7 +152,7 @@ class ScriptedBank:
         transfer: Any,  # noqa: ANN401 -- of pacs.008 or pacs.009
         now_ms: int,
     ) -> BankResponse | _Reported:
-        """Take one payment in, or recognise it; a response instead of it says that the sender receives no status."""
+        """Enter or recognise one payment; returns a BankResponse if the sender is to receive no status."""
         values = _values(message, transfer)
         names = {name: values[name] for name in ("uetr", "end_to_end_id", "message_id")}
         known = self._ledger.find(Names(**names))
@@ -179,7 +179,7 @@ class ScriptedBank:
         return _Reported(*self._events.begin(payment, scenario, now_ms))
 
     def _named(self, payment: Payment) -> Payment:
-        """Return the payment, or another one instead where the bank confuses them."""
+        """Return the payment, or another one if the scenario makes the bank confuse them."""
         if not payment.treatment.names_another_payment:
             return payment
         other = self._ledger.any_other(payment)
@@ -224,7 +224,7 @@ class ScriptedBank:
     # --- recalls ------------------------------------------------------------------------------------
 
     def _recall(self, message: Opened, now_ms: int) -> BankResponse:
-        """Answer for the first payment that is named: a recall of ours names one."""
+        """Answer about the first payment of the message; the engine's recalls name exactly one."""
         for underlying in message.content.underlying:
             for cancellation in underlying.cancellations:
                 return self._recall_of(message, cancellation, now_ms)
@@ -258,7 +258,7 @@ class ScriptedBank:
         return BankResponse(body=body)
 
     def _decide_recall(self, payment: Payment, now_ms: int) -> tuple[str, str]:
-        """Say yes, no or not yet. A promise to return what is settled is kept by a pacs.004."""
+        """Accept, refuse or postpone a recall. If a settled payment is to be returned, a pacs.004 follows."""
         if payment.state == SimulatorState.RECALLED or payment.scenario == BARRED:
             return "CNCL", ""
         if payment.state == SimulatorState.RETURNED:
@@ -274,7 +274,7 @@ class ScriptedBank:
 
 
 def _in_its_manner(scenario: Scenario, body: bytes) -> BankResponse:
-    """Respond as the scenario wants it."""
+    """Make the response that the scenario demands."""
     delay_ms = scenario.reply_delay_ms
     match scenario.reply:
         case Reply.LOST:
@@ -313,7 +313,7 @@ def _values(message: Opened, transfer: Any) -> dict[str, Any]:  # noqa: ANN401 -
 
 
 def _criteria(values: dict[str, Any], transfer: Any) -> tuple[tuple[str, ...], str, str]:  # noqa: ANN401
-    """Return what rules look at: all names of a payment, its amount and its currency."""
+    """Return what rules are matched with: all references of a payment, its amount and its currency."""
     names = [values[name] for name in ("end_to_end_id", "uetr", "message_id", "instruction_id")]
     texts = getattr(transfer, "remittance_texts", ())
     amount = format_amount(values["amount_minor"], values["currency"])
@@ -321,7 +321,7 @@ def _criteria(values: dict[str, Any], transfer: Any) -> tuple[tuple[str, ...], s
 
 
 def _reference(names: Names) -> str:
-    """Return the one name under which arrivals of a payment are counted."""
+    """Return the reference under which the arrivals of a payment are counted."""
     return names.uetr or f"{names.message_id}/{names.end_to_end_id}"
 
 

@@ -1,7 +1,7 @@
-"""Call-backs: what the bank says without being asked, delivered until it is taken.
+"""Call-backs: the reports that the bank sends on its own, repeated until the receiver has accepted them.
 
-Promises: a call-back counts as delivered only after a response of success; the same call-back is always the same
-bytes; those about one payment go out in their order. Each is tried a bounded number of times.
+Promises: a call-back counts as delivered only after a success response; it has the same bytes at each attempt;
+the call-backs about one payment are sent in order. The number of attempts is bounded.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PAUSE_MS: Final = 500
 TIMEOUT_SECONDS: Final = 10.0
 AT_ONCE_MAX: Final = 16
 IDLE_SECONDS: Final = 0.25
-"""So long the bank sleeps at most, when nothing wakes it."""
+"""The longest time between two checks for work that is due."""
 
 SUCCESS: Final = range(200, 300)
 
 
 def client_context(authority: Path, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    """Make the TLS context for calling back. Raises OSError."""
+    """Make the TLS context for call-backs. Raises OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(authority)
     if certificate is not None:
@@ -41,7 +41,7 @@ def client_context(authority: Path, certificate: Path | None, key: Path | None) 
 
 
 class Callbacks:
-    """Delivers to one address, or into a folder what is said of files; else only lets happen what falls due."""
+    """Carries out due steps, and delivers call-backs to an address, or reports about files into a folder."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Callbacks:
             self._headers["authorization"] = f"Bearer {token}"
 
     async def run(self) -> None:
-        """Deliver for ever."""
+        """Deliver until cancelled."""
         connector = aiohttp.TCPConnector(limit=AT_ONCE_MAX)
         async with aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS), connector=connector

@@ -1,7 +1,7 @@
 """What happens to a payment at the bank, now and later: statuses, debits, returns, late answers to recalls.
 
-Promises: a debit is made where a payment settles, once; a final state stays; a report by call-back is recorded,
-with its bytes, in the transaction of what it reports.
+Promises: a payment is debited once, when it settles; a final state does not change; a call-back is recorded
+with its bytes in the same transaction as the change that it reports.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from settlement_engine.simulator.ledger import Ledger, Payment
 
 ROUNDS_MAX: Final = 100
-"""What has not happened after so many rounds happens at the next call."""
+"""A call carries out at most so many rounds of due steps; the others wait for the next call."""
 
 
 class SimulatorState(StrEnum):
-    """What the ledger says of a payment."""
+    """The state of a payment in the ledger."""
 
     RECEIVED = auto()
     ACKNOWLEDGED = auto()
@@ -52,11 +52,11 @@ FINAL: Final = frozenset(
 )
 SETTLING: Final = frozenset({"ACSC", "ACCC"})
 RECALL_CODE: Final = "FOCR"
-"""The reason of a return that follows a recall."""
+"""The reason code of a return that follows a recall."""
 
 
 class SimulatorEventKind(StrEnum):
-    """What may be still to come."""
+    """The kinds of planned steps."""
 
     STATUS = auto()
     RETURN = auto()
@@ -64,7 +64,7 @@ class SimulatorEventKind(StrEnum):
 
 
 class Events:
-    """Lets things happen in the ledger. Everything but ``work`` is inside the caller's transaction."""
+    """Changes payments in the ledger. All methods but ``work`` run in the caller's transaction."""
 
     def __init__(self, ledger: Ledger, *, calls_back: bool) -> None:
         self._ledger = ledger
@@ -73,7 +73,7 @@ class Events:
         self._ach = AchAnswers()
 
     def begin(self, payment: Payment, scenario: Scenario, now_ms: int) -> tuple[Payment, str, str]:
-        """Do what happens at the receipt and plan the rest; returns the status that is reported at once."""
+        """Carry out the steps of the receipt and plan the later ones; returns the status for the response."""
         for step in scenario.steps:
             if step.after_ms > 0:
                 self._ledger.plan_step(
@@ -88,7 +88,7 @@ class Events:
         return payment, *reported
 
     def work(self, now_ms: int) -> None:
-        """Let happen what has fallen due, in order; what follows from it at once happens in another round."""
+        """Carry out all due steps in order; steps that are planned by them and due at once run in another round."""
         for _ in range(ROUNDS_MAX):
             due = self._ledger.due_steps(now_ms)
             if not due:
@@ -99,7 +99,7 @@ class Events:
                     self._happen(row)
 
     def recall_now(self, payment: Payment, now_ms: int) -> None:
-        """Cancel what is not settled; promise to return what is."""
+        """Cancel a payment that is not settled; plan the return of one that is."""
         if payment.state == SimulatorState.SETTLED:
             coming = Coming(
                 amount_minor=(payment.debited_minor or 0) - payment.returned_minor,
@@ -114,7 +114,7 @@ class Events:
             self._ledger.move(payment, SimulatorState.RECALLED, "CANC")
 
     def recall_later(self, payment: Payment, due_at_ms: int) -> None:
-        """Plan the answer to a recall; however often it is asked, the first plan stays."""
+        """Plan the answer to a recall; a repeated recall does not change the first plan."""
         if due_at_ms > payment.received_at_ms and not self._ledger.has_step(
             payment.id, SimulatorEventKind.RECALL
         ):
@@ -141,7 +141,7 @@ class Events:
     # --- statuses -----------------------------------------------------------------------------------
 
     def _come_to(self, payment: Payment, step: ScenarioStep, now_ms: int, *, name: str) -> Payment:
-        """Bring a payment to a status, and have it reported where the response does not report it."""
+        """Set a payment's status, and plan a call-back unless the response reports it."""
         if step.is_true:
             if payment.state in FINAL:
                 return payment

@@ -1,8 +1,8 @@
-"""The folders of an ACH operator's file connector: files are taken from one and put into the other.
+"""The folders of an ACH operator's file connector: files are read from one and written to the other.
 
-Promises: a file is taken away only after it was dealt with and its acknowledgement put down, so that a kill in
-between repeats both with the same bytes; what is put down is there whole or not at all. Its own code, not the
-rails': it judges theirs.
+Promises: a file is removed only after it was processed and its acknowledgement was written, so that after a
+kill in between both are repeated with the same bytes; a file is written whole or not at all. The code is not
+shared with the rails, because the simulator tests theirs.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.1
 FILE_BYTES_MAX: Final = 33_554_432
 TAKEN_MAX: Final = 100
-"""No more files than this are taken at a time."""
+"""At most so many files are processed at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderPair:
-    """``orders`` is what the customer fills (its outbox), ``reports`` what it empties (its inbox)."""
+    """``orders`` is the customer's outbox, which the bank reads; ``reports`` is the customer's inbox."""
 
     orders: Path
     reports: Path
 
 
 class Folders:
-    """Works through one pair of folders."""
+    """Processes the files of one pair of folders."""
 
     def __init__(self, service: BankService, pair: FolderPair) -> None:
         self._service = service
         self._pair = pair
 
     def prepare(self) -> None:
-        """Make the folders if they are not there."""
+        """Create the folders if they do not exist."""
         for folder in (self._pair.orders, self._pair.reports):
             folder.mkdir(parents=True, exist_ok=True)
 
     async def run(self) -> None:
-        """Take files for ever."""
+        """Process files until cancelled."""
         while True:
             await self.take()
             await asyncio.sleep(POLL_SECONDS)
 
     async def take(self) -> None:
-        """Deal with the files that are there, oldest first."""
+        """Process the files in the folder, oldest first."""
         for path in await asyncio.to_thread(self._waiting):
             content = await asyncio.to_thread(_read, path)
             said = await self._service.receive_file(path.name, content)
@@ -59,7 +59,7 @@ class Folders:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
     def put(self, name: str, content: bytes) -> None:
-        """Put a file down in one step."""
+        """Write a file in one step, by renaming it."""
         hidden = self._pair.reports / f".{name}.tmp"
         with hidden.open("wb") as file:
             file.write(content)
@@ -68,7 +68,7 @@ class Folders:
         hidden.rename(self._pair.reports / name)
 
     async def report(self, callback_id: int, copies_left: int, content: bytes) -> bool:
-        """Put down what is said of an entry; each copy is a file of its own."""
+        """Write a report about an entry; each copy is a separate file."""
         ending = "json" if content.startswith(b"{") else "ach"
         name = f"report-{callback_id}-{copies_left}.{ending}"
         try:

@@ -1,8 +1,8 @@
 """The bank's HTTP port: it receives messages, lists the ledger, and lets a test control the bank.
 
-``POST /messages`` takes ISO 20022 messages. ``GET /ledger`` lists the ledger as JSON lines. ``/admin`` is for
-whoever tests: scripts and rules, call-backs, the clock, and outages of the connections. The port is for tests: it
-trusts whoever reaches it, or shows a certificate where certificates are asked for.
+``POST /messages`` receives ISO 20022 messages. ``GET /ledger`` lists the ledger as JSON lines. ``/admin`` is
+for tests: scripts and rules, call-backs, the clock, and outages of the connections. Any client that can connect
+may use the port; with ``client_authority`` it must present a certificate.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES_MAX: Final = 4_194_304
 SILENCE_SECONDS_MAX: Final = 120.0
-"""So long a connection on which nothing is said stays open."""
+"""How long a connection without a response stays open."""
 
 MS_PER_SECOND: Final = 1_000
 BAD_REQUEST: Final = 400
@@ -37,7 +37,7 @@ GRACE_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTls:
-    """The bank's certificate; with ``client_authority`` its customers must show one as well."""
+    """The bank's certificate; with ``client_authority`` its customers must present one as well."""
 
     certificate: Path
     key: Path
@@ -121,7 +121,7 @@ class BankServer:
     def _admit(
         self, _connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
     ) -> int | None:
-        """Let a handshake fail while that is the outage."""
+        """Make the TLS handshake fail during an outage of that kind."""
         if self._service.outage is OutageKind.TLS_FAILURE:
             return ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
         return None
@@ -228,7 +228,7 @@ class BankServer:
 async def _half(
     request: web.Request, response: BankResponse, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Announce the whole body and send half of it."""
+    """Send the headers for the whole body, but only half of the body."""
     half = web.StreamResponse(status=response.status, headers=headers)
     half.content_length = len(response.body)
     await half.prepare(request)

@@ -1,7 +1,7 @@
-"""The bank's ledger in a SQLite file: what the bank received, did, and has still to say.
+"""The bank's ledger in a SQLite file: received payments, debits, planned steps and call-backs to send.
 
-Promises: what a call has written is on the disk when the call returns (WAL, ``synchronous = FULL``), together or
-not at all; a payment has at most one debit, by the key of a table. All calls belong to one thread.
+Promises: when a call returns, all its changes or none are on the disk (WAL, ``synchronous = FULL``); a payment
+has at most one debit, by the primary key of a table. All calls must come from one thread.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 VERSION: Final = 3
 PAGE_ROWS: Final = 500
 FOUND_MAX: Final = 10_000
-"""A file has at most so many payments, so that they are all found by its name."""
+"""A file has at most so many payments, so that one query can find all of them."""
 
 DUE_MAX: Final = 500
-"""No more than this is done, or delivered, at a time."""
+"""At most so many steps are carried out, or call-backs delivered, at a time."""
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 _NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """The names by which somebody speaks of payments."""
+    """References of a payment in a message about it."""
 
     uetr: str | None = None
     end_to_end_id: str | None = None
@@ -44,7 +44,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment as the ledger has it."""
+    """A payment in the ledger."""
 
     id: int
     uetr: str | None
@@ -72,7 +72,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def treatment(self) -> Scenario:
-        """The scenario that was chosen when it was received."""
+        """The scenario that was chosen when the payment was received."""
         return msgspec.json.decode(self.plan, type=Scenario)
 
 
@@ -84,14 +84,14 @@ def _statements() -> Mapping[str, str]:
 
 
 class Ledger:
-    """The file, open between ``open`` and ``close``."""
+    """The ledger file, usable between ``open`` and ``close``."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open the file, made if it is not there. Raises Misconfigured for another kind of file."""
+        """Open the file, or create it. Raises Misconfigured if it is not a ledger."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self._file,
@@ -123,7 +123,7 @@ class Ledger:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Let everything inside be written together, or not at all."""
+        """Run the block as one transaction."""
         database = self._db
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -140,34 +140,34 @@ class Ledger:
     # --- payments -----------------------------------------------------------------------------------
 
     def arrive(self, reference: str, fails_until_ms: int) -> tuple[int, int]:
-        """Count an arrival; returns the how manieth it is, and until when it meets errors."""
+        """Count an arrival; returns the number of arrivals, and the time until which it gets server errors."""
         (row,) = self._run("arrive", reference=reference, fails_until_ms=fails_until_ms)
         return row["times"], row["fails_until_ms"]
 
     def fails_until(self, reference: str) -> int:
-        """Return until when a reference meets errors; 0 for one that never arrived."""
+        """Return until when a payment gets server errors, in ms; 0 if it never arrived."""
         rows = self._run("fails_until", reference=reference)
         return rows[0]["fails_until_ms"] if rows else 0
 
     def bar(self, reference: str) -> None:
-        """Refuse a payment should it come."""
+        """Mark a payment that has not arrived as one to reject."""
         self._run("bar", reference=reference)
 
     def is_barred(self, reference: str) -> bool:
-        """Say whether a payment is refused."""
+        """Say whether a payment is to be rejected."""
         return bool(self._run("is_barred", reference=reference))
 
     def enter(self, values: dict[str, Any]) -> Payment:
-        """Write a payment down."""
+        """Record a payment at its first receipt."""
         (row,) = self._run("enter", **values)
         return self.payment(row["id"])
 
     def received_again(self, payment: Payment) -> None:
-        """Count one more receipt."""
+        """Count another receipt of a payment."""
         self._run("received_again", id=payment.id)
 
     def find(self, names: Names) -> list[Payment]:
-        """Find payments by names."""
+        """Find payments by references."""
         rows = self._run("find", **msgspec.structs.asdict(names), limit=FOUND_MAX)
         return [_payment(row) for row in rows]
 
@@ -177,52 +177,52 @@ class Ledger:
         return _payment(row)
 
     def any_other(self, payment: Payment) -> Payment | None:
-        """Return some other payment, if there is one."""
+        """Return another payment, or None if there is none."""
         rows = self._run("any_other", id=payment.id)
         return _payment(rows[0]) if rows else None
 
     def move(self, payment: Payment, state: str, status: str, code: str = "") -> Payment:
-        """Bring a payment to another state."""
+        """Change the state of a payment."""
         self._run("move", id=payment.id, state=state, status=status, code=code)
         return self.payment(payment.id)
 
     def debit(self, payment: Payment, amount_minor: int, now_ms: int) -> None:
-        """Take the money; doing it twice raises sqlite3.IntegrityError."""
+        """Debit a payment. A second debit raises sqlite3.IntegrityError."""
         self._run("debit", id=payment.id, amount_minor=amount_minor, now_ms=now_ms)
 
     def give_back(self, payment: Payment, amount_minor: int, state: str) -> None:
-        """Note what went back."""
+        """Record a returned amount."""
         self._run("give_back", id=payment.id, amount_minor=amount_minor, state=state)
 
     def page(self, after_id: int) -> list[Payment]:
-        """Return a page in the order of receipt."""
+        """Return a page of payments, in the order of receipt."""
         return [_payment(row) for row in self._run("page", after_id=after_id, limit=PAGE_ROWS)]
 
     # --- what is still to come ----------------------------------------------------------------------
 
     def plan_step(self, payment_id: int, kind: str, content: object, due_at_ms: int) -> None:
-        """Note what will happen, and when."""
+        """Record a step to be carried out later."""
         text = msgspec.json.encode(content).decode()
         self._run("plan_step", payment_id=payment_id, kind=kind, content=text, due_at_ms=due_at_ms)
 
     def due_steps(self, now_ms: int) -> list[sqlite3.Row]:
-        """Return what has fallen due."""
+        """Return the steps that are due."""
         return self._run("due_steps", now_ms=now_ms, limit=DUE_MAX)
 
     def has_step(self, payment_id: int, kind: str) -> bool:
-        """Say whether something of a kind was ever planned for a payment."""
+        """Say whether a step of this kind was ever planned for a payment."""
         return bool(self._run("has_step", payment_id=payment_id, kind=kind))
 
     def finish_step(self, step_id: int) -> None:
-        """Note that a step was taken."""
+        """Record that a step was carried out."""
         self._run("finish_step", id=step_id)
 
     def cancel_steps(self, payment_id: int) -> None:
-        """Let nothing more happen to a payment."""
+        """Cancel the planned steps of a payment."""
         self._run("cancel_steps", payment_id=payment_id)
 
     def plan_callback(self, payment_id: int, content: bytes, due_at_ms: int, copies: int) -> None:
-        """Note a message that is to be delivered."""
+        """Record a message to be delivered."""
         self._run(
             "plan_callback",
             payment_id=payment_id,
@@ -232,28 +232,28 @@ class Ledger:
         )
 
     def due_callbacks(self, now_ms: int) -> list[sqlite3.Row]:
-        """Return messages whose time has come."""
+        """Return the messages that are due."""
         return self._run("due_callbacks", now_ms=now_ms, limit=DUE_MAX)
 
     def callback_delivered(self, callback_id: int) -> None:
-        """Note a delivery."""
+        """Record a delivery."""
         self._run("callback_delivered", id=callback_id)
 
     def callback_failed(self, callback_id: int, due_at_ms: int, attempts_max: int) -> None:
-        """Try again later, or give up."""
+        """Plan another attempt, or give up after ``attempts_max``."""
         self._run("callback_failed", id=callback_id, due_at_ms=due_at_ms, attempts_max=attempts_max)
 
     def drop_callbacks(self, end_to_end_id: str) -> int:
-        """Lose messages that wait; returns how many."""
+        """Drop waiting messages; returns how many."""
         values = {"end_to_end_id": end_to_end_id}
         return self._db.execute(_statements()["drop_callbacks"], values).rowcount
 
     def waiting_callbacks(self) -> list[dict[str, Any]]:
-        """List messages that wait."""
+        """List waiting messages."""
         return [dict(row) for row in self._run("waiting_callbacks")]
 
     def next_due_ms(self) -> int | None:
-        """Return when something falls due next."""
+        """Return when the next step or message is due, in ms; None if there is none."""
         due: int | None = self._run("next_due")[0]["due_at_ms"]
         return due
 
@@ -265,16 +265,16 @@ class Ledger:
         return rows[0]["value"] if rows else None
 
     def set(self, name: str, value: str) -> None:
-        """Keep a setting."""
+        """Store a setting."""
         self._run("set", name=name, value=value)
 
     def known_file(self, sha256: str, identity: str) -> str | None:
-        """Return the hash of the file that was received under this content or identity."""
+        """Return the hash of a known file with this content or this identity; None if there is none."""
         rows = self._run("known_file", sha256=sha256, identity=identity)
         return rows[0]["sha256"] if rows else None
 
     def enter_file(self, sha256: str, identity: str, name: str) -> None:
-        """Note a file."""
+        """Record a file at its first receipt."""
         self._run("enter_file", sha256=sha256, identity=identity, name=name)
 
 

@@ -1,7 +1,7 @@
--- The bank's own ledger, in SQLite: the bank's and not ours. Statements by name, as the store has them.
+-- The ledger of the simulated bank, in SQLite. Statements have names, as in the engine's store.
 
 -- name: schema
--- What the ledger is made of. A debit is a row of its own, at most one for each payment, and nothing is forgotten.
+-- The tables of the ledger. A payment has at most one debit, in a separate table; nothing is ever deleted.
 CREATE TABLE IF NOT EXISTS payments (
     id             INTEGER PRIMARY KEY,
     uetr           TEXT UNIQUE,
@@ -29,14 +29,14 @@ CREATE TABLE IF NOT EXISTS payments (
 CREATE INDEX IF NOT EXISTS payments_message ON payments (message_id);
 CREATE INDEX IF NOT EXISTS payments_end_to_end ON payments (end_to_end_id);
 CREATE TRIGGER IF NOT EXISTS payments_stay BEFORE DELETE ON payments
-    BEGIN SELECT RAISE(ABORT, 'the ledger forgets nothing'); END;
+    BEGIN SELECT RAISE(ABORT, 'payments are never deleted'); END;
 CREATE TABLE IF NOT EXISTS debits (
     payment_id   INTEGER PRIMARY KEY REFERENCES payments (id),
     amount_minor INTEGER NOT NULL,
     debited_at_ms INTEGER NOT NULL
 ) STRICT;
 CREATE TRIGGER IF NOT EXISTS debits_stay BEFORE DELETE ON debits
-    BEGIN SELECT RAISE(ABORT, 'the ledger forgets nothing'); END;
+    BEGIN SELECT RAISE(ABORT, 'debits are never deleted'); END;
 CREATE TRIGGER IF NOT EXISTS debits_are_final BEFORE UPDATE ON debits
     BEGIN SELECT RAISE(ABORT, 'a debit is final'); END;
 CREATE TABLE IF NOT EXISTS steps (
@@ -78,25 +78,25 @@ CREATE TABLE IF NOT EXISTS files (
 PRAGMA user_version = 3;
 
 -- name: arrive
--- Count an arrival, and say the how manieth it is, and until when it meets errors: the first one decides.
+-- Count an arrival of a payment; the first arrival sets the time until which it gets server errors.
 INSERT INTO arrivals (reference, times, fails_until_ms) VALUES (:reference, 1, :fails_until_ms)
     ON CONFLICT (reference) DO UPDATE SET times = times + 1
 RETURNING times, fails_until_ms;
 
 -- name: fails_until
--- Say until when a reference meets errors.
+-- Return the time until which a payment gets server errors.
 SELECT fails_until_ms FROM arrivals WHERE reference = :reference;
 
 -- name: bar
--- Refuse a payment should it come.
+-- Mark a payment that has not arrived as one to reject.
 INSERT INTO barred (reference) VALUES (:reference) ON CONFLICT DO NOTHING;
 
 -- name: is_barred
--- Say whether a payment is refused.
+-- Say whether a payment is to be rejected.
 SELECT 1 FROM barred WHERE reference = :reference;
 
 -- name: enter
--- Write a payment down at its first receipt.
+-- Record a payment at its first receipt.
 INSERT INTO payments (uetr, message_name, message_id, instruction_id, end_to_end_id, trace, from_bank, to_bank,
                       amount_minor, currency, value_date, content_hash, original, scenario, plan, state, status, code,
                       times_received, received_at_ms)
@@ -106,11 +106,11 @@ VALUES (:uetr, :message_name, :message_id, :instruction_id, :end_to_end_id, :tra
 RETURNING id;
 
 -- name: received_again
--- Count one more receipt of a payment.
+-- Count another receipt of a payment.
 UPDATE payments SET times_received = times_received + 1 WHERE id = :id;
 
 -- name: find
--- Find payments by the names that somebody knows of them; an absent name is NULL.
+-- Find payments by the references of a message; an absent reference is NULL.
 SELECT payments.*, debits.amount_minor AS debited_minor
   FROM payments LEFT JOIN debits ON debits.payment_id = payments.id
  WHERE uetr = :uetr
@@ -131,77 +131,77 @@ SELECT payments.*, debits.amount_minor AS debited_minor
   FROM payments LEFT JOIN debits ON debits.payment_id = payments.id WHERE id <> :id ORDER BY id LIMIT 1;
 
 -- name: move
--- Bring a payment to another state.
+-- Change the state of a payment.
 UPDATE payments SET state = :state, status = :status, code = :code WHERE id = :id;
 
 -- name: debit
--- Take the money, once: a second debit of a payment breaks the key.
+-- Debit a payment, once: a second debit violates the primary key.
 INSERT INTO debits (payment_id, amount_minor, debited_at_ms) VALUES (:id, :amount_minor, :now_ms);
 
 -- name: give_back
--- Note what went back to the sender.
+-- Record an amount that was returned to the sender.
 UPDATE payments SET returned_minor = returned_minor + :amount_minor, state = :state WHERE id = :id;
 
 -- name: plan_step
--- Note what will happen to a payment, and when.
+-- Record a step to be carried out later.
 INSERT INTO steps (payment_id, kind, content, due_at_ms) VALUES (:payment_id, :kind, :content, :due_at_ms);
 
 -- name: due_steps
--- Return what has fallen due, in order.
+-- Return the steps that are due, in order.
 SELECT id, payment_id, kind, content, due_at_ms FROM steps
  WHERE is_done = 0 AND due_at_ms <= :now_ms ORDER BY due_at_ms, id LIMIT :limit;
 
 -- name: finish_step
--- Note that a step was taken.
+-- Record that a step was carried out.
 UPDATE steps SET is_done = 1 WHERE id = :id;
 
 -- name: has_step
--- Say whether something of a kind was ever planned for a payment.
+-- Say whether a step of this kind was ever planned for a payment.
 SELECT 1 FROM steps WHERE payment_id = :payment_id AND kind = :kind LIMIT 1;
 
 -- name: cancel_steps
--- Let nothing more happen to a payment.
+-- Cancel the planned steps of a payment.
 UPDATE steps SET is_done = 1 WHERE payment_id = :payment_id AND is_done = 0;
 
 -- name: plan_callback
--- Note a message that is to be delivered.
+-- Record a message to be delivered.
 INSERT INTO callbacks (payment_id, content, due_at_ms, copies_left)
 VALUES (:payment_id, :content, :due_at_ms, :copies);
 
 -- name: due_callbacks
--- Return messages whose time has come, in order.
+-- Return the messages that are due, in order.
 SELECT callbacks.id, payment_id, content, copies_left, attempts, trace IS NOT NULL AS is_file
   FROM callbacks JOIN payments ON payments.id = callbacks.payment_id
  WHERE ending IS NULL AND due_at_ms <= :now_ms ORDER BY due_at_ms, callbacks.id LIMIT :limit;
 
 -- name: callback_delivered
--- Note a delivery: with the last copy the message has ended.
+-- Record a delivery; with the last copy the message is complete.
 UPDATE callbacks
    SET copies_left = copies_left - 1, attempts = 0,
        ending = CASE WHEN copies_left <= 1 THEN 'delivered' END
  WHERE id = :id AND ending IS NULL;
 
 -- name: callback_failed
--- Try a message again later, or give it up after so many attempts.
+-- Plan another attempt for a message, or give up after the last one.
 UPDATE callbacks
    SET attempts = attempts + 1, due_at_ms = :due_at_ms,
        ending = CASE WHEN attempts + 1 >= :attempts_max THEN 'given up' END
  WHERE id = :id AND ending IS NULL;
 
 -- name: drop_callbacks
--- Lose messages that wait, of one payment or of all.
+-- Drop waiting messages, of one payment or of all.
 UPDATE callbacks SET ending = 'dropped'
  WHERE ending IS NULL AND (:end_to_end_id = '' OR payment_id IN
        (SELECT id FROM payments WHERE end_to_end_id = :end_to_end_id));
 
 -- name: waiting_callbacks
--- List messages that wait.
+-- List waiting messages.
 SELECT callbacks.id, end_to_end_id, due_at_ms, copies_left, attempts
   FROM callbacks JOIN payments ON payments.id = callbacks.payment_id
  WHERE ending IS NULL ORDER BY due_at_ms, callbacks.id LIMIT 1000;
 
 -- name: next_due
--- Return when the next step or message falls due.
+-- Return when the next step or message is due.
 SELECT min(due_at_ms) AS due_at_ms FROM (
     SELECT min(due_at_ms) AS due_at_ms FROM steps WHERE is_done = 0
     UNION ALL SELECT min(due_at_ms) FROM callbacks WHERE ending IS NULL);
@@ -217,14 +217,14 @@ SELECT payments.*, debits.amount_minor AS debited_minor
 SELECT value FROM settings WHERE name = :name;
 
 -- name: set
--- Keep a setting.
+-- Store a setting.
 INSERT INTO settings (name, value) VALUES (:name, :value)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: known_file
--- Return a file that was received, by its content or by what it says that it is.
+-- Return a file that was received, by its content or its identity (sender, day and modifier).
 SELECT sha256, identity, name FROM files WHERE sha256 = :sha256 OR identity = :identity;
 
 -- name: enter_file
--- Note a file at its first receipt.
+-- Record a file at its first receipt.
 INSERT INTO files (sha256, identity, name) VALUES (:sha256, :identity, :name);

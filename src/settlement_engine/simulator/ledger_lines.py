@@ -1,6 +1,7 @@
-"""The ledger as the bank lists it for whoever compares books: one JSON object for each payment.
+"""The list of the ledger that is compared with the engine's books: one JSON object for each payment.
 
-The fields of ``/dev/bank-ledger`` come first, with the same meaning; what the bank does not know is empty.
+It begins with the fields of ``/dev/bank-ledger``, with the same meaning; a field that the bank does not know is
+empty.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ledger_line(payment: Payment) -> LedgerLine:
-    """Tell one payment."""
+    """Make the line of one payment."""
     currency = payment.currency
     return LedgerLine(
         reference=payment.end_to_end_id,
@@ -63,7 +64,7 @@ def ledger_line(payment: Payment) -> LedgerLine:
 
 
 def _settlement_id(instruction_id: str) -> str:
-    """Read the settlement's id where the instruction is called by it: 32 digits, without hyphens."""
+    """Return the settlement's id if the instruction id is one (32 hexadecimal digits), else an empty string."""
     try:
         return str(UUID(hex=instruction_id))
     except ValueError:

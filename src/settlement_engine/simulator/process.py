@@ -1,6 +1,6 @@
-"""The bank as a process: it listens, calls back, and ends when it is asked to.
+"""The bank as a process: it serves HTTP, sends call-backs, and stops on SIGTERM or SIGINT.
 
-Promises: it says where it listens only when it does; a kill at any moment loses nothing that it has said.
+Promises: it prints its address only when it accepts connections; a kill loses nothing that it has confirmed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackTarget:
-    """Whom the bank calls back, and as whom: with the certificate that it is reached by, and with a token."""
+    """Where the bank sends call-backs. It presents its server certificate there, and the token if there is one."""
 
     url: str = ""
     authority: Path | None = None
@@ -36,7 +36,7 @@ class CallbackTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
-    """One bank."""
+    """The settings of one bank."""
 
     ledger_file: Path
     host: str = "127.0.0.1"
@@ -80,7 +80,7 @@ def _stop_signals() -> asyncio.Event:
 
 
 async def _work_until(asked: asyncio.Event, callbacks: Callbacks, folders: Folders | None) -> None:
-    """Work until somebody asks to stop; what cannot go on ends the bank with its error."""
+    """Run the tasks until a stop is requested; a task that fails ends the bank with its error."""
     loop = asyncio.get_running_loop()
     working = [loop.create_task(callbacks.run())]
     if folders is not None:

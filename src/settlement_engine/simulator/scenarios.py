@@ -1,7 +1,8 @@
-"""How the bank treats a payment: scenarios by name, and the rules by which one is chosen. Pure.
+"""How the bank treats a payment: named scenarios, and the rules that choose one of them. Pure.
 
-A scenario is data: which statuses come, when, and how they are reported; what is lost on the way; what comes back
-later. It is stored with the payment at its first receipt, so that no restart and no new script changes its fate.
+A scenario is data: the statuses of the payment, when and how they are reported, which messages are lost, and
+which returns follow. It is stored with the payment at its first receipt, so that neither a restart nor another
+script changes it later.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ class Reply(StrEnum):
     """How the sender of a payment learns its first status."""
 
     RESPONSE = auto()  # in the response; later statuses by call-back
-    CALLBACK = auto()  # the response says only that the message was taken
+    CALLBACK = auto()  # by call-back only: the response (202) has no status
     BOTH = auto()  # in the response, and by call-back as well
     LOST = auto()  # the connection ends without a response
     HALF = auto()  # the connection ends in the middle of the response
 
 
 class RecallReply(StrEnum):
-    """What the bank says to a recall."""
+    """The bank's answer to a recall."""
 
     ACCEPT = auto()
     REFUSE = auto()
@@ -44,10 +45,10 @@ class RecallReply(StrEnum):
 
 
 class ScenarioStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A status that the payment comes to.
+    """A status of the payment, ``after_ms`` after its receipt.
 
-    ``told_after_ms`` counts from the receipt as well; without it the status is reported when it comes about.
-    ``is_true`` false: the bank only says so, and its ledger does not follow.
+    ``told_after_ms`` is when it is reported, also counted from the receipt; without it, at ``after_ms``.
+    If ``is_true`` is false, the status is reported but not applied to the ledger: a false report.
     """
 
     status: str
@@ -58,7 +59,7 @@ class ScenarioStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class MoneyBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What comes back after settlement: a share of the amount, of which charges are kept."""
+    """A return after settlement: a percentage of the amount, from which charges are deducted."""
 
     after_ms: int
     code: str = "AC04"
@@ -67,7 +68,7 @@ class MoneyBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Coming(msgspec.Struct, frozen=True, kw_only=True):
-    """A return that is to come: which part of the money, and whether it is the last one."""
+    """A planned return: its amount, and whether it is the last one."""
 
     amount_minor: int
     charges_minor: int
@@ -76,11 +77,11 @@ class Coming(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one payment is treated. Times count from its first receipt.
+    """How one payment is treated. Times are milliseconds from its first receipt.
 
-    The first ``lost_requests`` arrivals are never received. Until ``errors_for_ms`` all that concerns the payment
-    is answered with a server's error, and nothing is received. Until ``visible_after_ms`` the response to an
-    enquiry is that there is no such payment; until ``silent_for_ms`` an enquiry gets no response.
+    The first ``lost_requests`` arrivals are ignored. For ``errors_for_ms`` every message about the payment gets
+    a server error, and the payment is not received. Before ``visible_after_ms`` the response to an enquiry is
+    that there is no such payment; before ``silent_for_ms`` an enquiry gets no response.
     """
 
     steps: tuple[ScenarioStep, ...] = (ScenarioStep(status="ACSC"),)
@@ -98,7 +99,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     recall_after_ms: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no bank can do. Raises ValueError."""
+        """Check the times and numbers. Raises ValueError."""
         times = (
             *(step.after_ms for step in self.steps),
             *(back.after_ms for back in self.returns),
@@ -111,7 +112,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def parts_of(total_minor: int, returns: Sequence[MoneyBack]) -> list[int]:
-    """Share an amount out: what is left by rounding is in the last part, if the parts make the whole."""
+    """Divide an amount by percentages; if they add up to 100, the last part contains the remainder."""
     parts = [total_minor * back.percent // 100 for back in returns]
     if sum(back.percent for back in returns) == WHOLE_PERCENT:
         parts[-1] = total_minor - sum(parts[:-1])
@@ -174,13 +175,14 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
         "wrong_reference": Scenario(names_another_payment=True),
     }
 )
-"""Every scenario by its name. What concerns whole connections, such as a TLS failure, is an outage."""
+"""The scenarios by name. Failures of whole connections, such as a TLS failure, are outages (``OutageKind``)."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a scenario is chosen: all that a rule names must agree.
+    """When a scenario is chosen: a payment must match all given fields.
 
-    ``reference`` is a pattern with ``*`` for any of the payment's names; ``one_in`` draws one payment of so many.
+    ``reference`` is a pattern with ``*``, which one of the payment's references must match. ``one_in`` selects
+    about one payment in so many.
     """
 
     scenario: str
@@ -191,9 +193,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the bank does: the first rule that agrees chooses, else ``default``. ``scenarios`` are one's own.
+    """What the bank does: the first rule that matches chooses the scenario, else it is ``default``.
 
-    With ``bars_recalled`` a recall of what has not come says yes, and refuses it should it come.
+    ``scenarios`` are defined by the script itself. With ``bars_recalled`` the bank accepts the recall of a payment
+    that it has not received, and rejects the payment if it arrives later.
     """
 
     seed: int = 1
@@ -203,7 +206,7 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     scenarios: dict[str, Scenario] = {}
 
     def checked(self) -> ScenarioScript:
-        """Return it, or raise Misconfigured naming what is wrong."""
+        """Return the script. Raises Misconfigured, with what is wrong."""
         for name in (self.default, *(rule.scenario for rule in self.rules)):
             if name not in self.scenarios and name not in SCENARIOS:
                 known = ", ".join((*self.scenarios, *SCENARIOS))
@@ -213,13 +216,13 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return self
 
     def scenario(self, name: str) -> Scenario:
-        """Look a scenario up; one's own come first."""
+        """Return a scenario by name; those of the script take precedence."""
         found = self.scenarios.get(name) or SCENARIOS.get(name)
         assert found is not None, "a script is checked before it is used"
         return found
 
     def choose(self, names: tuple[str, ...], amount: str, currency: str) -> str:
-        """Name the scenario of a payment. The same names under the same seed are the same choice."""
+        """Choose the scenario of a payment. The same references with the same seed give the same choice."""
         for place, rule in enumerate(self.rules):
             if _agrees(rule, names, amount, currency) and self._is_drawn(rule, place, names):
                 return rule.scenario

@@ -1,7 +1,7 @@
-"""A script as a person writes it, in YAML or JSON: seed, default, rules, and scenarios of one's own.
+"""Reads a script from YAML or JSON: seed, default scenario, rules, and scenarios that the script defines.
 
-A scenario of one's own may say ``like: NAME`` and change the rest. What a script does not know is refused with
-its place. Files are bound in size, and nothing but plain values is read from YAML.
+A scenario of the script may start from another one with ``like: NAME`` and change some fields. An unknown field
+is refused, with its place. The size of a file is bounded, and only plain values are read from YAML.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _has_aliases(text: bytes) -> bool:
 
 
 def _scenario(given: Any) -> Scenario:  # noqa: ANN401 -- what a person wrote
-    """Read a scenario, on the ground of the one that it is like."""
+    """Read a scenario, with the missing fields from the one that ``like`` names."""
     if not isinstance(given, dict):
         message = "a scenario is a table"
         raise TypeError(message)

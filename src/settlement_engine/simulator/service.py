@@ -1,7 +1,7 @@
-"""The bank in one thread of its own, with a clock that can be put forward, and the outages of its connections.
+"""The bank in its own thread, with a clock that can be advanced, and with outages of its connections.
 
-Promises: everything that touches the ledger happens in that thread, one thing after the other. Clock, script and
-outage are kept in the ledger, so that a bank that was killed goes on as it was.
+Promises: all access to the ledger happens in that thread, one call at a time. Clock, script and outage are
+stored in the ledger, so that a bank that was killed continues with them.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
 
 MS_PER_SECOND: Final = 1_000
 ADVANCE_MS_MAX: Final = 400 * 86_400_000
-"""The clock is put forward by no more than this at a time."""
+"""The clock is advanced by at most this at a time."""
 
 BATCH_MAX: Final = 200
-"""No more messages than this share a transaction."""
+"""At most so many messages share a transaction."""
 
 WAITING_MAX: Final = 10_000
-"""With as many messages before it, another one meets a server's error and is not received."""
+"""While so many messages are waiting, another one gets a server error and is not received."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class OutageKind(StrEnum):
-    """What is wrong with all connections to the bank."""
+    """What fails on all connections to the bank."""
 
     TLS_FAILURE = auto()  # no handshake succeeds
-    SERVER_ERROR = auto()  # every message is answered with a server's error
+    SERVER_ERROR = auto()  # every message gets a server error
     LOST_REQUESTS = auto()  # nothing is received, and the connection ends
-    SILENT = auto()  # nothing is received, and nothing comes
+    SILENT = auto()  # nothing is received, and the connection stays open without a response
 
 
 class Outage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An outage, until an instant of the bank's clock, or until it is ended."""
+    """An outage, until a time of the bank's clock, or until a call ends it."""
 
     kind: OutageKind
     until_ms: int | None = None
 
 
 class BankService:
-    """The bank for callers in an event loop."""
+    """The bank's calls for use in an event loop."""
 
     def __init__(self, file: Path, script: ScenarioScript | None, *, calls_back: bool) -> None:
-        """Take ``script`` for the stored one, if there is one given."""
+        """``script`` replaces the stored script; None keeps it."""
         self._ledger = Ledger(file)
         self._given = script
         self._bank = ScriptedBank(self._ledger, script or ScenarioScript(), calls_back=calls_back)
@@ -110,7 +110,7 @@ class BankService:
     # --- messages -----------------------------------------------------------------------------------
 
     async def receive(self, body: bytes) -> BankResponse:
-        """Deal with a message: together with those that come while others are being dealt with."""
+        """Process a message, in one batch with others that arrived while the batch before was processed."""
         if len(self._waiting) >= WAITING_MAX:
             return FAILED
         loop = asyncio.get_running_loop()
@@ -132,19 +132,19 @@ class BankService:
                         answered.set_exception(error)
                 continue
             for (_, answered), response in zip(batch, responses, strict=True):
-                if not answered.done():  # the sender may have gone
+                if not answered.done():  # cancelled, if the sender closed the connection
                     answered.set_result(response)
             self.is_woken.set()
 
     async def receive_file(self, name: str, content: bytes) -> bytes | None:
-        """Deal with a file; returns its acknowledgement, if the sender receives one."""
+        """Process a file; returns its acknowledgement, or None if the sender receives none."""
         now_ms = self.now_ms()
         said = await self._in_thread(self._bank.receive_file, name, content, now_ms)
         self.is_woken.set()
         return said
 
     async def work(self) -> list[sqlite3.Row]:
-        """Let happen what has fallen due; returns the call-backs whose time has come."""
+        """Carry out the steps that are due; returns the call-backs that are due."""
         now_ms = self.now_ms()
 
         def work() -> list[sqlite3.Row]:
@@ -154,16 +154,16 @@ class BankService:
         return await self._in_thread(work)
 
     async def seconds_to_next(self) -> float | None:
-        """Return how long nothing falls due; None when nothing will."""
+        """Return the time until the next step or call-back is due; None if there is none."""
         due_ms = await self._in_thread(self._ledger.next_due_ms)
         return None if due_ms is None else max(0, due_ms - self.now_ms()) / MS_PER_SECOND
 
     async def delivered(self, callback_id: int) -> None:
-        """Note that a call-back was taken."""
+        """Record that a call-back was delivered."""
         await self._in_thread(self._ledger.callback_delivered, callback_id)
 
     async def not_delivered(self, callback_id: int, pause_ms: int, attempts_max: int) -> None:
-        """Note that a call-back was not taken."""
+        """Record a failed delivery; the next one is after ``pause_ms``, if ``attempts_max`` allows one."""
         due_at_ms = self.now_ms() + pause_ms
         await self._in_thread(self._ledger.callback_failed, callback_id, due_at_ms, attempts_max)
 
@@ -176,21 +176,21 @@ class BankService:
 
     @property
     def script(self) -> ScenarioScript:
-        """What the bank does."""
+        """The script in use."""
         return self._bank.script
 
     async def set_script(self, script: ScenarioScript) -> None:
-        """Do something else from now on."""
+        """Replace the script; payments that were received before keep their scenario."""
         await self._in_thread(self._keep, "script", script)
         self._bank.script = script
 
     async def add_rule(self, rule: Rule) -> None:
-        """Put a rule before the others. Raises Misconfigured."""
+        """Add a rule before the others. Raises Misconfigured."""
         rules = (rule, *self.script.rules)
         await self.set_script(msgspec.structs.replace(self.script, rules=rules).checked())
 
     async def advance(self, by_ms: int) -> None:
-        """Put the clock forward. Raises ValueError."""
+        """Advance the clock. Raises ValueError."""
         if not 0 <= by_ms <= ADVANCE_MS_MAX:
             message = f"the clock goes forward by at most {ADVANCE_MS_MAX} ms"
             raise ValueError(message)
@@ -200,21 +200,21 @@ class BankService:
 
     @property
     def outage(self) -> OutageKind | None:
-        """What is wrong now."""
+        """The present outage, if there is one."""
         outage = self._outage
         if outage is None or (outage.until_ms is not None and self.now_ms() >= outage.until_ms):
             return None
         return outage.kind
 
     async def set_outage(self, outage: Outage | None) -> None:
-        """Begin or end an outage."""
+        """Begin an outage, or end it with None."""
         await self._in_thread(self._keep, "outage", outage)
         self._outage = outage
 
     async def waiting_callbacks(self) -> list[dict[str, Any]]:
-        """List call-backs that wait."""
+        """List waiting call-backs."""
         return await self._in_thread(self._ledger.waiting_callbacks)
 
     async def drop_callbacks(self, end_to_end_id: str) -> int:
-        """Lose call-backs that wait."""
+        """Drop waiting call-backs; returns how many."""
         return await self._in_thread(self._ledger.drop_callbacks, end_to_end_id)

@@ -40,7 +40,7 @@ POLL_SECONDS = 0.005
 POLLS_MAX = 10_000
 
 
-class FakeDesk:
+class FakeCaseManagement:
     """Case management over an in-memory store; every rail is of class A."""
 
     proposal_valid_seconds = 3_600.0
@@ -77,7 +77,7 @@ class World:
         self.waiting_max = 0
         self.stores = MemoryStores()
         self.dead_letters = self.stores.dead_letters
-        self.case_management = FakeDesk(self.stores)
+        self.case_management = FakeCaseManagement(self.stores)
 
     # --- the engine ---------------------------------------------------------------------------
 

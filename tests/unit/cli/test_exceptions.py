@@ -29,7 +29,7 @@ ID = "0199c2d4-6f0e-7c1a-9d51-1f2a33445566"
 DIGEST = "ab" * 32
 
 
-class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
+class FakeExceptionService(settlement_pb2_grpc.ExceptionServiceServicer):
     """Knows one exception and one proposal, and who did what."""
 
     def __init__(self) -> None:
@@ -141,8 +141,8 @@ class FakeDesk(settlement_pb2_grpc.ExceptionServiceServicer):
 
 
 @pytest.fixture
-def case_management(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
-    fake = FakeDesk()
+def case_management(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeExceptionService]:
+    fake = FakeExceptionService()
     server = grpc.server(ThreadPoolExecutor(max_workers=2))
     settlement_pb2_grpc.add_ExceptionServiceServicer_to_server(fake, server)
     settlement_pb2_grpc.add_SettlementServiceServicer_to_server(FakeEngine(), server)
@@ -161,7 +161,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_exceptions_are_listed_with_what_is_exposed(
-    command: Run, case_management: FakeDesk
+    command: Run, case_management: FakeExceptionService
 ) -> None:
     said = command("exceptions", "list", "--kind", "disproved", "--closed")
     assert said.code == ExitCode.OK
@@ -174,7 +174,7 @@ def test_exceptions_are_listed_with_what_is_exposed(
 
 
 def test_one_is_shown_with_both_messages_and_what_is_safe(
-    command: Run, case_management: FakeDesk
+    command: Run, case_management: FakeExceptionService
 ) -> None:
     said = command("exceptions", "show", "7")
     for word in (
@@ -189,7 +189,7 @@ def test_one_is_shown_with_both_messages_and_what_is_safe(
 
 
 def test_who_acts_is_the_user_of_the_machine_or_who_is_named(
-    command: Run, case_management: FakeDesk, monkeypatch: pytest.MonkeyPatch
+    command: Run, case_management: FakeExceptionService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "grace")
     assert command("exceptions", "acknowledge", "7").code == ExitCode.OK
@@ -215,7 +215,7 @@ def test_who_acts_is_the_user_of_the_machine_or_who_is_named(
     ],
 )
 def test_a_dry_run_does_nothing(
-    command: Run, case_management: FakeDesk, file: Path, words: tuple[str, ...]
+    command: Run, case_management: FakeExceptionService, file: Path, words: tuple[str, ...]
 ) -> None:
     said = command(*words, "--as", "grace", "--dry-run")
     assert (said.code, case_management.did) == (ExitCode.OK, [])
@@ -226,7 +226,7 @@ def test_a_dry_run_does_nothing(
 
 @pytest.mark.parametrize("word", ["approve", "decline"])
 def test_a_dry_run_is_the_engines_word_and_not_a_guess(
-    command: Run, case_management: FakeDesk, word: str
+    command: Run, case_management: FakeExceptionService, word: str
 ) -> None:
     """With a certificate only the engine knows who acts, and whether it is the one who proposed it."""
     own = command(word, "3", "--as", "mallory", "--dry-run")
@@ -237,7 +237,7 @@ def test_a_dry_run_is_the_engines_word_and_not_a_guess(
 
 @pytest.mark.parametrize("name", ["Zoë", "ada ", "", "ada lovelace", "x" * 65, "ada\n"])
 def test_what_is_no_name_is_refused_before_it_is_sent(
-    command: Run, case_management: FakeDesk, name: str
+    command: Run, case_management: FakeExceptionService, name: str
 ) -> None:
     said = command("exceptions", "acknowledge", "7", "--as", name)
     assert (said.code, case_management.did) == (ExitCode.USAGE, [])
@@ -245,7 +245,7 @@ def test_what_is_no_name_is_refused_before_it_is_sent(
 
 
 def test_a_doubt_has_no_message_and_a_closed_one_is_open_no_more(
-    command: Run, case_management: FakeDesk
+    command: Run, case_management: FakeExceptionService
 ) -> None:
     case_management.exception.kind = wire.EXCEPTION_KIND_IN_DOUBT
     case_management.exception.said.clear()
@@ -257,7 +257,9 @@ def test_a_doubt_has_no_message_and_a_closed_one_is_open_no_more(
     assert "was open for" in said
 
 
-def test_what_is_approved_is_what_was_shown(command: Run, case_management: FakeDesk) -> None:
+def test_what_is_approved_is_what_was_shown(
+    command: Run, case_management: FakeExceptionService
+) -> None:
     said = command("approve", "3", "--as", "grace")
     assert said.code == ExitCode.OK
     for word in ("entry 12", "by ada", DIGEST, "approved by grace"):
@@ -268,7 +270,7 @@ def test_what_is_approved_is_what_was_shown(command: Run, case_management: FakeD
     assert json.loads(command("approve", "3", "--as", "grace", "--json").out)["id"] == "3"
 
 
-def test_a_refusal_says_why(command: Run, case_management: FakeDesk) -> None:
+def test_a_refusal_says_why(command: Run, case_management: FakeExceptionService) -> None:
     said = command("approve", "3", "--as", "mallory")
     assert said.code == ExitCode.FAILED
     for word in (
@@ -279,7 +281,9 @@ def test_a_refusal_says_why(command: Run, case_management: FakeDesk) -> None:
         assert word in said.err
 
 
-def test_a_proposal_carries_the_file(command: Run, case_management: FakeDesk, file: Path) -> None:
+def test_a_proposal_carries_the_file(
+    command: Run, case_management: FakeExceptionService, file: Path
+) -> None:
     words = ("--evidence", str(file), "--reason", "entry 12", "--as", "ada")
     said = command("resolve", "7", "--not-settled", *words)
     assert said.code == ExitCode.OK
@@ -296,7 +300,7 @@ def test_a_proposal_carries_the_file(command: Run, case_management: FakeDesk, fi
 
 
 def test_the_evidence_is_written_to_a_file(
-    command: Run, case_management: FakeDesk, tmp_path: Path
+    command: Run, case_management: FakeExceptionService, tmp_path: Path
 ) -> None:
     target = tmp_path / "evidence.xml"
     said = command("exceptions", "evidence", "3", "-o", str(target))
@@ -315,7 +319,7 @@ def test_the_evidence_is_written_to_a_file(
 
 @pytest.mark.parametrize("name", [ID, "OB-7", "u-1"])
 def test_a_settlement_in_doubt_is_named_by_any_name_of_it(
-    command: Run, case_management: FakeDesk, file: Path, name: str
+    command: Run, case_management: FakeExceptionService, file: Path, name: str
 ) -> None:
     words = ("--settled", "--evidence", str(file), "--reason", "entry 12", "--as", "ada")
     assert command("resolve", name, *words).code == ExitCode.OK
@@ -326,7 +330,7 @@ def test_a_settlement_in_doubt_is_named_by_any_name_of_it(
 
 
 def test_a_number_that_is_an_obligation_too_is_not_guessed(
-    command: Run, case_management: FakeDesk, file: Path, monkeypatch: pytest.MonkeyPatch
+    command: Run, case_management: FakeExceptionService, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exception 7 may be of another settlement than the obligation 7."""
     monkeypatch.setattr(f"{histories.__name__}.settlement_id_of", lambda *_: ID)
@@ -336,7 +340,7 @@ def test_a_number_that_is_an_obligation_too_is_not_guessed(
     assert ID in said.err
 
 
-def test_proposals_are_listed(command: Run, case_management: FakeDesk) -> None:
+def test_proposals_are_listed(command: Run, case_management: FakeExceptionService) -> None:
     said = command("proposals")
     assert said.code == ExitCode.OK
     for words in (ID, "the money moved", "ada", "open", "entry 12"):

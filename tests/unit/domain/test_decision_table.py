@@ -1,7 +1,7 @@
-"""The decision table of the payments business, row by row, as rows of the page.
+"""The decision table of the payments business, case by case, compared with the transition table.
 
-Each entry is one row of the table "in doubt: never pay twice": where it happens, what happens, and what
-may become of the money. What this version does not do yet stands in ``NOT_YET``, with the reason.
+Each entry is a case of the table "in doubt: never pay twice": the state, the event, and what may happen to
+the money. ``NOT_YET`` lists what this version does not do yet, with the reason.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ CASES = [
     Case(2, "window shut: queue", S.VALIDATING, E.POSTPONED, S.QUEUED, None, NONE),
     Case(2, "the queue rolls", S.QUEUED, E.RELEASED, S.VALIDATING, Ask.SCREEN, NONE),
     Case(2, "the queue rejects", S.QUEUED, E.LAPSED, S.FAILED, None, NONE),
-    Case(3, "cancelled before P", S.VALIDATING, E.CANCELLED, S.FAILED, None, NONE),
+    Case(3, "cancelled before the intent", S.VALIDATING, E.CANCELLED, S.FAILED, None, NONE),
     Case(3, "cancelled in the queue", S.QUEUED, E.CANCELLED, S.FAILED, None, NONE),
     Case(3, "cancelled while parked", S.HELD, E.CANCELLED, S.FAILED, None, NONE),
-    Case(4, "crash before P", S.VALIDATING, E.NO_ANSWER, S.VALIDATING, Ask.SCREEN, NONE),
+    Case(4, "crash before the intent", S.VALIDATING, E.NO_ANSWER, S.VALIDATING, Ask.SCREEN, NONE),
     Case(5, "not a byte left", S.LOCKED, E.UNDELIVERED, S.LOCKED, Ask.SEND, KEPT),
     Case(5, "and never will", S.LOCKED, E.ABANDONED, S.ROLLED_BACK, None, RELEASED),
-    Case(6, "crash after P", S.LOCKED, E.NO_ANSWER, S.IN_DOUBT, Ask.ENQUIRE, KEPT),
+    Case(6, "crash after the intent", S.LOCKED, E.NO_ANSWER, S.IN_DOUBT, Ask.ENQUIRE, KEPT),
     Case(6, "not known, definitely", S.IN_DOUBT, E.NOT_FOUND, S.LOCKED, Ask.SEND, KEPT),
     Case(7, "time-out after bytes", S.LOCKED, E.NO_ANSWER, S.IN_DOUBT, Ask.ENQUIRE, KEPT),
     Case(7, "and again", S.IN_DOUBT, E.NO_ANSWER, S.IN_DOUBT, Ask.ENQUIRE, KEPT),
@@ -84,8 +84,8 @@ CASES = [
 
 BY_CONSTRUCTION = {
     21: "posting, move and announcement are one transaction: there is no state between them",
-    34: "a hold is made in the commit of P, so that no hold can run out before P",
-    35: "no row has a time for its event: OVERDUE only asks for a recall",
+    34: "the send intent is committed with the hold, so that no hold can expire before it",
+    35: "no time limit decides an outcome: OVERDUE only asks for a recall",
 }
 
 NOT_YET = {
@@ -97,9 +97,9 @@ NOT_YET = {
 }
 
 PARTLY = {
-    23: "a return that comes before the settled word counts as no answer, until the rails have returns",
-    25: "after a release on the rail's own word the late debit opens an exception and books nothing:"
-    " one of two words is wrong, and which one comes out with reconciliation",
+    23: "a return that comes before the status `settled` counts as no answer, until the rails have returns",
+    25: "after a release by a status of the rail, a late debit opens an exception and books nothing:"
+    " one of the two statuses is wrong, and reconciliation finds out which",
 }
 
 OTHER_RAILS = {29, 30, 31, 32, 33}
@@ -114,12 +114,12 @@ def money(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.number}-{case.text}")
-def test_the_page_says_what_the_decision_table_says(case):
-    row = transition_for(case.state, case.event)
-    assert (row.state, row.ask, money(case)) == (case.to, case.ask, case.money)
+def test_each_case_has_the_transition_of_the_decision_table(case):
+    found = transition_for(case.state, case.event)
+    assert (found.state, found.ask, money(case)) == (case.to, case.ask, case.money)
 
 
-def test_every_row_of_the_table_is_mapped_or_said_to_be_missing():
+def test_every_case_of_the_decision_table_is_mapped_or_listed_as_missing():
     mapped = {case.number for case in CASES}
     assert mapped | BY_CONSTRUCTION.keys() | NOT_YET.keys() | OTHER_RAILS == set(range(1, 36))
     assert not mapped & NOT_YET.keys()
@@ -155,7 +155,7 @@ def test_a_repeat_or_a_late_echo_does_not_contradict(state, event):
     assert not contradicts(state, event)
 
 
-def test_exactly_the_other_word_about_the_money_contradicts():
+def test_exactly_the_opposite_statuses_about_the_money_contradict():
     moved = {E.SETTLED, E.ATTESTED_SETTLED}
     did_not_move = {E.REJECTED, E.RECALLED, E.NOT_FOUND, E.ATTESTED_NOT_SETTLED}
     expected = {
@@ -176,7 +176,7 @@ def test_silence_never_contradicts(state):
 
 
 @pytest.mark.parametrize("state", State)
-def test_what_contradicts_has_a_row_to_be_recorded_by(state):
+def test_what_contradicts_has_a_transition_that_records_it(state):
     contradicting = [event for event in Event if contradicts(state, event)]
     assert (E.CONTRADICTED in TRANSITIONS[state]) == bool(contradicting)
     if contradicting:

@@ -17,21 +17,21 @@ from settlement_engine.domain.lifecycle import (
 )
 from settlement_engine.errors import IllegalMove
 from tests.unit.domain import state_machine_rules
-from tests.unit.domain.state_machine_rules import AFTER_P, ASKS, RULES, rows
+from tests.unit.domain.state_machine_rules import AFTER_SEND_INTENT, ASKS, RULES, transitions
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_page_keeps_the_rule(rule):
+def test_the_table_keeps_the_rule(rule):
     assert list(rule(TRANSITIONS)) == []
 
 
-def test_every_rule_is_walked():
+def test_every_rule_is_in_the_list():
     named = {
         value
         for name, value in vars(state_machine_rules).items()
         if callable(value)
         and getattr(value, "__module__", "") == state_machine_rules.__name__
-        and name not in {"rows", "is_killed"}
+        and name not in {"transitions", "is_killed"}
     }
     assert named == set(RULES)
 
@@ -41,32 +41,32 @@ def test_every_state_has_its_place_in_the_table():
 
 
 @pytest.mark.parametrize("state", State)
-def test_what_is_not_a_row_is_an_illegal_move(state):
+def test_an_event_without_a_transition_is_an_illegal_move(state):
     for event in set(Event) - TRANSITIONS[state].keys():
         with pytest.raises(IllegalMove) as raised:
             transition_for(state, event)
         assert (raised.value.state, raised.value.event) == (state, event)
 
 
-def test_what_is_a_row_is_followed():
-    for state, event, transition in rows(TRANSITIONS):
+def test_each_transition_is_found_by_its_state_and_event():
+    for state, event, transition in transitions(TRANSITIONS):
         assert transition_for(state, event) is transition
 
 
 def test_every_change_of_state_is_recorded():
-    for state, event, transition in rows(TRANSITIONS):
+    for state, event, transition in transitions(TRANSITIONS):
         if transition.state is not state:
             assert is_recorded(state, transition), (state, event)
 
 
 def test_every_ending_is_recorded_and_so_announced():
-    for state, event, transition in rows(TRANSITIONS):
+    for state, event, transition in transitions(TRANSITIONS):
         if transition.state in ENDS:
             assert is_recorded(state, transition), (state, event)
 
 
 def test_whatever_touches_money_is_recorded():
-    for state, event, transition in rows(TRANSITIONS):
+    for state, event, transition in transitions(TRANSITIONS):
         if transition.do is not None:
             assert is_recorded(state, transition), (state, event)
 
@@ -74,7 +74,7 @@ def test_whatever_touches_money_is_recorded():
 def test_a_question_that_is_put_again_is_no_move():
     again = {
         (state, event)
-        for state, event, transition in rows(TRANSITIONS)
+        for state, event, transition in transitions(TRANSITIONS)
         if not is_recorded(state, transition)
     }
     assert again == {
@@ -90,14 +90,14 @@ def test_a_question_that_is_put_again_is_no_move():
 
 
 def test_a_checkpoint_is_reached_only_by_a_recorded_move():
-    for state, event, transition in rows(TRANSITIONS):
+    for state, event, transition in transitions(TRANSITIONS):
         if transition.reached:
             assert is_recorded(state, transition), (state, event)
 
 
 def test_the_open_question_is_a_function_of_the_state():
     asked: dict[State, set[Ask | None]] = {}
-    for _, _, transition in rows(TRANSITIONS):
+    for _, _, transition in transitions(TRANSITIONS):
         asked.setdefault(transition.state, set()).add(transition.ask)
     assert all(len(questions) == 1 for questions in asked.values())
     assert QUESTION == ASKS
@@ -105,7 +105,7 @@ def test_the_open_question_is_a_function_of_the_state():
 
 def test_the_ends_and_the_holding_states_are_those_of_the_design():
     assert state_machine_rules.ENDS == ENDS
-    assert AFTER_P == HOLDING
+    assert AFTER_SEND_INTENT == HOLDING
 
 
 def test_a_state_that_asks_nothing_waits_for_a_time_or_a_person_or_has_ended():

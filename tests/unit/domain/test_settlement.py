@@ -21,7 +21,7 @@ from settlement_engine.domain.settlement import (
     Settlement,
 )
 
-WISH = Instruction(
+INSTRUCTION = Instruction(
     caller="clearing",
     idempotency_key="key-1",
     obligation_id="OBL-1",
@@ -47,36 +47,38 @@ ID = UUID("0199c2d4-6f0e-7c1a-9d51-1f2a33445566")
 
 
 def test_the_content_names_what_must_be_equal_for_a_replay():
-    assert WISH.content().keys() == OTHERS.keys()
+    assert INSTRUCTION.content().keys() == OTHERS.keys()
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_any_other_content_has_another_hash_and_the_field_is_found(name):
-    other = replace(WISH, **{FIELD.get(name, name): OTHERS[name]})
-    assert other.content_hash != WISH.content_hash
-    differing = [key for key in WISH.content() if other.content()[key] != WISH.content()[key]]
+    other = replace(INSTRUCTION, **{FIELD.get(name, name): OTHERS[name]})
+    assert other.content_hash != INSTRUCTION.content_hash
+    differing = [
+        key for key in INSTRUCTION.content() if other.content()[key] != INSTRUCTION.content()[key]
+    ]
     assert differing == [name]
 
 
 @pytest.mark.parametrize("changes", [{"caller": "other"}, {"idempotency_key": "key-2"}])
 def test_the_key_is_not_part_of_the_content_but_of_the_key_hash(changes):
-    other = replace(WISH, **changes)
-    assert other.content_hash == WISH.content_hash
-    assert other.key_hash != WISH.key_hash
+    other = replace(INSTRUCTION, **changes)
+    assert other.content_hash == INSTRUCTION.content_hash
+    assert other.key_hash != INSTRUCTION.key_hash
 
 
 def test_the_order_of_the_metadata_does_not_matter():
-    turned = replace(WISH, metadata=dict(reversed(list(WISH.metadata.items()))))
-    assert turned.content_hash == WISH.content_hash
+    turned = replace(INSTRUCTION, metadata=dict(reversed(list(INSTRUCTION.metadata.items()))))
+    assert turned.content_hash == INSTRUCTION.content_hash
 
 
 def test_a_value_date_that_is_left_open_differs_from_one_that_is_named():
-    assert replace(WISH, value_date=None).content_hash != WISH.content_hash
+    assert replace(INSTRUCTION, value_date=None).content_hash != INSTRUCTION.content_hash
 
 
 def test_the_content_hash_is_the_same_for_ever():
     assert (
-        WISH.content_hash.hex()
+        INSTRUCTION.content_hash.hex()
         == "6a4833933c760c1a8092f5dce542f63c242faa751be41490ab7e284e624f75cd"
     )
 
@@ -106,7 +108,7 @@ def test_priorities_have_the_numbers_of_the_wire():
 def test_a_settlement_has_ended_exactly_in_the_ends(state):
     found = Settlement(
         id=ID,
-        instruction=WISH,
+        instruction=INSTRUCTION,
         state=state,
         seq=1,
         fencing_token=1,

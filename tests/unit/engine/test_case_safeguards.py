@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Report = Callable[[Sequence[Answer]], None]
 
 SILENT = [None] * 10_000
-ONLY_THE_DESK_ASKS = Backoff(first_seconds=60, max_seconds=60)
+ONLY_THE_CASE_WORKER_ENQUIRES = Backoff(first_seconds=60, max_seconds=60)
 PATIENT = RailCapabilities(
     rail_class=RailClass.A,
     answer_timeout_seconds=0.3,
@@ -90,7 +90,7 @@ def word(question: Question, event: Event) -> Answer:
 
 async def test_a_definite_status_takes_precedence_over_later_vague_ones() -> None:
     rail = Answering()
-    async with running(enquiry=ONLY_THE_DESK_ASKS, rail=rail) as world:
+    async with running(enquiry=ONLY_THE_CASE_WORKER_ENQUIRES, rail=rail) as world:
         found = await doubted(world)
 
         def settled_and_then_vague(question: Question, report: Report) -> None:
@@ -106,7 +106,7 @@ async def test_a_definite_status_takes_precedence_over_later_vague_ones() -> Non
 
 async def test_a_definite_status_after_the_decision_is_not_lost() -> None:
     rail = Answering()
-    async with running(enquiry=ONLY_THE_DESK_ASKS, rail=rail) as world:
+    async with running(enquiry=ONLY_THE_CASE_WORKER_ENQUIRES, rail=rail) as world:
         found = await doubted(world)
         late: list[Callable[[], None]] = []
 
@@ -123,7 +123,7 @@ async def test_a_definite_status_after_the_decision_is_not_lost() -> None:
 
 
 async def test_no_proposal_is_applied_during_a_recovery() -> None:
-    async with running(enquiry=ONLY_THE_DESK_ASKS) as world:
+    async with running(enquiry=ONLY_THE_CASE_WORKER_ENQUIRES) as world:
         found = await doubted(world)
         world.engine._gate.shut()
         asked = enquiries(world)
@@ -139,7 +139,7 @@ async def test_a_resolution_belongs_to_one_engine_while_the_bank_may_answer() ->
     rail = ScriptedRail()
     rail.capabilities = PATIENT
     settings: dict[str, Any] = {
-        "enquiry": ONLY_THE_DESK_ASKS,
+        "enquiry": ONLY_THE_CASE_WORKER_ENQUIRES,
         "resolve_pause_seconds": 0.001,
     }
     async with running(rail=rail, **settings) as world:
@@ -157,7 +157,7 @@ async def test_a_resolution_belongs_to_one_engine_while_the_bank_may_answer() ->
 
 
 async def test_an_enquiry_of_the_case_worker_times_out() -> None:
-    async with running(enquiry=ONLY_THE_DESK_ASKS) as world:
+    async with running(enquiry=ONLY_THE_CASE_WORKER_ENQUIRES) as world:
         found = await doubted(world)
         world.rail.answer_delay_seconds = 3_600
         await attest(world, found, Finding.SETTLED)
@@ -167,7 +167,7 @@ async def test_an_enquiry_of_the_case_worker_times_out() -> None:
 
 async def test_an_error_of_the_bank_during_an_enquiry_is_no_answer() -> None:
     rail = Answering()
-    async with running(enquiry=ONLY_THE_DESK_ASKS, rail=rail) as world:
+    async with running(enquiry=ONLY_THE_CASE_WORKER_ENQUIRES, rail=rail) as world:
         found = await doubted(world)
 
         def fail(_question: Question, _report: Report) -> None:
@@ -181,7 +181,7 @@ async def test_an_error_of_the_bank_during_an_enquiry_is_no_answer() -> None:
         assert (await world.settle("k2")).state is State.COMPLETED, "the engine still runs"
 
 
-class ShakyMatters(MemoryCases):
+class FailingCases(MemoryCases):
     """A store of cases whose database is unavailable a few times."""
 
     losses = 3
@@ -196,8 +196,8 @@ class ShakyMatters(MemoryCases):
 
 async def test_the_case_worker_tries_again_after_a_database_outage() -> None:
     at_once = (DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0),)
-    async with running(enquiry=ONLY_THE_DESK_ASKS, doubt_limits=at_once) as world:
-        shaky = ShakyMatters(world.records)
+    async with running(enquiry=ONLY_THE_CASE_WORKER_ENQUIRES, doubt_limits=at_once) as world:
+        shaky = FailingCases(world.records)
         world.case_management.cases = shaky
         await doubted(world)
         await world.until(lambda: world.records.cases)
@@ -221,7 +221,9 @@ async def test_evidence_that_is_older_than_a_send_is_not_applied(
     change: Callable[[EngineWorld, UUID], Awaitable[None]],
 ) -> None:
     """It was taken up in time, and its statement is outdated when the settlement is read."""
-    async with running(enquiry=ONLY_THE_DESK_ASKS, case_interval_seconds=1_000.0) as world:
+    async with running(
+        enquiry=ONLY_THE_CASE_WORKER_ENQUIRES, case_interval_seconds=1_000.0
+    ) as world:
         found = await doubted(world)
         await attest(world, found, Finding.NOT_SETTLED)
         proposals = await world.case_management.resolutions.take_up(60.0, 10)
@@ -242,7 +244,9 @@ async def test_evidence_that_is_older_than_a_send_is_not_applied(
 
 
 async def test_evidence_that_still_holds_is_applied() -> None:
-    async with running(enquiry=ONLY_THE_DESK_ASKS, case_interval_seconds=1_000.0) as world:
+    async with running(
+        enquiry=ONLY_THE_CASE_WORKER_ENQUIRES, case_interval_seconds=1_000.0
+    ) as world:
         found = await doubted(world)
         await attest(world, found, Finding.NOT_SETTLED)
         proposals = await world.case_management.resolutions.take_up(60.0, 10)
@@ -256,7 +260,7 @@ async def test_evidence_that_still_holds_is_applied() -> None:
 @pytest.mark.parametrize("finding", [Finding.SETTLED, Finding.NOT_SETTLED])
 async def test_an_attestation_names_its_payment(finding: Finding) -> None:
     """So that it can never be taken for a report about another attempt."""
-    async with running(enquiry=ONLY_THE_DESK_ASKS) as world:
+    async with running(enquiry=ONLY_THE_CASE_WORKER_ENQUIRES) as world:
         found = await doubted(world)
         answered: list[Answer] = []
         mailbox = world.engine._mailbox

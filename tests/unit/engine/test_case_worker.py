@@ -16,7 +16,7 @@ from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.proposals import Decision, Ending, Finding
 from settlement_engine.domain.settlement import Attestation, Settlement
-from settlement_engine.engine import case_worker as desk_module
+from settlement_engine.engine import case_worker
 from settlement_engine.ports import (
     AccountFilter,
     Answer,
@@ -120,7 +120,7 @@ async def test_a_recent_doubt_is_no_case():
     [(Finding.SETTLED, State.COMPLETED, 9_900), (Finding.NOT_SETTLED, State.ROLLED_BACK, 10_000)],
 )
 async def test_what_two_people_attest_is_applied_after_one_more_enquiry(finding, state, available):
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         asked = [word for word, _, _ in world.rail.asked].count("enquire")
         ended = await resolved(world, found, finding)
@@ -136,7 +136,7 @@ async def test_what_two_people_attest_is_applied_after_one_more_enquiry(finding,
         assert world.records.histories[found.id].attestation is Attestation.STANDS
 
 
-def desk_slow():
+def slow_enquiries():
     """Settings with such long waits that only the case worker enquires during the test."""
     from settlement_engine.domain.backoff import Backoff
 
@@ -149,7 +149,7 @@ def desk_slow():
 )
 async def test_a_definite_status_of_the_bank_takes_precedence_over_an_attestation(said, state):
     finding = Finding.NOT_SETTLED if said is Event.SETTLED else Finding.SETTLED
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         world.rail.enquiries.clear()
         world.rail.enquiries.append(said)
@@ -163,7 +163,7 @@ async def test_a_definite_status_of_the_bank_takes_precedence_over_an_attestatio
 
 @pytest.mark.parametrize("said", [Event.NOT_FOUND, None])
 async def test_an_indefinite_status_of_the_bank_takes_no_precedence(said):
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         world.rail.enquiries.clear()
         world.rail.enquiries.append(said)
@@ -174,7 +174,7 @@ async def test_an_indefinite_status_of_the_bank_takes_no_precedence(said):
 
 
 async def test_no_hold_is_released_when_the_last_enquiry_finds_the_payment():
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         world.rail.enquiries.clear()
         world.rail.enquiries.append(Event.ACKNOWLEDGED)
@@ -193,10 +193,10 @@ async def test_a_payment_sent_again_during_the_enquiry_is_not_released(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """The rail answers *not found*, the bytes are resent and lost, and only then the enquiry times out."""
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         before = world.records.histories[found.id].seq
-        real = desk_module.CaseWorker._enquire
+        real = case_worker.CaseWorker._enquire
 
         async def slow(*words: Any) -> Any:
             said = await real(*words)
@@ -206,7 +206,7 @@ async def test_a_payment_sent_again_during_the_enquiry_is_not_released(
             await world.until(lambda: world.records.histories[found.id].seq == before + 2)
             return said
 
-        monkeypatch.setattr(desk_module.CaseWorker, "_enquire", slow)
+        monkeypatch.setattr(case_worker.CaseWorker, "_enquire", slow)
         number = await attest(world, found, Finding.NOT_SETTLED)
         await world.until(lambda: world.records.resolutions[number].proposal.finished_at)
         assert world.records.resolutions[number].proposal.ending is Ending.OVERTAKEN
@@ -217,7 +217,7 @@ async def test_a_payment_sent_again_during_the_enquiry_is_not_released(
 
 
 async def test_a_proposal_without_approval_does_nothing():
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         await world.case_management.resolutions.propose(spec(found, Finding.SETTLED))
         await asyncio.sleep(0.15)
@@ -225,14 +225,14 @@ async def test_a_proposal_without_approval_does_nothing():
 
 
 async def test_an_approved_proposal_is_carried_out_by_the_next_engine_after_a_crash():
-    async with running(enquiry=desk_slow(), resolve_pause_seconds=9_999.0) as world:
+    async with running(enquiry=slow_enquiries(), resolve_pause_seconds=9_999.0) as world:
         found = await doubted(world)
         proposal = await world.case_management.resolutions.propose(spec(found, Finding.SETTLED))
         await world.crash()
         await world.case_management.resolutions.approve(
             proposal.id, "grace", proposal.content_sha256
         )
-        again = EngineWorld(world.records, enquiry=desk_slow())
+        again = EngineWorld(world.records, enquiry=slow_enquiries())
         again.rail.enquiries.extend(SILENT)
         await again.start()
         assert (await again.engine.wait(found.id, 5)).state is State.COMPLETED
@@ -240,7 +240,7 @@ async def test_an_approved_proposal_is_carried_out_by_the_next_engine_after_a_cr
 
 
 async def test_a_crash_between_enquiry_and_write_delays_a_proposal_and_nothing_else():
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         await world.crash()
         number = await attest(world, found, Finding.SETTLED)
@@ -249,7 +249,7 @@ async def test_a_crash_between_enquiry_and_write_delays_a_proposal_and_nothing_e
             number
         ]
         assert await world.case_management.resolutions.take_up(9_999.0, 10) == []
-        again = EngineWorld(world.records, enquiry=desk_slow())
+        again = EngineWorld(world.records, enquiry=slow_enquiries())
         again.rail.enquiries.extend(SILENT)
         await again.start()
         assert (await again.engine.wait(found.id, 5)).state is State.COMPLETED
@@ -257,7 +257,7 @@ async def test_a_crash_between_enquiry_and_write_delays_a_proposal_and_nothing_e
 
 
 async def test_a_proposal_is_not_applied_without_its_rail():
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         history = world.records.histories[found.id]
         assert history.attempt is not None
@@ -280,7 +280,7 @@ async def test_a_proposal_is_not_applied_without_its_rail():
 
 
 async def test_a_late_settled_report_after_attested_not_settled_books_to_suspense_once():
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         await resolved(world, found, Finding.NOT_SETTLED)
         before = await world.nostro()
@@ -303,7 +303,7 @@ async def test_a_late_settled_report_after_attested_not_settled_books_to_suspens
 
 
 async def test_a_late_rejection_after_attested_settled_is_taken_out_of_suspense_once():
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         await resolved(world, found, Finding.SETTLED)
         before = await world.nostro()
@@ -323,7 +323,7 @@ async def test_a_late_rejection_after_attested_settled_is_taken_out_of_suspense_
 
 
 async def test_not_found_disproves_no_attestation():
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         found = await doubted(world)
         await resolved(world, found, Finding.SETTLED)
         answer = Answer(settlement_id=found.id, event=Event.NOT_FOUND, attempt=1)
@@ -421,7 +421,7 @@ def spend(world: EngineWorld, minor: int) -> None:
 
 
 async def test_overdue_counts_from_the_attempt_and_not_from_the_instruction():
-    async with running(enquiry=desk_slow()) as world:
+    async with running(enquiry=slow_enquiries()) as world:
         world.rail.capabilities = RailCapabilities(
             rail_class=RailClass.A,
             answer_timeout_seconds=0.05,
@@ -452,7 +452,7 @@ async def test_a_payment_between_two_states_is_enquired_about_less_and_less_ofte
         decider = world.engine._executor._decider
         schedule = decider._schedule
         settings = schedule._settings
-        schedule._settings = replace(settings, enquiry=desk_fast())
+        schedule._settings = replace(settings, enquiry=fast_enquiries())
         assert found.attempt is not None
         now = found.attempt.recorded_at
         waits: list[float] = []
@@ -469,7 +469,7 @@ async def test_a_payment_between_two_states_is_enquired_about_less_and_less_ofte
         assert all(later > earlier * 2 for earlier, later in pairwise(waits))
 
 
-def desk_fast():
+def fast_enquiries():
     from settlement_engine.domain.backoff import Backoff
 
     return Backoff(first_seconds=1, max_seconds=1_000)

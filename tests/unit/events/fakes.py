@@ -1,4 +1,4 @@
-"""An outbox, a meter and a graveyard in memory, for the tests of the events room."""
+"""An outbox, a meter and a dead-letter queue in memory, for the tests of the component ``events``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.ports import Announcement
 
-LIFE = (
+MOVES = (
     (State.PENDING, Event.ADMITTED, State.VALIDATING),
     (State.VALIDATING, Event.CLEARED, State.LOCKED),
     (State.LOCKED, Event.ACKNOWLEDGED, State.SENT),
@@ -24,7 +24,7 @@ BEGUN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 
 def announcement(
-    position: int, *, settlement: int = 1, seq: int = 1, move=LIFE[0], detail=None
+    position: int, *, settlement: int = 1, seq: int = 1, move=MOVES[0], detail=None
 ) -> Announcement:
     from_state, event, to_state = move
     return Announcement(
@@ -69,7 +69,7 @@ class MemoryOutbox:
                     index + 1,
                     settlement=timeline * 10**9 + index // 4 + 1,
                     seq=index % 4 + 1,
-                    move=LIFE[index % 4],
+                    move=MOVES[index % 4],
                 )
             )
 
@@ -110,7 +110,7 @@ class MemoryOutbox:
 
 
 class CountingMeter:
-    """Counts anomalies; the rest of the port is not used here."""
+    """Counts invariant warnings; the rest of the port is not used here."""
 
     def __init__(self) -> None:
         self.invariant_warnings: Counter[str] = Counter()
@@ -131,22 +131,22 @@ class CountingMeter:
         self.invariant_warnings[kind] += count
 
 
-class Graveyard:
+class MemoryDeadLetters:
     """The DeadLetterStore port in memory."""
 
     def __init__(self) -> None:
-        self.buried: list[DeadLetter] = []
+        self.kept: list[DeadLetter] = []
         self.counted = 0
         self.trouble: Exception | None = None
 
     async def keep_dead_letter(self, subject, payload, why, origin=None, *, kept_bytes_max=None):
         if self.trouble is not None:
             raise self.trouble
-        if origin is not None and any(each.origin == origin for each in self.buried):
+        if origin is not None and any(each.origin == origin for each in self.kept):
             return False
-        self.buried.append(
+        self.kept.append(
             DeadLetter(
-                id=len(self.buried) + 1,
+                id=len(self.kept) + 1,
                 subject=subject,
                 payload=payload[:kept_bytes_max],
                 why=why,
@@ -161,7 +161,7 @@ class Graveyard:
 
     async def waiting_dead_letters(self, limit):
         self.counted += 1
-        return min(len(self.buried), limit)
+        return min(len(self.kept), limit)
 
     async def dead_letters(self, limit):
-        return self.buried[-limit:]
+        return self.kept[-limit:]

@@ -47,7 +47,7 @@ def test_every_move_of_the_page_can_be_announced(move):
 
 
 @pytest.mark.parametrize("system_epoch", [0, 1, 12])
-def test_the_settlement_is_named_by_its_own_name_in_every_era(system_epoch):
+def test_the_settlement_is_named_by_its_own_name_in_every_epoch(system_epoch):
     told = announcement(system_epoch * POSITIONS_PER_EPOCH + 9, settlement=3, seq=2)
     message = ANNOUNCER.message(told)
     name = str(told.moved.settlement_id)

@@ -17,7 +17,7 @@ from settlement_engine.evidence.bundle import FORMAT, MANIFEST, canonical, manif
 from settlement_engine.evidence.dossier import Dossier
 from settlement_engine.evidence.explanation import as_text, explain
 from settlement_engine.evidence.verification import verify
-from tests.support.made_histories import LIVES, dossier_of
+from tests.support.made_histories import HISTORIES, dossier_of
 from tests.unit.evidence.test_verified_intent import READERS
 
 VERSION = "1.2.3"
@@ -45,7 +45,7 @@ def forged(files, **parts):
     return sealed(written)
 
 
-@pytest.mark.parametrize("name", LIVES)
+@pytest.mark.parametrize("name", HISTORIES)
 async def test_every_life_is_written_read_back_and_found_good(name):
     dossier = await dossier_of(name)
     files = bundle.write(dossier, VERSION)

@@ -40,7 +40,7 @@ from settlement_engine.evidence.wording import (
     REPLIED,
     STANDS,
 )
-from tests.support.made_histories import BEGAN, LIVES, dossier_of, states_told
+from tests.support.made_histories import BEGAN, HISTORIES, dossier_of, states_told
 
 GOLDEN = Path(__file__).parent / "histories"
 WRITES = "SETTLEMENT_WRITE_LIVES"
@@ -123,16 +123,16 @@ def test_every_row_of_the_page_is_told(state, event, transition):
     assert re.fullmatch(r"[A-Z].*\.", shown)
 
 
-# --- real histories --------------------------------------------------------------------------------
+# --- whole histories -------------------------------------------------------------------------------
 
 
-def test_every_end_and_every_resting_state_has_a_life():
+def test_every_final_and_every_parked_state_has_a_history():
     never = {State.PENDING}  # the move that makes a settlement leaves it at once
     assert states_told() == set(State) - never
 
 
-@pytest.mark.parametrize("name", LIVES)
-async def test_a_life_is_told_as_it_was(name):
+@pytest.mark.parametrize("name", HISTORIES)
+async def test_a_history_is_explained_as_it_happened(name):
     shown = as_text(explain(await dossier_of(name)))
     shown = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\)", "NUMBER)", shown)
     path = GOLDEN / f"{name}.txt"
@@ -142,7 +142,7 @@ async def test_a_life_is_told_as_it_was(name):
 
 
 def test_no_golden_text_is_left_over():
-    assert {path.stem for path in GOLDEN.glob("*.txt")} == LIVES.keys()
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == HISTORIES.keys()
 
 
 async def test_silence_is_told_in_one_line_however_often_it_was_met():
@@ -154,7 +154,7 @@ async def test_silence_is_told_in_one_line_however_often_it_was_met():
 
 
 async def test_silence_is_never_told_as_a_no():
-    for name in LIVES:
+    for name in HISTORIES:
         dossier = await dossier_of(name)
         shown = explain(dossier)
         if dossier.standing.state in HOLDING:

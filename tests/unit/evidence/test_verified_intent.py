@@ -14,7 +14,7 @@ from settlement_engine.domain.intent import INTENT, PaymentTerms
 from settlement_engine.evidence.bundle import read, write
 from settlement_engine.evidence.verification import verify
 from settlement_engine.rails.mock_message import read_terms
-from tests.support.made_histories import LIVES, dossier_of, live
+from tests.support.made_histories import HISTORIES, dossier_of, live
 
 VERSION = "1.2.3"
 BYTES = "payment bytes and route are those that were locked"
@@ -23,7 +23,9 @@ TERMS = "payment bytes say what was asked for"
 ASKED = PaymentTerms(from_bank="ALFA7", to_bank="BETA7", amount="5.00", currency="EUR")
 READERS = {"mock": read_terms}
 LOCKED = [
-    name for name, happened in LIVES.items() if any(each.event == "cleared" for each in happened)
+    name
+    for name, happened in HISTORIES.items()
+    if any(each.event == "cleared" for each in happened)
 ]
 
 replace = msgspec.structs.replace

@@ -1,4 +1,4 @@
-"""The mock rail's scripts, its silence and its patience."""
+"""The mock rail's scripts, its missing answers and its time limits."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ async def test_after_stop_the_bank_contradicts_nobody(
     assert not rail._timers
 
 
-async def test_silence_lasts_as_long_as_patience_and_holds_up_no_answer(
+async def test_an_unanswered_question_waits_for_the_time_out_and_delays_no_answer(
     tmp_path: Path, clock: HandClock
 ) -> None:
     rail = MockRail(mock_settings(tmp_path, answer_timeout_seconds=0.4), clock)

@@ -136,7 +136,7 @@ def test_the_ledger_refuses_a_second_debit_and_forgets_nothing(world) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         bank.ledger.debit(row, 1, 0)
     for table in ("payments", "debits"):
-        with pytest.raises(sqlite3.IntegrityError, match="forgets nothing"):
+        with pytest.raises(sqlite3.IntegrityError, match="never deleted"):
             bank.ledger._db.execute(f"DELETE FROM {table}")
 
 

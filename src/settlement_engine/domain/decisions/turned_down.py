@@ -26,7 +26,7 @@ refused.
 
 
 class Result(StrEnum):
-    """What became of a transition in the store."""
+    """The result of a transition in the store."""
 
     APPLIED = auto()
     STALE = auto()  # state, fencing token or owner are no longer what the caller had read

@@ -336,7 +336,7 @@ class Dispatcher:
         )
 
     def _is_late(self, waiting: Waiting) -> bool:
-        assert waiting.settlement.attempt is not None, "beyond the line P there is an attempt"
+        assert waiting.settlement.attempt is not None, "after the send intent there is an attempt"
         return self._is_too_late(waiting.settlement.attempt)
 
     def close(self) -> None:
@@ -359,10 +359,10 @@ class Dispatcher:
 
 
 def _number(settlement: Settlement) -> int:
-    assert settlement.attempt is not None, "beyond the line P there is an attempt"
+    assert settlement.attempt is not None, "after the send intent there is an attempt"
     return settlement.attempt.number
 
 
 def _reference(settlement: Settlement) -> str:
-    assert settlement.attempt is not None, "beyond the line P there is an attempt"
+    assert settlement.attempt is not None, "after the send intent there is an attempt"
     return settlement.attempt.references.end_to_end_id

@@ -1,7 +1,7 @@
-"""What the rail writes and reads: transfers, enquiries and recalls of one payment each. Pure.
+"""The messages of the rail: transfers, enquiries and recalls, each for one payment. Pure.
 
-The document of a transfer is a function of settlement and references. The header is put around it when it leaves,
-so that the mark of a possible duplicate changes no byte of the document.
+The document of a transfer depends only on the settlement and its references. The header is added at each
+transmission, so that the mark of a possible duplicate does not change the document.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RECALL_REASON: Final = "CUST"
 
 
 def institution(code: str) -> Agent:
-    """Name a bank by its BIC, or by the code under which the directory has it."""
+    """Return the agent for a bank code: a BIC, or another code of the directory."""
     return Agent(bic=code) if _BIC.fullmatch(code) else Agent(other_id=code)
 
 
@@ -41,7 +41,7 @@ def _code(agent: Agent | None) -> str:
 
 
 class Dialect:
-    """Writes in the name of one institution, by one profile."""
+    """Builds the messages of one institution, in the versions of one profile."""
 
     def __init__(self, our_code: str, profile: SwiftProfile) -> None:
         self._us = institution(our_code)
@@ -72,7 +72,7 @@ class Dialect:
         return built(self._profile.transfer, content)
 
     def sent(self, document: bytes, *, is_possible_duplicate: bool) -> bytes:
-        """Put the header around a document. Raises MessageError for what is none of ours."""
+        """Add the header to a document. Raises MessageError if the document is not one of ours."""
         content, _ = _ours(document)
         head = Head(
             message_id=content.header.message_id,
@@ -88,7 +88,7 @@ class Dialect:
     def enquiry(
         self, document: bytes, references: References, question_id: str, now: datetime
     ) -> bytes:
-        """Ask what has become of a payment. Raises MessageError."""
+        """Build the enquiry about a payment's status. Raises MessageError."""
         content, one = _ours(document)
         question = pacs028.StatusQuestion(
             group=self._group(references),
@@ -108,7 +108,7 @@ class Dialect:
     def recall(
         self, document: bytes, references: References, recall_id: str, now: datetime
     ) -> bytes:
-        """Ask for a payment to be cancelled, or returned. Raises MessageError."""
+        """Build the request to cancel or return a payment. Raises MessageError."""
         content, one = _ours(document)
         cancellation = camt056.Cancellation(
             cancellation_id=recall_id,
@@ -136,7 +136,7 @@ class Dialect:
 
 
 def _ours(document: bytes) -> tuple[InstitutionTransfers, InstitutionTransfer]:
-    """Read a document of ours. Raises MessageError for any other."""
+    """Parse a document that this rail has built. Raises MessageError for any other."""
     content = opened(document).content
     if not isinstance(content, pacs009.InstitutionTransfers) or len(content.transfers) != 1:
         raise MessageError("Document", "is no transfer of one payment between institutions")

@@ -1,4 +1,4 @@
-"""The rules of the rail as dated data: what is relied upon, and which versions of messages are spoken."""
+"""The rules of the rail as data with a date: what the bank guarantees, and the versions of the messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SPOKEN: Final = {
     "resolution": "camt.029",
     "money_back": "pacs.004",
 }
-"""Which kind of message each field of a profile names a version of."""
+"""The kind of message whose version each field of a profile names."""
 
 
 class SwiftProfile(
@@ -36,7 +36,7 @@ class SwiftProfile(
     forbid_unknown_fields=True,
     rename={"money_back": "return"},
 ):
-    """A profile. What it promises is stated by the bank, and tested by the rail contract."""
+    """The rules of one bank. The bank states them; the rail contract tests them."""
 
     published: str
     source: str
@@ -55,7 +55,7 @@ class SwiftProfile(
     service: str
 
     def capabilities(self) -> RailCapabilities:
-        """Say the same in the engine's words."""
+        """Convert the profile to the engine's capabilities."""
         return RailCapabilities(
             rail_class=RailClass(self.rail_class.lower()),
             answer_timeout_seconds=self.answer_timeout_seconds,
@@ -86,7 +86,7 @@ def shipped_profile() -> SwiftProfile:
 
 
 def read_profile(path: Path) -> SwiftProfile:
-    """Read a profile of one's own, with the same keys as ``profile.toml``. Raises Misconfigured."""
+    """Read a profile from a file, with the same keys as ``profile.toml``. Raises Misconfigured."""
     try:
         profile = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), SwiftProfile)
     except (OSError, ValueError) as error:  # TOML, UTF-8 and msgspec's errors are ValueErrors

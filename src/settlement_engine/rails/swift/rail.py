@@ -42,10 +42,10 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 RAIL_NAME: Final = "swift"
 PATH: Final = "/messages"
 CONTRADICTION: Final = "CONTRADICTION"
-"""The alarm of one response that says two different ends of its payment."""
+"""The alarm for a response that contains two different final statuses of its payment."""
 
 READ_AT_ONCE_BYTES_MAX: Final = 65_536
-"""A longer message is read beside the event loop."""
+"""A longer message is parsed in a thread, so that it does not block the event loop."""
 
 HEADERS: Final = {"content-type": "application/xml"}
 FINAL: Final = frozenset(
@@ -55,7 +55,7 @@ FINAL: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwiftSettings:
-    """Our institution, the profile of the bank, and what goes over the rail: None is no bound.
+    """Our institution, the profile of the bank, and which payments the rail carries: None means no limit.
 
     ``banks`` are folded codes.
     """
@@ -67,7 +67,7 @@ class SwiftSettings:
 
 
 class SwiftRail:
-    """Takes payments, can be asked about them, and takes recalls."""
+    """A rail that takes payments, enquiries and recalls."""
 
     name: Final = RAIL_NAME
 
@@ -125,17 +125,17 @@ class SwiftRail:
         await self._ask_all(questions, report, Purpose.RECALL, self._recall)
 
     async def take(self, body: bytes) -> None:
-        """Store what the bank says without being asked; only then may it be acknowledged to the bank.
+        """Store a message that the bank sent unasked; it may be acknowledged when this returns.
 
-        Raises MessageError for what nobody can read or is too large, and Unavailable when it was not stored.
+        Raises MessageError for a message that is unreadable or too large, and Unavailable if it was not stored.
         """
-        assert self.receive is not None, "somebody listens before the bank calls"
+        assert self.receive is not None, "listen() is called before the bank can call"
         if len(body) > CONTENT_BYTES_MAX:
             raise MessageError("message", f"has more than {CONTENT_BYTES_MAX} bytes")
         is_long = len(body) > READ_AT_ONCE_BYTES_MAX
         found = await asyncio.to_thread(unasked, body) if is_long else unasked(body)
         if len(found.reports) > REPORTS_MAX:
-            raise MessageError("message", f"speaks of more than {REPORTS_MAX} payments")
+            raise MessageError("message", f"reports on more than {REPORTS_MAX} payments")
         for alarm in found.alarms:
             self._raise_alarm(alarm.name)
         message = InboundMessage(
@@ -209,14 +209,14 @@ class SwiftRail:
             self._raise_alarm(CONTRADICTION, str(question.settlement_id))
 
     def _raise_alarm(self, alarm: str, settlement_id: str = "") -> None:
-        """Tell a person, and count it."""
+        """Log the alarm, and count it."""
         log.warning("rail.alarm", rail=self.name, alarm=alarm, id=settlement_id)
         if self._count_alarm is not None:
             self._count_alarm(self.name, alarm.lower())
 
 
 def one_of(reports: Sequence[StatusReport]) -> StatusReport | None:
-    """Choose one report of a response: the final one, else the latest; none if final ones contradict."""
+    """Choose one report of a response: a final one, else the last; None if two final ones differ."""
     final = [each for each in reports if each.event in FINAL]
     if len({each.event for each in final}) > 1:
         return None
@@ -232,7 +232,7 @@ def _names(references: References) -> PaymentReferences:
 
 
 def _renamed(references: References, letter: str) -> str:
-    """Derive a question's id from the message it is about: the same question always has the same id."""
+    """Derive the id of an enquiry or recall from the payment's message id, so that it is always the same."""
     return letter + references.message_id[1:]
 
 

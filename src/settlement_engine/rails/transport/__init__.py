@@ -1,6 +1,6 @@
-"""What carries bytes to a bank and back, and knows whether any byte left.
+"""Transports: they carry bytes to a bank and back, and know whether any byte was sent.
 
-Promises: a transport says *nothing was sent* only where that is proved, and says *no response* in every other
-case that did not end with a whole response. Every wait, body and listing has a named bound. Must never: read
-what it carries, decide what a response means for a payment, or send the same bytes again by itself.
+Promises: the result is *nothing sent* only if that is proved, and *no response* in every other case without a
+complete response. Every wait, body and listing has a limit with a name. Must never: interpret the bytes, decide
+what a response means for a payment, or send the same bytes again by itself.
 """

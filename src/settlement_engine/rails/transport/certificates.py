@@ -1,9 +1,9 @@
 """The certificates for the connections to one bank, read again when their files change.
 
-Promises: a bank is known by its own certificate authority and by its name, and by nothing else; we show our
-client certificate where there is one. A changed file is used from the next connection on. Changed files that
-cannot be read, or do not fit together yet, leave the certificates in force that were good. Must never: put a
-key, or a file's content, into a message or a log.
+Promises: a bank is authenticated by its own certificate authority and its host name only; our client certificate
+is presented if there is one. A changed file is used from the next connection on. While changed files cannot be
+read, or do not match yet, the earlier certificates stay in use. Must never: write a key, or a file's content,
+into a message or a log.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 CIPHERS: Final = "ECDHE+AESGCM"
-"""What TLS 1.2 may use; TLS 1.3 has no weak ones."""
+"""The ciphers for TLS 1.2; TLS 1.3 has no weak ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankCertificateFiles:
-    """Where the certificates are: the bank's authority, and our certificate with its key for mutual TLS."""
+    """The files: the bank's certificate authority, and our certificate and key for mutual TLS."""
 
     authority: Path
     certificate: Path | None = None
     key: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse half a pair. Raises Misconfigured."""
+        """Refuse a certificate without a key, or a key without a certificate. Raises Misconfigured."""
         if (self.certificate is None) != (self.key is None):
             what = "a client certificate for a bank needs its key, and a key its certificate"
             raise Misconfigured(what, todo="Name both files, or neither.")
 
     def all(self) -> tuple[Path, ...]:
-        """List the files that are used."""
+        """List all files."""
         files = (self.authority, self.certificate, self.key)
         return tuple(file for file in files if file is not None)
 
@@ -65,7 +65,7 @@ class BankCertificates:
         """Return the context for the next connection: another object when the files have changed."""
         stamps = self._stamps_now()
         if stamps != self._stamps:
-            self._stamps = stamps  # a broken file is complained about once, until it changes again
+            self._stamps = stamps  # an unreadable file is logged once, until it changes again
             try:
                 self._context = self._read()
                 log.info("bank_certificates.renewed", authority=str(self._files.authority))

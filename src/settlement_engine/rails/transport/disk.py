@@ -1,4 +1,4 @@
-"""The few steps on a disk of which the folders' promises are made, each one atomic or repeatable.
+"""The disk operations on which the promises of the folders depend; each is atomic or repeatable.
 
 Promises: after ``write`` and ``sync_folder`` returned, a file is there after a power cut; ``move`` is atomic
 within a file system. A test that stops at each step replaces this class, and nothing else touches the disk.
@@ -19,7 +19,7 @@ class Disk:
     """The real disk."""
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write a whole file and force it to the disk; what was there before is lost."""
+        """Write a whole file and flush it to the disk; an existing file is replaced."""
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE_MODE)
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -1,16 +1,17 @@
 """Files to and from an operator's file connector: an outbox that we fill, an inbox that we empty.
 
-Promises for the outbox: the connector sees a file whole or not at all, and a name is put there at most once,
-whatever crashes, also when the connector has taken the file away meanwhile; other content under a name that was
-used is refused. Promises for the inbox: files come in the order of their arrival, at most so many at a time, and
-come again until they are archived; content that was archived is never handed over again.
+Promises for the outbox: the connector never sees an incomplete file; a file name is used once, also if the engine
+crashes or the connector has removed the file meanwhile; other content under a used name is refused. Promises for
+the inbox: files are returned in the order of their arrival, a limited number at a time, and again until they are
+archived; archived content is never returned again.
 
-All calls block; they belong into a thread. One process at a time fills an outbox or empties an inbox.
+All calls block, so they belong in a thread. Only one process at a time may use an outbox or an inbox.
 
-The order of the outbox's steps is the point: (1) the file lies beside its place under a hidden name, (2) our copy
-lies in the archive, (3) the hidden name becomes the real one. A copy without hidden file means that step 3 was
-done; a copy with one means that it was not. Only a power cut between step 3 and its forcing to the disk can show
-the connector a file twice: with the same name and the same bytes, by which every operator knows it.
+The outbox is written in three steps: (1) the file is written to the outbox under a hidden name, (2) a copy is
+written to the archive, (3) the hidden file is renamed. After a crash, a copy without the hidden file shows that
+step 3 was done; a copy with it shows that it was not. If the power fails after step 3, before the renaming is on
+the disk, the connector can see the file a second time: with the same name and bytes, so that the operator
+recognises the duplicate.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_BYTES_MAX: Final = 33_554_432
-"""A larger file is neither put nor picked up."""
+"""The largest file in either direction."""
 
 PICK_UP_MAX: Final = 100
-"""No more files than this are handed over at a time."""
+"""The most files that are returned at a time."""
 
 LISTED_MAX: Final = 100_000
-"""An inbox with more files is a fault that a person has to see."""
+"""The most files in an inbox; with more, reading it fails, so that a person finds out why."""
 
 NAME_CHARACTERS_MAX: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
@@ -45,7 +46,7 @@ _HIDDEN: Final = ".{}.part"
 
 
 class Placing(Enum):
-    """What became of a file for the outbox."""
+    """The result of placing a file into the outbox."""
 
     PLACED = "placed"
     WAS_PLACED = "was placed before, with the same bytes"
@@ -55,14 +56,14 @@ class Placing(Enum):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """What became of a file for the outbox, and the words of whatever went wrong."""
+    """The result of placing a file into the outbox, and the error, if there was one."""
 
     placing: Placing
     why: str = ""
 
 
 class PickedUp(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the inbox. ``sha256`` tells the same content from another one under the same name."""
+    """A file of the inbox. ``sha256`` identifies its content, because a name may be used again."""
 
     name: str
     content: bytes
@@ -70,7 +71,7 @@ class PickedUp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotPickedUp(msgspec.Struct, frozen=True):
-    """A file of the inbox that was left there, for a person."""
+    """A file that was left in the inbox for a person, and why."""
 
     name: str
     why: str
@@ -78,7 +79,7 @@ class NotPickedUp(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSettings:
-    """Where the files are. The archive keeps what was put and what was picked up, each in a folder."""
+    """The folders. The archive has one folder for sent files and one for received files."""
 
     outbox: Path
     inbox: Path
@@ -96,7 +97,7 @@ class FolderTransport:
         self._received = settings.archive / "received"
 
     def start(self) -> None:
-        """Make the archive. Raises Misconfigured when the connector's folders are not there."""
+        """Create the archive. Raises Misconfigured if the connector's folders do not exist."""
         for folder in (self._settings.outbox, self._settings.inbox):
             if not folder.is_dir():
                 what = f"there is no folder {folder}"
@@ -108,7 +109,7 @@ class FolderTransport:
     # --- outbox -------------------------------------------------------------------------------------
 
     def place(self, name: str, content: bytes) -> Placed:
-        """Put a file into the outbox, at most once. Raises ValueError for a name or size out of bounds."""
+        """Put a file into the outbox, at most once. Raises ValueError for an invalid name or size."""
         _check_name(name)
         if len(content) > self._settings.file_bytes_max:
             message = f"the file has more than {self._settings.file_bytes_max} bytes"
@@ -124,7 +125,7 @@ class FolderTransport:
         return self._show(hidden, self._settings.outbox / name)
 
     def _before(self, name: str, content: bytes, hidden: Path) -> Placed | None:
-        """Say what an earlier call has come to; None when there is still something to do."""
+        """Return the result of an earlier call for this file; None if the file still has to be placed."""
         copy = self._sent / name
         if not copy.exists():
             return None
@@ -133,7 +134,7 @@ class FolderTransport:
         return None if hidden.exists() else Placed(Placing.WAS_PLACED)
 
     def _prepare(self, name: str, content: bytes, hidden: Path) -> None:
-        """Do everything before the step that shows the file. It may be repeated after a crash anywhere."""
+        """Carry out steps 1 and 2, which may be repeated after a crash."""
         self._disk.write(hidden, content)
         self._disk.sync_folder(self._settings.outbox)
         draft = self._sent / _HIDDEN.format(name)
@@ -156,7 +157,7 @@ class FolderTransport:
     # --- inbox --------------------------------------------------------------------------------------
 
     def pick_up(self, limit: int = PICK_UP_MAX) -> tuple[list[PickedUp], list[NotPickedUp]]:
-        """Hand over the oldest files, and name those that cannot be. Nothing is moved but repetitions.
+        """Return the oldest files, and those that cannot be read. Only archived duplicates are moved.
 
         Raises OSError when the inbox cannot be read.
         """
@@ -175,7 +176,7 @@ class FolderTransport:
         return found, left
 
     def archive(self, file: PickedUp) -> None:
-        """Take a file out of the inbox once it is stored. It may be repeated. Raises OSError."""
+        """Move a file from the inbox to the archive, after it was stored. May be repeated. Raises OSError."""
         source = self._settings.inbox / file.name
         if not source.exists():
             return
@@ -187,7 +188,7 @@ class FolderTransport:
         self._disk.sync_folder(self._settings.inbox)
 
     def _arrived(self) -> list[Path]:
-        """List whole files, oldest first; the name decides between files of one instant."""
+        """List complete files, oldest first; files of the same time are in the order of their names."""
         arrived: list[tuple[int, str, Path]] = []
         for path in self._settings.inbox.iterdir():
             if path.name.startswith(".") or path.name.endswith(_UNFINISHED):
@@ -215,7 +216,7 @@ class FolderTransport:
         return self._archived_as(file).exists()
 
     def _archived_as(self, file: PickedUp) -> Path:
-        # By the content alone: the same content under another name is the same message.
+        # By the content only: the same content under another name is the same message.
         return self._received / file.sha256
 
 

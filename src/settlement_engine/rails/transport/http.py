@@ -1,12 +1,12 @@
-"""HTTP to one bank: one session, one request at a time for each message, and the proof of what left.
+"""HTTP to one bank: one session, one request for each message, and the proof of whether it was sent.
 
-Promises: ``NothingSent`` only where the headers of the request were never handed to a connection: no free
-connection, no such host, refused, TLS failure, time out while connecting. From then on everything that is not a
-whole response is ``NoResponse``. No redirect is followed, nothing is sent twice, no cookie is kept, no proxy of
-the environment is used, nothing is decompressed, and no body is longer than its bound.
+Promises: the result is ``NothingSent`` only if the headers of the request were never passed to a connection: no
+free connection, unknown host, connection refused, TLS failure, or time-out while connecting. After that point
+everything but a complete response is ``NoResponse``. No redirect is followed, nothing is sent twice, no cookie is
+kept, no proxy of the environment is used, nothing is decompressed, and the size of a body is limited.
 
-With TLS 1.3 our side of the handshake ends before the bank has looked at our client certificate. A bank that
-refuses it may do so after our first bytes: that is ``NoResponse``, although the bank read none of them.
+With TLS 1.3 our side of the handshake ends before the bank has checked our client certificate. If the bank rejects
+it, the connection may end after our first bytes: the result is ``NoResponse``, although the bank read none of them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from settlement_engine.rails.transport.certificates import BankCertificateFiles
 
 HEADER_BYTES_MAX: Final = 8_190
-"""No line of a response's head may be longer."""
+"""The longest line in the head of a response."""
 
 READ_BYTES: Final = 65_536
 RETRY_AFTER_SECONDS_MAX: Final = 3_600
-"""A bank that asks for a longer pause is not believed."""
+"""The longest pause that a bank can request; a longer one is shortened, or ignored."""
 
 WHY_CHARACTERS_MAX: Final = 200
 NO_CONTENT: Final = 204
@@ -49,12 +49,12 @@ _TOKEN: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """How one bank is reached.
+    """How to connect to one bank.
 
-    ``connect_timeout_seconds`` bounds the wait for a free connection, the look-up of the name, and both
-    handshakes together. ``timeout_seconds`` bounds the whole exchange, connecting included.
-    ``idle_timeout_seconds`` must be shorter than the bank's own: on a connection that the bank is about to
-    close, a request gets no response. ``bearer_token`` is sent with each request, and is never shown.
+    ``connect_timeout_seconds`` limits the wait for a free connection, the look-up of the host name and both
+    handshakes together. ``timeout_seconds`` limits the whole exchange, including the connection.
+    ``idle_timeout_seconds`` must be shorter than the bank's own, because a request on a connection that the
+    bank is just closing gets no response. ``bearer_token`` is sent with each request, and never shown.
     """
 
     endpoint: str
@@ -67,7 +67,7 @@ class HttpSettings:
     response_bytes_max: int = 1_048_576
 
     def __post_init__(self) -> None:
-        """Refuse what reaches no bank. Raises Misconfigured."""
+        """Check the settings. Raises Misconfigured."""
         parts = urlsplit(self.endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
             what = "the endpoint of a bank must be like https://host:port/path, without a query"
@@ -87,7 +87,7 @@ class HttpSettings:
 
 
 class HttpTransport:
-    """The connections to one bank. Between ``start`` and ``stop``, on one event loop."""
+    """The connections to one bank, usable between ``start`` and ``stop`` on one event loop."""
 
     def __init__(self, settings: HttpSettings) -> None:
         """Read the certificates. Raises Misconfigured."""
@@ -119,7 +119,7 @@ class HttpTransport:
         )
 
     async def stop(self) -> None:
-        """Close all connections; a request under way ends as if its connection were reset."""
+        """Close all connections; a request in progress ends as if its connection were reset."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -133,8 +133,8 @@ class HttpTransport:
     ) -> ExchangeResult:
         """Send bytes and read the response.
 
-        Raises nothing of the network's. Whoever may be cancelled gives ``progress``, and reads in it whether
-        anything can have left.
+        Network errors are returned as a result, never raised. A caller that may be cancelled passes ``progress``,
+        which tells afterwards whether anything may have been sent.
         """
         session = self._session
         assert session is not None, "the transport is not started"
@@ -154,7 +154,7 @@ class HttpTransport:
             return NoResponse(why) if progress.has_begun else NothingSent(why)
 
     def _tls(self) -> ssl.SSLContext | bool:
-        # Connections are kept by their context: after a renewal none of the old ones is used again.
+        # aiohttp reuses connections of the same context only: after a renewal no old connection is used.
         return True if self._certificates is None else self._certificates.context()
 
     async def _read(self, response: aiohttp.ClientResponse) -> ExchangeResult:
@@ -165,7 +165,7 @@ class HttpTransport:
         async for piece in response.content.iter_chunked(READ_BYTES):
             body += piece
             if len(body) > most:
-                response.close()  # the rest is not waited for
+                response.close()  # do not read the rest
                 return NoResponse(f"the response has more than {most} bytes")
         return Response(
             status=response.status,
@@ -183,7 +183,7 @@ def _own_headers(settings: HttpSettings) -> dict[str, str]:
 
 
 def _begin_tracing() -> aiohttp.TraceConfig:
-    """Have it noted that headers are about to be handed to a connection, which is before any byte is."""
+    """Return the tracing that sets ``has_begun`` just before the headers are passed to the connection."""
 
     async def note(
         _session: aiohttp.ClientSession,
@@ -199,13 +199,13 @@ def _begin_tracing() -> aiohttp.TraceConfig:
 
 
 def _says_its_length(response: aiohttp.ClientResponse) -> bool:
-    """Say whether half of this response could be told from the whole: not where the connection's end ends it."""
+    """Say whether a truncated response can be detected: not if only the end of the connection ends the body."""
     is_chunked = response.headers.get("transfer-encoding", "").lower() == "chunked"
     return is_chunked or response.content_length is not None or response.status == NO_CONTENT
 
 
 def _retry_after(text: str) -> int | None:
-    """Read a pause in seconds; a date or anything else is none."""
+    """Read a pause in seconds; None for a date or another text."""
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(RETRY_AFTER_SECONDS_MAX)):
         return None
     return min(int(text), RETRY_AFTER_SECONDS_MAX)

@@ -1,7 +1,7 @@
-"""What became of bytes that were given to a transport: three results, and no fourth.
+"""The three possible results of an exchange with a bank.
 
-``NothingSent`` is a proof: not one byte of this request was given to the network. ``NoResponse`` proves
-nothing: the bank may have all of it, a part of it or none. ``Response`` is a whole response within its bounds.
+``NothingSent`` is a proof: no byte of this request was passed to the network. ``NoResponse`` proves nothing: the
+bank may have received all, a part or nothing of it. ``Response`` is a complete response within its limits.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import msgspec
 
 
 class NothingSent(msgspec.Struct, frozen=True):
-    """Proved: not one byte of the request left. ``why`` is for a person."""
+    """Proved: no byte of the request was sent. ``why`` is text for a person."""
 
     why: str
 
 
 class NoResponse(msgspec.Struct, frozen=True):
-    """Some bytes may have left, and no whole response came back. ``why`` is for a person."""
+    """Some bytes may have been sent, and there was no complete response. ``why`` is text for a person."""
 
     why: str
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole response. ``content_type`` is without its parameters, in lower case."""
+    """A complete response. ``content_type`` is in lower case, without its parameters."""
 
     status: int
     body: bytes = b""
@@ -36,9 +36,9 @@ ExchangeResult: TypeAlias = Response | NoResponse | NothingSent
 
 
 class ExchangeProgress:
-    """Whether the sending of one request has begun; its caller reads it when the call is cancelled.
+    """Whether the transmission of one request has begun; the caller reads it when the call was cancelled.
 
-    ``has_begun`` becomes true before the first byte is given to the network, never after it.
+    ``has_begun`` is set before the first byte is passed to the network, never after it.
     """
 
     __slots__ = ("has_begun",)

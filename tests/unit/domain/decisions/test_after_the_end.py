@@ -1,4 +1,4 @@
-"""Late word, judged: every word against every end, with and without people's word behind it."""
+"""Statuses after a final state: every event in every final state, with and without an attestation."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ def judge(settlement: Settlement, event: Event, confirmation: str = "") -> Chose
 @pytest.mark.parametrize("state", sorted(ENDS))
 @pytest.mark.parametrize("attestation", Attestation)
 @pytest.mark.parametrize("event", Event)
-def test_whatever_is_judged_has_a_row_of_the_page(state, attestation, event):
-    word = judge(ended(state, attestation), event)
-    if word is not None:
-        assert word.event in TRANSITIONS[state]
+def test_every_chosen_event_has_a_transition(state, attestation, event):
+    chosen = judge(ended(state, attestation), event)
+    if chosen is not None:
+        assert chosen.event in TRANSITIONS[state]
 
 
 @pytest.mark.parametrize("state", sorted(ENDS))
 @pytest.mark.parametrize("event", Event)
-def test_without_attestation_late_word_moves_no_money_but_a_return(state, event):
-    word = judge(ended(state), event)
+def test_without_an_attestation_only_a_return_moves_money(state, event):
+    chosen = judge(ended(state), event)
     if event is E.RETURNED:
-        assert (word and word.event) == (E.RETURNED if state is S.COMPLETED else None)
+        assert (chosen and chosen.event) == (E.RETURNED if state is S.COMPLETED else None)
     elif event is not E.NOT_FOUND and contradicts(state, event):
-        assert word is not None
-        assert TRANSITIONS[state][word.event].do is Do.EXCEPT
+        assert chosen is not None
+        assert TRANSITIONS[state][chosen.event].do is Do.EXCEPT
     else:
-        assert word is None
+        assert chosen is None
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_without_attestation_late_word_moves_no_money_but_a_return(state, event)
         (S.RETURNED, E.REJECTED, E.CONTRADICTED),
     ],
 )
-def test_only_a_definite_word_disproves_what_people_attested(state, event, expected):
-    word = judge(ended(state, STANDS), event)
-    assert (word.event if word else None) == expected
+def test_only_a_definite_status_disproves_an_attestation(state, event, expected):
+    chosen = judge(ended(state, STANDS), event)
+    assert (chosen.event if chosen else None) == expected
 
 
 @pytest.mark.parametrize(
-    ("state", "event", "is_news"),
+    ("state", "event", "is_recorded"),
     [
         (S.ROLLED_BACK, E.SETTLED, False),
         (S.ROLLED_BACK, E.ACKNOWLEDGED, False),
@@ -97,19 +97,17 @@ def test_only_a_definite_word_disproves_what_people_attested(state, event, expec
         (S.COMPLETED, E.RETURNED, True),
     ],
 )
-def test_once_disproved_the_same_truth_is_no_news_and_nothing_is_booked_again(
-    state, event, is_news
-):
-    word = judge(ended(state, DISPROVED), event)
-    assert word == (ChosenEvent(E.CONTRADICTED, CaseKind.CONTRADICTION) if is_news else None)
+def test_a_repeated_disproof_is_ignored_and_nothing_is_booked_again(state, event, is_recorded):
+    chosen = judge(ended(state, DISPROVED), event)
+    assert chosen == (ChosenEvent(E.CONTRADICTED, CaseKind.CONTRADICTION) if is_recorded else None)
 
 
 @pytest.mark.parametrize("event", Event)
 @pytest.mark.parametrize("state", sorted(ENDS))
 def test_suspense_is_booked_only_against_an_attestation_that_stands(state, event):
     for attestation in Attestation:
-        word = judge(ended(state, attestation), event)
-        if word is not None and word.event is E.DISPROVED:
+        chosen = judge(ended(state, attestation), event)
+        if chosen is not None and chosen.event is E.DISPROVED:
             assert attestation is STANDS
 
 
@@ -134,8 +132,8 @@ def test_a_late_debit_is_told_from_a_late_no():
 
 
 @pytest.mark.parametrize("code", ["RAIL_REJECTED", "CANCELLED_BY_CALLER"])
-def test_received_is_no_news_after_the_rails_own_no_but_is_after_that_of_people(code):
-    """The rail says that it has what two people have said that it has not."""
+def test_received_is_ignored_after_the_rails_rejection_but_recorded_after_an_attestation(code):
+    """The rail says that it has the payment, and two people attested that it has not."""
     rails_own = ended(S.ROLLED_BACK, refusal_code=code)
     assert judge(rails_own, E.ACKNOWLEDGED) is None
     peoples = ended(S.ROLLED_BACK, STANDS, refusal_code=code)
@@ -143,12 +141,12 @@ def test_received_is_no_news_after_the_rails_own_no_but_is_after_that_of_people(
     assert told == ChosenEvent(E.CONTRADICTED, CaseKind.CONTRADICTION)
 
 
-def test_not_found_is_no_news_after_the_rail_has_settled():
+def test_not_found_is_ignored_after_the_rail_has_settled():
     # Found by the simulation: asked before the payment had arrived, answered after it was settled.
     assert judge(ended(State.COMPLETED), Event.NOT_FOUND) is None
     assert judge(ended(State.COMPLETED), Event.REJECTED) is not None
 
 
-def test_not_found_is_news_where_people_said_that_it_had_settled():
+def test_not_found_is_recorded_where_people_attested_that_it_had_settled():
     attested = ended(State.COMPLETED, attestation=Attestation.STANDS)
     assert judge(attested, Event.NOT_FOUND) is not None

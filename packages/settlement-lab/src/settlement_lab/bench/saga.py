@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = "dbos"
 DATABASE: Final = "dbos_bench"
-LINES: Final = 16
+CONNECTIONS: Final = 16
 """Connections that the steps of the workflow share."""
 
 
@@ -57,36 +57,36 @@ async def measure_sagas(
         "system_database_url": urlunsplit(parts._replace(path=f"/{DATABASE}")),
         "log_level": "ERROR",
     }
-    sticks = [Baseline(DatabaseSettings(url=database_url)) for _ in range(LINES)]
+    baselines = [Baseline(DatabaseSettings(url=database_url)) for _ in range(CONNECTIONS)]
     dbos(config=config)
     try:
-        await sticks[0].install(ACCOUNTS)
-        settle = _saga(dbos, sticks)
+        await baselines[0].install(ACCOUNTS)
+        settle = _saga(dbos, baselines)
         await asyncio.to_thread(dbos.launch)
         return [await _measure(settle, count, seconds) for count in in_flight]
     finally:
         await asyncio.to_thread(dbos.destroy)
-        for stick in sticks:
-            await stick.close()
+        for baseline in baselines:
+            await baseline.close()
 
 
-def _saga(dbos: Any, sticks: list[Baseline]) -> Any:  # noqa: ANN401 - the package has no types here
+def _saga(dbos: Any, baselines: list[Baseline]) -> Any:  # noqa: ANN401 - the package has no types here
     """Declare the workflow and its steps."""
     workload = Workload(LoadSpread.MANY, seed=7)
     known: dict[int, BaselineRequest] = {}
 
     async def accept(number: int) -> None:
         known[number] = make_batch(workload, 1)
-        await sticks[number % LINES].accept(known[number])
+        await baselines[number % CONNECTIONS].accept(known[number])
 
     async def lock(number: int) -> None:
-        await sticks[number % LINES].lock(known[number])
+        await baselines[number % CONNECTIONS].lock(known[number])
 
     async def send(_number: int) -> str:
         return "SETTLED"
 
     async def finish(number: int) -> None:
-        await sticks[number % LINES].finish(known.pop(number))
+        await baselines[number % CONNECTIONS].finish(known.pop(number))
 
     async def announce(_number: int) -> None:
         return

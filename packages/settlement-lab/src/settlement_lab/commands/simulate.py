@@ -266,6 +266,6 @@ def _world_as_json(history: History) -> dict[str, Any]:
         "settlements": dict(sorted(history.ends.items())),
         "debits": history.debits,
         "faults": dict(sorted(history.fired.items())),
-        "anomalies": dict(sorted(history.invariant_warnings.items())),
+        "invariant_warnings": dict(sorted(history.invariant_warnings.items())),
         "lines": history.lines,
     }

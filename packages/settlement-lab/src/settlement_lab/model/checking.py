@@ -2,7 +2,7 @@
 
 It searches breadth first through all states of a small system: two engines (which crash, pause and resume
 at any step), one database row, a bank with its network, time, and people. The state machine is not
-copied: transitions are looked up in ``domain.lifecycle.LIFE`` by the real decider (``model.history``). The
+copied: transitions are looked up in ``domain.lifecycle.TRANSITIONS`` by the real decider (``model.history``). The
 search is exhaustive within its bounds: ``SENDINGS_MAX`` sends, two instructions under way, three phases
 of time. The state machine has one attempt, so there is one reference; reports about another attempt are
 not believed (``Engine.hears_foreign``).

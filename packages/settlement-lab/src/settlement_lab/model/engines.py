@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from settlement_lab.model.history import ModelDecision, ModelEngine
     from settlement_lab.model.parts import SearchBound
 
-BEFORE_P: Final = {
+BEFORE_SEND_INTENT: Final = {
     State.PENDING: (Event.ADMITTED,),
     State.VALIDATING: (
         *(Event.CLEARED, Event.POSTPONED, Event.PARKED, Event.REFUSED),
@@ -188,7 +188,7 @@ class Engines:
         return found
 
     def _proposals(self, me: Worker, event: Event, clocks: Iterable[int]) -> set[int]:
-        """Decide after a claim: the claiming engine goes on with the result, as ``Runner`` does."""
+        """Decide after a claim: the claiming engine goes on with the result, as ``engine.takeover`` does."""
         assert me.state is not None
         belief = Belief(me.state, me.sends, me.undelivered)
         found = set()
@@ -264,8 +264,8 @@ class Engines:
         return not is_sending or me.sends < self._bound.sendings
 
     def _words(self, state: State, world: ModelWorld) -> Iterator[Event]:
-        if state in BEFORE_P:
-            yield from BEFORE_P[state]
+        if state in BEFORE_SEND_INTENT:
+            yield from BEFORE_SEND_INTENT[state]
         elif state not in ENDS:
             yield Event.CANCELLED
         yield from WORDS[world.bank]
@@ -387,7 +387,7 @@ def _outlasting(world: ModelWorld, me: Worker) -> Iterator[ModelWorld]:
 
 
 def _believing(me: Worker, decision: ModelDecision) -> Worker:
-    """Return the worker after it knows that its step was written, as ``Runner`` does it."""
+    """Return the worker after it knows that its step was written, as ``engine.believed`` does it."""
     transition = decision.transition
     if transition.state in ENDS or decision.is_parked:
         return IDLE

@@ -147,7 +147,7 @@ class ModelEngine:
         )
 
     def is_too_late(self, belief: Belief, phase: int) -> bool:
-        """Return whether a send may no longer leave, as ``Runner`` checks before it sends again."""
+        """Return whether a send may no longer leave, as the dispatcher checks before it sends again."""
         attempt = self._settlement(belief).attempt
         assert attempt is not None, "what is sent was locked"
         return self._decider.is_too_late_to_send(attempt, self._rail.now(phase))

@@ -115,12 +115,12 @@ _ALL: Final = (
         decides={"ENDS": frozenset()},
     ),
     Mutation(
-        name="late word releases",
+        name="a late status releases",
         rails=("A",),
         page={(S.ROLLED_BACK, E.CONTRADICTED): Transition(S.ROLLED_BACK, Do.RELEASE)},
     ),
     Mutation(
-        name="late word posts",
+        name="a late status posts",
         rails=("A",),
         page={(S.ROLLED_BACK, E.CONTRADICTED): Transition(S.ROLLED_BACK, Do.POST)},
     ),

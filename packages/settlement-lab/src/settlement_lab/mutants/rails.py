@@ -7,7 +7,7 @@ from typing import Final
 from settlement_lab.mutants.patching import Cut, Mutant
 
 _MAY: Final = "settlement_engine.domain.decisions.resending:may_send_again"
-_FORGETTING: Final = {"road_cut": 0.4, "answer_lost": 0.3, "request_lost": 0.1}
+_FORGETTING: Final = {"network_cut": 0.4, "answer_lost": 0.3, "request_lost": 0.1}
 
 RAILS_MUTANTS: Final[dict[str, Mutant]] = {
     # --- inbound messages ----------------------------------------------------------------------
@@ -167,7 +167,12 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "return True",
             ),
         ),
-        emphasis={"request_lingers": 0.3, "request_lost": 0.2, "road_cut": 0.4, "answer_lost": 0.4},
+        emphasis={
+            "request_lingers": 0.3,
+            "request_lost": 0.2,
+            "network_cut": 0.4,
+            "answer_lost": 0.4,
+        },
         seed=308,
     ),
 }

@@ -34,7 +34,7 @@ SLOW_SECONDS: Final = (0.5, 3.0, 15.0)
 """The slowest call takes longer than a lease lasts: it commits after the engine has lost its lease."""
 
 LOST_SECONDS: Final = (0.1, 0.5)
-_LINES: Final = {"_admitting": 1, "_applying": APPLYING_MAX, "_claiming": 1}
+_CONNECTIONS: Final = {"_admitting": 1, "_applying": APPLYING_MAX, "_claiming": 1}
 
 
 class SchedulePoints:
@@ -116,7 +116,7 @@ class SchedulePoints:
 
 
 class GatedConnection:
-    """Replaces ``store.database.Lines`` for writing: one statement is one transaction."""
+    """Replaces ``store.database.DatabaseConnections`` for writing: one statement is one transaction."""
 
     def __init__(self, points: SchedulePoints, count: int) -> None:
         self._points = points
@@ -250,7 +250,7 @@ class PostgresBooks:
         readers: Any = GatedReaders(self.points)
         cache = AnnouncementCache()
         self.settlements = PostgresSettlements(ground.settings, readers, cache)
-        for name, count in _LINES.items():
+        for name, count in _CONNECTIONS.items():
             assert hasattr(self.settlements, name), (
                 "the store has the connections that are replaced"
             )

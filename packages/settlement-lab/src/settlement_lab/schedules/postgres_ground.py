@@ -57,10 +57,8 @@ def calls() -> Mapping[str, str]:
 
 def _keys(group: object) -> list[UUID]:
     """Return the key hashes of the calls that open and fund the schedule's accounts."""
-    barrier_store = [
-        key_hash("house", f"{group}/{number}", "open_account") for number in range(1, 5)
-    ]
-    return [*barrier_store, key_hash("house", f"{group}/5", "fund_account")]
+    opened = [key_hash("schedule", f"{group}/{number}", "open_account") for number in range(1, 5)]
+    return [*opened, key_hash("schedule", f"{group}/5", "fund_account")]
 
 
 def _file(name: str) -> str:
@@ -176,13 +174,17 @@ class PostgresGround:
 
     # --- a schedule ------------------------------------------------------------------------------
 
-    def begin(self, clock: Clock, house: tuple[object, ...]) -> None:
-        """Begin a schedule: no engine is alive, no settlement is open, and the accounts are open."""
+    def begin(self, clock: Clock, accounts: tuple[object, ...]) -> None:
+        """Begin a schedule: no engine is alive, no settlement is open, and the accounts are open.
+
+        ``accounts`` are the arguments of ``open_accounts`` without the last one: the two banks, the rail,
+        the currency, the funds in minor units, and the group of the transfer.
+        """
         self._clock = clock
         wire = self.take()
-        for name in ("bury_engines", "set_aside"):
+        for name in ("mark_engines_gone", "set_aside"):
             wire.fetch(self.now(), calls()[name])
-        wire.fetch(self.now(), calls()["open_house"], *house, _keys(house[-1]))
+        wire.fetch(self.now(), calls()["open_accounts"], *accounts, _keys(accounts[-1]))
         self.give_back(wire)
 
     def now(self) -> str:

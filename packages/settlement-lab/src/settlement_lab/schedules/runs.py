@@ -40,7 +40,7 @@ EXPECTED: Final = (
     *("bank_slow", "bank_speaks_unasked", "bank_takes_back", "caller_cancels", "caller_gives_up"),
     *("caller_repeats", "caller_takes_obligation", "commit_answer_lost", "commit_never_came"),
     *("contention", "crash", "crash_in_a_call", "database_slow", "freeze", "rail_raises"),
-    *("request_lingers", "request_lost", "request_twice", "restart", "road_cut"),
+    *("request_lingers", "request_lost", "request_twice", "restart", "network_cut"),
     *("screening_late", "screening_parks", "screening_refuses", "screening_silent"),
     *("session_lost", "session_outlives", "undelivered", "zombie"),
 )

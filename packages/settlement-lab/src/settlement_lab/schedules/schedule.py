@@ -172,7 +172,7 @@ class Schedule:
             elif self.faults.happens("session_lost", 3):
                 self.chronicle.note(f"{engine.process.name} loses its session")
                 engine.books.end_session()
-            elif self.faults.happens("road_cut", 2):
+            elif self.faults.happens("network_cut", 2):
                 self.network.cut(self.faults.seconds(CUT_SECONDS))
 
     def kill(self, engine: ScheduledEngine) -> None:

@@ -1,7 +1,8 @@
 """JetStream as one stream in memory that speaks the NATS protocol, and a consumer of it.
 
-The real relay, publisher and surveyor run against it, byte for byte: batches are stored whole or not at
-all, an expected last sequence that is wrong is refused, and acknowledgements get lost.
+The real relay, publisher and outbox cursor run against it and exchange the same bytes as with a server.
+A batch is stored whole or not at all, a wrong expected last sequence is refused, and acknowledgements can
+be lost.
 """
 
 from __future__ import annotations

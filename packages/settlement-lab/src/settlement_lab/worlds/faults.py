@@ -34,7 +34,7 @@ FAULTS: Final = (
     "clock_wrong",
     "clock_jump",
     # between engine and bank
-    "road_cut",
+    "network_cut",
     "request_lost",
     "request_lingers",
     "request_twice",

@@ -31,10 +31,10 @@ Ts = TypeVarTuple("Ts")
 TURNS_MAX: Final = 200_000
 """A world that takes more turns is taken to run for ever."""
 
-BURIAL_TURNS_MAX: Final = 50_000
+CLEANUP_TURNS_MAX: Final = 50_000
 """How many turns the tasks of a finished world get in order to end."""
 
-BURIAL_ROUNDS_MAX: Final = 10
+CLEANUP_ROUNDS_MAX: Final = 10
 """A cancelled task may start another one while it ends; that one is ended in the next round."""
 
 
@@ -224,9 +224,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             process.is_dead = process.is_frozen = process.is_stopped = False
             self._waiting.extend(process.left)
             process.left.clear()
-        self._turns_max = self.turns + BURIAL_TURNS_MAX
+        self._turns_max = self.turns + CLEANUP_TURNS_MAX
         try:
-            for _ in range(BURIAL_ROUNDS_MAX):
+            for _ in range(CLEANUP_ROUNDS_MAX):
                 tasks = asyncio.all_tasks(self)
                 if not tasks:
                     break

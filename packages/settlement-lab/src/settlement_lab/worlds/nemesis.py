@@ -35,7 +35,7 @@ LONG_NIGHT_SECONDS: Final = 150.0
 """In some worlds a fault lasts until banks have forgotten payments, and messages have expired."""
 
 
-class Struck(Protocol):
+class FaultTargets(Protocol):
     """What the fault injector acts on, and how."""
 
     chance: random.Random
@@ -61,14 +61,14 @@ class Struck(Protocol):
 class Nemesis:
     """See the module."""
 
-    def __init__(self, world: Struck) -> None:
+    def __init__(self, world: FaultTargets) -> None:
         self._world = world
 
     async def run(self) -> None:
         """Inject a fault from time to time, at a random engine or around it."""
         if self._world.is_long_night:
             await asyncio.sleep(self._world.chance.random() * NIGHTFALL_SECONDS)
-            self._world.faults.note("road_cut")
+            self._world.faults.note("network_cut")
             self._world.network.cut(LONG_NIGHT_SECONDS)
         for _ in range(int(self._world.chance.random() * (STRIKES_MAX + 1))):
             await asyncio.sleep(self._world.chance.expovariate(1 / STRIKE_SECONDS))
@@ -97,7 +97,7 @@ class Nemesis:
         faults = self._world.faults
         if faults.happens("bus_down", 2):
             self._world.bus.go_down()
-        if faults.happens("road_cut", 2):
+        if faults.happens("network_cut", 2):
             self._world.network.cut(faults.seconds(CUT_SECONDS))
         if faults.happens("database_down"):
             for node in self._world.nodes:

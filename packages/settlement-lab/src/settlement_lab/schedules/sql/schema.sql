@@ -8,7 +8,7 @@ CREATE FUNCTION virtual.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLAT
 $$;
 
 -- The start of a schedule: two banks with their accounts, and the funding of the first bank.
-CREATE FUNCTION virtual.open_house(
+CREATE FUNCTION virtual.open_accounts(
     p_source text, p_target text, p_rail text, p_currency text, p_funds bigint, p_group uuid,
     p_keys uuid[]
 ) RETURNS void LANGUAGE plpgsql AS $$
@@ -18,29 +18,29 @@ DECLARE
 BEGIN
     -- Columns' defaults read the server's own clock, so each time is stated here.
     INSERT INTO accounts (kind, bank, currency, account_number, opened_at)
-    SELECT q.kind::account_kind, q.bank, p_currency, 'house', clock_timestamp()
+    SELECT q.kind::account_kind, q.bank, p_currency, 'schedule', clock_timestamp()
     FROM (VALUES ('vostro', p_source), ('nostro', p_target), ('vostro', p_target)) AS q (kind, bank);
     INSERT INTO accounts (kind, bank, currency, account_number)
     VALUES ('settlement', p_rail, p_currency, 'control') ON CONFLICT DO NOTHING;
     INSERT INTO accounts (kind, bank, currency, account_number, debits_posted, opened_at)
-    VALUES ('nostro', p_source, p_currency, 'house', p_funds, clock_timestamp()) RETURNING id INTO v_nostro;
+    VALUES ('nostro', p_source, p_currency, 'schedule', p_funds, clock_timestamp()) RETURNING id INTO v_nostro;
     INSERT INTO accounts (kind, bank, currency, account_number, credits_posted)
     VALUES ('clearing', p_source, p_currency, 'control', p_funds) RETURNING id INTO v_clearing;
     INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, at)
     VALUES (p_group, 3, v_nostro, v_clearing, p_funds, p_currency, clock_timestamp());
     -- Everything in the books has a call that requested it; p_keys are the hashes of these calls' keys.
     INSERT INTO idempotent_calls (key_hash, caller, idempotency_key, call, content, account_id, at)
-    SELECT p_keys[q.nth], 'house', format('%s/%s', p_group, q.nth), 'open_account', jsonb_build_object(
-        'kind', q.kind, 'bank', q.bank, 'currency', q.currency, 'account_number', 'house',
+    SELECT p_keys[q.nth], 'schedule', format('%s/%s', p_group, q.nth), 'open_account', jsonb_build_object(
+        'kind', q.kind, 'bank', q.bank, 'currency', q.currency, 'account_number', 'schedule',
         'credit_limit', 0
     ), q.id, clock_timestamp()
     FROM (
         SELECT a.*, row_number() OVER (ORDER BY a.id) AS nth FROM accounts AS a
-        WHERE a.account_number = 'house' AND a.bank IN (p_source, p_target)
+        WHERE a.account_number = 'schedule' AND a.bank IN (p_source, p_target)
     ) AS q;
     INSERT INTO idempotent_calls (key_hash, caller, idempotency_key, call, content, account_id, at)
-    SELECT p_keys[5], 'house', format('%s/5', p_group), 'fund_account', jsonb_build_object(
-        'bank', p_source, 'currency', p_currency, 'reference', '', 'account_number', 'house',
+    SELECT p_keys[5], 'schedule', format('%s/5', p_group), 'fund_account', jsonb_build_object(
+        'bank', p_source, 'currency', p_currency, 'reference', '', 'account_number', 'schedule',
         'amount', round(p_funds / 10::numeric ^ c.exponent, c.exponent)::text
     ), v_nostro, clock_timestamp()
     FROM currencies AS c WHERE c.code = p_currency;
