@@ -14,7 +14,7 @@ from settlement_engine.events.announce import Announcer, Message
 from settlement_engine.events.connection import connect
 from settlement_engine.events.publisher import BATCH_MIN, Conflict, Publisher
 from tests.integration.test_relay import STREAM, jetstream, make_relay, running, stored, until
-from tests.integration.test_relay_epochs import EraOutbox
+from tests.integration.test_relay_epochs import EpochOutbox
 from tests.integration.test_relay_epochs import make_relay as relay_on
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 
@@ -199,7 +199,7 @@ async def test_nothing_is_stored_whose_predecessor_was_not(server, before, count
 # --- the relay ----------------------------------------------------------------------------------
 
 
-class HookedOutbox(EraOutbox):
+class HookedOutbox(EpochOutbox):
     """Something happens between the relay's look at the stream and its next append."""
 
     def __init__(self) -> None:
@@ -240,7 +240,7 @@ async def test_what_comes_before_the_first_announcement_leaves_none_out(
 async def test_what_waits_in_the_stream_before_an_engine_has_begun_leaves_none_out(
     server, kind, number
 ):
-    outbox = EraOutbox()
+    outbox = EpochOutbox()
     outbox.add(CHAINED)
     async with jetstream(server.url()) as js:
         await js.add_stream(StreamSpec(name=STREAM).config())
@@ -255,7 +255,7 @@ async def test_what_waits_in_the_stream_before_an_engine_has_begun_leaves_none_o
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_comes_between_announcements_leaves_none_out(server, kind, number, is_marked):
     """Three are published, and marked or not when the engine dies; the next one finds somebody else's."""
-    outbox = EraOutbox()
+    outbox = EpochOutbox()
     outbox.add(3)
     if not is_marked:
         outbox.may_mark.clear()
@@ -272,7 +272,7 @@ async def test_what_comes_between_announcements_leaves_none_out(server, kind, nu
 
 
 async def test_a_forged_marker_ends_no_epoch_before_all_of_it_was_announced(server):
-    outbox = EraOutbox()
+    outbox = EpochOutbox()
     outbox.add(5)
     outbox.begin(1)
     outbox.add(2)
@@ -291,7 +291,7 @@ async def test_a_forged_marker_ends_no_epoch_before_all_of_it_was_announced(serv
 
 async def test_the_marker_of_an_empty_epoch_is_not_written_again(server):
     """Its successor's names it as the last one, and a relay that died has not noted either."""
-    outbox = EraOutbox()
+    outbox = EpochOutbox()
     outbox.add(3)
     async with running(make_relay(server.url(), outbox, CountingMeter())):
         await until(lambda: outbox.marked >= 3)
@@ -317,7 +317,9 @@ async def until_names(server: EmbeddedNats, count: int) -> None:
     assert len(await stored(server.url())) == count
 
 
-async def storm(url: str, outbox: EraOutbox, kinds: Sequence[Callable[[Message], Foreign]]) -> None:
+async def storm(
+    url: str, outbox: EpochOutbox, kinds: Sequence[Callable[[Message], Foreign]]
+) -> None:
     """Publish forgeries of the last announcements, of one kind after the other; then it is over."""
     number = 0
     async with jetstream(url) as js:
@@ -330,7 +332,7 @@ async def storm(url: str, outbox: EraOutbox, kinds: Sequence[Callable[[Message],
 
 async def test_under_a_storm_of_foreign_messages_none_is_left_out(server):
     """While it lasts the relay may lose every race. It is a number of messages, and no time, that ends it."""
-    outbox = EraOutbox()
+    outbox = EpochOutbox()
     relay = relay_on(server, outbox, [], database_run=lambda: 1, poll_seconds=0.001)
     async with running(relay):
         outbox.add(1)
