@@ -147,6 +147,26 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "unknown_payments": ("int8", "reference text"),
     "admit": (f"int8{' text' * 13}", "at timestamptz, verdicts int2[], ids uuid[]"),
     "apply": (f"int8{' text' * 38}", "at timestamptz, results int2[], available int8[]"),
+    "apply_and_keep": (
+        f"int8{' text' * 47}",
+        "at timestamptz, results int2[], available int8[]",
+    ),
+    "keep_messages": ("text text text text text text text text text", ""),
+    "list_messages": (
+        "uuid int8 timestamptz text bytea",
+        (
+            "direction text, attempt int2, rail text, type text, message_id text,"
+            " response_status int2, content bytea, sha256 bytea, at timestamptz, uetr uuid,"
+            " end_to_end_id text, payment_message_id text"
+        ),
+    ),
+    "dossier_messages": (
+        "uuid int8 int8 int8",
+        (
+            "direction text, attempt int2, rail text, type text, message_id text,"
+            " response_status int2, sha256 bytea, at timestamptz, bytes int4, content bytea"
+        ),
+    ),
     "environment": ("", "name text"),
     "has_environments": ("", "?column? bool"),
     "has_schema": ("", "?column? bool"),

@@ -22,6 +22,7 @@ from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.inbound import PostgresInbound
+from settlement_engine.store.messages import PostgresMessages
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
@@ -37,6 +38,7 @@ from settlement_lab.memory import (
     MemoryDeadLetters,
     MemoryGauges,
     MemoryInbound,
+    MemoryMessages,
     MemoryRegistry,
     MemoryResolutions,
     MemorySettlements,
@@ -75,6 +77,7 @@ class Stores(ABC):
     accounts: ports.AccountStore
     dead_letters: ports.DeadLetterStore
     inbound: ports.InboundStore
+    messages: ports.MessageStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -128,6 +131,7 @@ class MemoryStores(Stores):
         self.archive = MemoryArchive(self.records)
         self.dead_letters = MemoryDeadLetters(self.records)
         self.inbound = MemoryInbound(self.records)
+        self.messages = MemoryMessages(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -176,6 +180,7 @@ class PostgresStores(Stores):
         self.archive = PostgresArchive(self._readers)
         self.dead_letters: PostgresDeadLetters = PostgresDeadLetters(settings, self._readers)
         self.inbound: PostgresInbound = PostgresInbound(settings, self._readers)
+        self.messages: PostgresMessages = PostgresMessages(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -236,6 +241,7 @@ class PostgresStores(Stores):
         await self.accounts.close()
         await self.dead_letters.close()
         await self.inbound.close()
+        await self.messages.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

@@ -9,6 +9,7 @@ from settlement_engine.api.call import Drain, Undisturbed
 from settlement_engine.api.dossiers import DossierCalls
 from settlement_engine.api.exceptions import ExceptionCalls
 from settlement_engine.api.intake import IntakeCalls
+from settlement_engine.api.messages import MessageCalls
 from settlement_engine.api.service import SettlementCalls
 from settlement_engine.api.streams import EventStreams, ManySettlements
 from settlement_engine.api.turns import CALLS_IDLE_RATIO, Turns
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         CaseManagement,
         DeadLetterStore,
         Engine,
+        MessageStore,
         SettlementStore,
         Stream,
         StuckFinder,
@@ -46,6 +48,7 @@ class Calls:
         finder: StuckFinder,
         dead_letters: DeadLetterStore,
         case_management: CaseManagement,
+        messages: MessageStore,
         settings: ApiSettings,
         stuck_limits: StuckLimits | None = None,
     ) -> None:
@@ -55,6 +58,7 @@ class Calls:
         self.settlement = SettlementCalls(engine, settlements, settings, self.turns)
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
+        self.messages = MessageCalls(self.settlement.find, messages)
         self.account = AccountCalls(accounts, self.undisturbed)
         self.exceptions = ExceptionCalls(
             case_management, self.undisturbed, trusts_names=settings.trusts_names
@@ -66,7 +70,11 @@ class Calls:
     def services(self) -> Mapping[str, Service]:
         """Map each service's full name to its unary calls."""
         named: dict[str, Service] = {
-            "SettlementService": {**self.settlement.unary(), **self.dossier.unary()},
+            "SettlementService": {
+                **self.settlement.unary(),
+                **self.dossier.unary(),
+                **self.messages.unary(),
+            },
             "AccountService": self.account.unary(),
             "IntakeService": self.intake.unary(),
             "ExceptionService": self.exceptions.unary(),

@@ -40,6 +40,7 @@ from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.inbound import PostgresInbound
+from settlement_engine.store.messages import PostgresMessages
 from settlement_engine.store.probe import WriteProbe
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
@@ -100,6 +101,7 @@ class Application:
         self.gauges = PostgresGauges(self.readers)
         self.archive = PostgresArchive(self.readers)
         self.inbound = PostgresInbound(self.watched, self.readers)
+        self.messages = PostgresMessages(self.watched, self.readers)
         self.dead_letters = PostgresDeadLetters(self.watched, self.readers)
         self.finder = PostgresStuckFinder(self.readers)
         self.cases = PostgresCases(self.watched, self.readers)
@@ -128,6 +130,7 @@ class Application:
             finder=self.finder,
             dead_letters=self.dead_letters,
             case_management=self.case_management,
+            messages=self.messages,
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )
@@ -164,6 +167,7 @@ class Application:
             barrier_store=self.barrier_store,
             case_management=self.case_management,
             stream_check=self._stream_check(),
+            messages=self.messages,
         )
 
     def _nats(self) -> NatsAccess | None:
@@ -220,6 +224,7 @@ class Application:
         await self.resolutions.close()
         await self.accounts.close()
         await self.inbound.close()
+        await self.messages.close()
         await self.dead_letters.close()
         await self.stream.close()
         await self.readers.close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import grpc
 
+from settlement_engine.cli.bank_messages import messages_as_dict, print_messages, read_messages
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.messages import (
@@ -74,13 +75,17 @@ def name_subject(engine: EngineClient, request: wire.ProposeResolutionRequest, n
 @lasting
 @click.command()
 @click.argument("name", metavar="ID")
+@click.option(
+    "--messages", "with_messages", is_flag=True, help="Also show the messages to and from the bank."
+)
 @engine_options
 @as_json
 @example("""
 settlement-engine show 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
 settlement-engine show MY-OBLIGATION-7 --json
+settlement-engine show MY-OBLIGATION-7 --messages
 """)
-def show(*, name: str, address: EngineAddress, is_json: bool) -> None:
+def show(*, name: str, with_messages: bool, address: EngineAddress, is_json: bool) -> None:
     """Show a settlement's history.
 
     ID is any of its references: settlement id, obligation id, UETR, end-to-end id, or the bank's
@@ -88,9 +93,16 @@ def show(*, name: str, address: EngineAddress, is_json: bool) -> None:
     """
     with reach(address) as engine:
         found = engine.settlements.GetSettlementStatus(by_name(name), timeout=CALL_SECONDS)
+        listed = read_messages(engine, found.settlement_id) if with_messages else None
     if is_json:
-        print_json(as_dict(found))
+        print_json(as_dict(found) | messages_as_dict(listed))
         return
+    _print_history(found)
+    if listed is not None:
+        print_messages(listed)
+
+
+def _print_history(found: wire.SettlementStatusResponse) -> None:
     what = f"{found.amount} {found.currency}  {found.from_bank} → {found.to_bank}"
     mark(status_sign(found.status), f"{status_name(found.status)}  {what}")
     for title, text in _facts(found):

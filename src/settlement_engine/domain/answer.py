@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
+    from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.lifecycle import Event
     from settlement_engine.domain.preconditions import Refusal
 
@@ -46,3 +47,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         False  # UNDELIVERED without an attempt to send: it says nothing about the rail
     )
     papers: Mapping[str, str] | None = None  # the evidence of what two people attested
+    message: KeptMessage | None = (
+        None  # the response that said it: stored in the commit of the transition
+    )

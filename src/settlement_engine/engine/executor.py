@@ -38,10 +38,17 @@ if TYPE_CHECKING:
     from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import Mailbox, PendingTransition
+    from settlement_engine.engine.message_journal import MessageJournal
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.unbookable import Unbookable
     from settlement_engine.engine.waiters import EndWaiters
-    from settlement_engine.ports import Meter, SettlementStore, TransitionCommand, TransitionResult
+    from settlement_engine.ports import (
+        Answer,
+        Meter,
+        SettlementStore,
+        TransitionCommand,
+        TransitionResult,
+    )
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +77,10 @@ class Executor:
         inbound: InboundWorker,
         meter: Meter,
         unbookable: Unbookable,
+        journal: MessageJournal | None = None,
     ) -> None:
         self._mailbox = mailbox
+        self._journal = journal
         self._writer = TransitionWriter(store, lease, meter)
         self._lease = lease
         self._decider = decider
@@ -90,7 +99,7 @@ class Executor:
             in_flight=lambda: mailbox.carried_count,
             workers=WORKERS,
         )
-        mailbox.attach(self._queue)
+        mailbox.attach(self._queue, self._keep_message)
         unbookable.attach(mailbox)
 
     async def run(self) -> None:
@@ -151,14 +160,23 @@ class Executor:
                 settlement_id = str(pending.settlement.id)
                 log.exception("not_decided", settlement=settlement_id)
                 self._meter.invariant_warning("not_decided")
+                self._keep_message(pending.answer)
                 self._set_aside(pending, error)
                 continue
             if step is not None:
+                if pending.answer.message is not None:
+                    step = msgspec.structs.replace(step, message=pending.answer.message)
                 pairs.append((pending, step))
             else:
+                self._keep_message(pending.answer)
                 self._inbound.decided(pending.answer, is_applied=False)
                 self._queue.offer(self._mailbox.finish(pending))
         return pairs
+
+    def _keep_message(self, answer: Answer) -> None:
+        """Store the message of an answer that no transition stores."""
+        if answer.message is not None and self._journal is not None:
+            self._journal.keep_later([answer.message])
 
     def _decide(self, pending: PendingTransition, now: datetime) -> TransitionCommand | None:
         settlement, answer = pending.settlement, pending.answer
@@ -193,6 +211,7 @@ class Executor:
         again: list[PendingTransition] = []
         for (pending, step), outcome in zip(pairs, outcomes, strict=True):
             if isinstance(outcome, Broken):
+                self._keep_message(pending.answer)
                 self._set_aside(pending, outcome)
             elif outcome.result is Result.APPLIED:
                 applied.append(step)

@@ -18,7 +18,7 @@ from settlement_engine.errors import Broken
 from settlement_engine.ports import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.decisions.chosen import ChosenEvent
@@ -76,12 +76,16 @@ class Mailbox:
         self._slots: dict[UUID, list[Answer]] = {}
         self._carried: dict[UUID, Settlement] = {}
         self._queue: Batcher[PendingTransition] | None = None
+        self._keep_message: Callable[[Answer], None] = _nobody
         asker.attach(self.hear, self.settlement)
         inbound.attach(self.hear)
 
-    def attach(self, queue: Batcher[PendingTransition]) -> None:
-        """Set the queue from which transitions are written."""
+    def attach(
+        self, queue: Batcher[PendingTransition], keep_message: Callable[[Answer], None]
+    ) -> None:
+        """Set the queue from which transitions are written, and who keeps the message of a dropped answer."""
         self._queue = queue
+        self._keep_message = keep_message
 
     @property
     def queue(self) -> Batcher[PendingTransition]:
@@ -171,6 +175,7 @@ class Mailbox:
             settlement = found.get(answer.settlement_id)
             if settlement is None:
                 self._meter.invariant_warning("answer_without_settlement")
+                self._keep_message(answer)
                 self._inbound.decided(answer, is_applied=False)
             elif answer.settlement_id in self._carried:
                 self.hear([answer])
@@ -204,6 +209,7 @@ class Mailbox:
             self._inbound.released([pending.answer])
         elif not is_known:
             self._meter.invariant_warning("late_answer_dropped")
+            self._keep_message(pending.answer)
         return False
 
     def has_slot(self, pending: PendingTransition) -> bool:
@@ -237,12 +243,23 @@ class Mailbox:
             return self.finish(pending)
         if self.has_slot(pending):
             self._inbound.released(pending.waiting)
+            self._keep_messages(pending.waiting)
             del self._slots[pending.settlement.id]
         return []
 
     def drop_all(self) -> None:
         """Clear the mailbox: this engine was declared gone, and others continue."""
-        self.queue.drain()
+        self._keep_messages(pending.answer for pending in self.queue.drain())
+        for waiting in self._slots.values():
+            self._keep_messages(waiting)
         self._slots.clear()
         self._carried.clear()
         self._inbound.forget()
+
+    def _keep_messages(self, answers: Iterable[Answer]) -> None:
+        for answer in answers:
+            self._keep_message(answer)
+
+
+def _nobody(_answer: Answer) -> None:
+    """Keep nothing: there is no journal."""

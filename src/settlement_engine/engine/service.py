@@ -28,13 +28,14 @@ from settlement_engine.engine.intake import Intake
 from settlement_engine.engine.integrity import Integrity
 from settlement_engine.engine.lease import EngineLease
 from settlement_engine.engine.mailbox import Mailbox
+from settlement_engine.engine.message_journal import MessageJournal
 from settlement_engine.engine.router import Router
 from settlement_engine.engine.takeover import Takeover
 from settlement_engine.engine.unbookable import Unbookable
 from settlement_engine.engine.waiters import EndWaiters
 from settlement_engine.engine.window_calendar import WindowCalendar, keep_window_calendar
 from settlement_engine.errors import Contention, Unavailable
-from settlement_engine.ports import Accepted
+from settlement_engine.ports import Accepted, MessageRail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         EventStreamCheck,
         Ids,
         InboundStore,
+        MessageStore,
         Meter,
         NoteRead,
         Screening,
@@ -88,6 +90,7 @@ class SettlementService:
         barrier_store: BarrierStore | None = None,
         stream_check: EventStreamCheck | None = None,
         case_management: EngineCases | None = None,
+        messages: MessageStore | None = None,
     ) -> None:
         self._settings, self._window_calendar = settings, WindowCalendar.of(settings)
         self._store, self._accounts, self._stream = store, accounts, stream
@@ -101,23 +104,33 @@ class SettlementService:
         self._dispatcher = self._make_dispatcher(rails, meter)
         self._router = self._make_router(rails)
         self._decider = self._make_decider(rails, chance)
-        self._inbound = self._make_inbound(inbound, rails, meter)
+        self._inbound, self._journal = self._make_message_workers(inbound, messages, rails, meter)
         self._asker = self._make_asker(rails, screening, meter)
         self._mailbox = Mailbox(store, self._asker, self._inbound, self._lease, meter)
-        self._executor = self._make_executor(meter)
+        self._executor, self._takeover = self._make_executor(meter), self._make_takeover(meter)
         self._canceller = Canceller(self._waiting, self._decider, self._mailbox)
         self._intake = Intake(settings, store, self._mailbox, self._lease, ids, meter)
-        self._takeover = self._make_takeover(meter)
         self._barrier = self._make_barrier(barrier_store, stream_check, rails, meter)
         self._case_worker = self._make_case_worker(case_management, rails, meter)
 
-    def _make_inbound(
-        self, store: InboundStore, rails: Mapping[str, SendRail], meter: Meter
-    ) -> InboundWorker:
-        worker = InboundWorker(self._settings, store, self._lease, meter)
+    def _make_message_workers(
+        self,
+        inbound: InboundStore,
+        messages: MessageStore | None,
+        rails: Mapping[str, SendRail],
+        meter: Meter,
+    ) -> tuple[InboundWorker, MessageJournal | None]:
+        """Make what stores the messages of the rails: those that come unasked, and all others."""
+        worker = InboundWorker(self._settings, inbound, self._lease, meter)
         for rail in rails.values():
             rail.listen(worker.receive)
-        return worker
+        if messages is None:
+            return worker, None
+        journal = MessageJournal(self._settings, messages, self._lease, meter)
+        for rail in rails.values():
+            if isinstance(rail, MessageRail):
+                rail.keep_messages(journal.keep)
+        return worker, journal
 
     def _make_dispatcher(self, rails: Mapping[str, SendRail], meter: Meter) -> Dispatcher:
         return Dispatcher(
@@ -169,6 +182,7 @@ class SettlementService:
             inbound=self._inbound,
             meter=meter,
             unbookable=self._unbookable,
+            journal=self._journal,
         )
 
     def _make_takeover(self, meter: Meter) -> Takeover:
@@ -259,6 +273,8 @@ class SettlementService:
                     group.create_task(self._unending(work))
                 if self._barrier is not None:
                     group.create_task(self._unending(self._barrier.run))
+                if self._journal is not None:
+                    group.create_task(self._unending(self._journal.run))
                 if self._case_worker is not None:
                     group.create_task(self._unending(self._case_worker.run))
         finally:

@@ -29,6 +29,7 @@ from settlement_engine.evidence.dossier import (
     ExceptionRecord,
     HoldRecord,
     InstructionRecord,
+    MessagesRecord,
     MoveRecord,
     ProposalRecord,
     Record,
@@ -46,7 +47,7 @@ FORMAT: Final = "settlement-engine/evidence/2"
 EVIDENCE_BYTES_MAX: Final = 12 * 1024 * 1024
 """All files together; more is refused, both when it is written and when it is read."""
 
-FILES_MAX: Final = 64
+FILES_MAX: Final = 192
 MANIFEST: Final = "manifest.json"
 EXPLANATION: Final = "explanation.txt"
 ABOUT: Final = "about.json"
@@ -69,7 +70,10 @@ PARTS: Final[Mapping[str, Any]] = {
 }
 """The parts of a dossier that are a file each, and what each is made of."""
 
-_BYTES: Final = re.compile(r"(payload|paper)-([1-9][0-9]{0,17})\.bin", re.ASCII)
+MESSAGES: Final = "messages.json"
+"""The messages to and from the bank. Evidence of older versions has no such file."""
+
+_BYTES: Final = re.compile(r"(payload|paper|message)-([1-9][0-9]{0,17})\.bin", re.ASCII)
 
 
 class About(Record, frozen=True, kw_only=True):
@@ -152,6 +156,9 @@ def write(dossier: Dossier, engine_version: str) -> dict[str, bytes]:
     files = {f"{name}.json": canonical(getattr(dossier, name)) for name in PARTS}
     files |= {f"payload-{number}.bin": data for number, data in dossier.payloads.items()}
     files |= {f"paper-{number}.bin": data for number, data in dossier.papers.items()}
+    files |= {f"message-{number}.bin": data for number, data in dossier.contents.items()}
+    if dossier.messages.latest:
+        files[MESSAGES] = canonical(dossier.messages)
     files[ABOUT] = canonical(about)
     files[TAKEN] = canonical(Taken(taken_at=dossier.taken_at))
     files[STATE_MACHINE] = canonical(transition_rows())
@@ -210,11 +217,19 @@ def read(files: Mapping[str, bytes]) -> Dossier:
     """Read a dossier back from its files. Raises CorruptRecord."""
     taken = read_file(files, TAKEN, Taken)
     parts = {name: read_file(files, f"{name}.json", kind) for name, kind in PARTS.items()}
-    kept: dict[str, dict[int, bytes]] = {"payload": {}, "paper": {}}
+    if MESSAGES in files:
+        parts["messages"] = read_file(files, MESSAGES, MessagesRecord)
+    kept: dict[str, dict[int, bytes]] = {"payload": {}, "paper": {}, "message": {}}
     for name, data in sorted(files.items()):
         if match := _BYTES.fullmatch(name):
             kept[match[1]][int(match[2])] = data
-    return Dossier(taken_at=taken.taken_at, payloads=kept["payload"], papers=kept["paper"], **parts)
+    return Dossier(
+        taken_at=taken.taken_at,
+        payloads=kept["payload"],
+        papers=kept["paper"],
+        contents=kept["message"],
+        **parts,
+    )
 
 
 def expected_names(dossier: Dossier) -> set[str]:
@@ -223,5 +238,7 @@ def expected_names(dossier: Dossier) -> set[str]:
         *(f"{name}.json" for name in PARTS),
         *(f"payload-{attempt.number}.bin" for attempt in dossier.attempts),
         *(f"paper-{proposal.id}.bin" for proposal in dossier.proposals),
+        *(message.file for message in dossier.messages.latest if message.file),
+        *((MESSAGES,) if dossier.messages.latest else ()),
         *(ABOUT, STATE_MACHINE, EXPLANATION, MANIFEST, TAKEN),
     }

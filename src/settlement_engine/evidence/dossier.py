@@ -13,6 +13,7 @@ from uuid import UUID  # noqa: TC003 - as above
 
 import msgspec
 
+from settlement_engine.domain.kept_messages import MessageDirection  # noqa: TC001 - as above
 from settlement_engine.domain.ledger import AccountKind  # noqa: TC001 - as above
 from settlement_engine.domain.lifecycle import Event, State  # noqa: TC001 - as above
 from settlement_engine.domain.money import EXPONENT_MAX, MoneyError, exponent
@@ -27,6 +28,14 @@ EXCEPTIONS_MAX: Final = 1_000
 PROPOSALS_MAX: Final = 8
 """At most this many proposals are copied, because each has a file beside it: the approved ones first,
 then the latest ones. The total number is recorded."""
+
+
+MESSAGES_MAX: Final = 500
+"""No more messages are listed: the latest ones, beside the count of all that were looked at."""
+
+MESSAGE_FILES_MAX: Final = 100
+MESSAGE_FILES_BYTES_MAX: Final = 4 * 1024 * 1024
+"""No more messages, and no more bytes of them, are copied: the latest ones. The others are listed with their hash."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,6 +144,35 @@ class AttemptRecord(Record, frozen=True, kw_only=True):
     undelivered: int
 
 
+class MessageRecord(Record, frozen=True, kw_only=True):
+    """A message between us and a bank, oldest first.
+
+    ``file`` is the name of the file with its bytes; empty if it was not copied. ``response_status`` is the HTTP
+    status of a response, else 0.
+    """
+
+    direction: MessageDirection
+    attempt: int
+    rail: str
+    type: str
+    message_id: str
+    response_status: int
+    at: datetime
+    sha256: str
+    bytes: int
+    file: str
+
+
+class MessagesRecord(Record, frozen=True, kw_only=True):
+    """The latest messages, oldest first. ``is_whole``: these are all."""
+
+    is_whole: bool = True
+    latest: tuple[MessageRecord, ...] = ()
+
+
+NO_MESSAGES: Final = MessagesRecord()
+
+
 class HoldRecord(Record, frozen=True, kw_only=True):
     """Money held on an account for this settlement. ``outcome`` is empty while the hold stands."""
 
@@ -203,10 +241,21 @@ class ProposalRecord(Record, frozen=True, kw_only=True):
     ending: str
 
 
+def payload_file(attempt: int) -> str:
+    """Name the file with the bytes of an attempt."""
+    return f"payload-{attempt}.bin"
+
+
+def message_file(number: int) -> str:
+    """Name the file with the bytes of a message."""
+    return f"message-{number}.bin"
+
+
 class Dossier(Record, frozen=True, kw_only=True):
     """The whole of it, as it was at ``taken_at`` by the database's clock.
 
-    ``payloads`` are the bytes of attempts by number, ``papers`` those of proposals' evidence by id.
+    ``payloads`` are the bytes of attempts by number, ``papers`` those of proposals' evidence by id, and
+    ``contents`` those of messages by their number in the list, from 1. Older versions wrote no messages.
     """
 
     taken_at: datetime
@@ -222,6 +271,8 @@ class Dossier(Record, frozen=True, kw_only=True):
     exceptions: tuple[ExceptionRecord, ...]
     proposals: tuple[ProposalRecord, ...]
     papers: dict[int, bytes]
+    messages: MessagesRecord = NO_MESSAGES
+    contents: dict[int, bytes] = msgspec.field(default_factory=dict)
 
 
 def decimals_of(instruction: InstructionRecord) -> int:

@@ -6,7 +6,7 @@ Every field is copied as it is kept; nothing is computed but the names of announ
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from settlement_engine.domain.announcement import announcement_type, event_id
 from settlement_engine.domain.money import exponent, format_amount
@@ -15,16 +15,22 @@ from settlement_engine.evidence.dossier import (
     AttemptRecord,
     ExceptionRecord,
     InstructionRecord,
+    MessageRecord,
+    MessagesRecord,
     MoveRecord,
     ProposalRecord,
     StandingRecord,
     TransferRecord,
+    message_file,
+    payload_file,
 )
+from settlement_engine.messages.naming import MessageName, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from settlement_engine.domain.exceptions import ExceptionCase
+    from settlement_engine.domain.kept_messages import MessageDirection
     from settlement_engine.domain.ledger import Account, Transfer
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.settlement import Attempt, Moved, Settlement
@@ -119,6 +125,69 @@ def record_attempt(attempt: Attempt, payload_sha256: str) -> AttemptRecord:
         sends=attempt.sends,
         undelivered=attempt.undelivered,
     )
+
+
+class CopiedMessage(NamedTuple):
+    """A message as a store copies it. ``type`` None: it is to be read; ``content`` None: it was not copied."""
+
+    direction: MessageDirection
+    attempt: int
+    rail: str
+    type: str | None
+    message_id: str
+    response_status: int
+    sha256: bytes
+    at: datetime
+    size_bytes: int
+    content: bytes | None
+
+
+def record_messages(
+    copied: Iterable[CopiedMessage], attempts: Iterable[Attempt], *, is_whole: bool
+) -> tuple[MessagesRecord, dict[int, bytes]]:
+    """Write down messages, oldest first, and return the bytes that are not those of an attempt.
+
+    What a rail without messages has sent is none, and left out.
+    """
+    payloads = {attempt.number: attempt.payload for attempt in attempts}
+    latest: list[MessageRecord] = []
+    contents: dict[int, bytes] = {}
+    for each in copied:
+        name = _message_name(each)
+        if name is None:
+            continue
+        number = len(latest) + 1
+        file = ""
+        if each.content is not None and payloads.get(each.attempt) == each.content:
+            file = payload_file(each.attempt)
+        elif each.content is not None:
+            file = message_file(number)
+            contents[number] = each.content
+        latest.append(
+            MessageRecord(
+                direction=each.direction,
+                attempt=each.attempt,
+                rail=each.rail,
+                type=name.type,
+                message_id=name.message_id or each.message_id,
+                response_status=each.response_status,
+                at=instant(each.at),
+                sha256=each.sha256.hex(),
+                bytes=each.size_bytes,
+                file=file,
+            )
+        )
+    return MessagesRecord(is_whole=is_whole, latest=tuple(latest)), contents
+
+
+def _message_name(message: CopiedMessage) -> MessageName | None:
+    """Return what a message calls itself; None where it is none of a known type."""
+    if message.type is not None:
+        return MessageName(message.type, message.message_id)
+    if message.content is None:
+        return MessageName("", message.message_id)
+    name = name_of(message.content)
+    return name if name.type else None
 
 
 def record_transfers(transfers: Iterable[Transfer]) -> tuple[TransferRecord, ...]:

@@ -32,6 +32,7 @@ from settlement_engine.evidence.verified_intent import (
     terms_faults,
     unread_rails,
 )
+from settlement_engine.evidence.verified_messages import message_faults
 from settlement_engine.evidence.verified_postings import (
     done_at,
     return_faults,
@@ -147,10 +148,8 @@ def _manifest(files: Mapping[str, bytes], made: bundle.Manifest) -> Iterator[str
 def _state_machine_check(about: About, data: bytes) -> Check:
     version = hashlib.sha256(data).hexdigest()
     if version != about.state_machine_sha256:
-        return Check(
-            title="state machine",
-            faults=("the state machine is not the one that about.json names",),
-        )
+        fault = "the state machine is not the one that about.json names"
+        return Check(title="state machine", faults=(fault,))
     is_ours = version == bundle.state_machine_version()
     return Check(
         title="state machine", note="" if is_ours else "of another version than this program's"
@@ -390,6 +389,7 @@ _CHECKS: Final[Mapping[str, Callable[[Dossier, StateMachine], Iterator[str]]]] =
     "payment bytes are those that were recorded": _payloads,
     "payment bytes and route are those that were locked": lock_faults,
     "route is the instruction's": route_faults,
+    "messages are those that were recorded": message_faults,
     "hold follows the moves": _hold,
     "transfers balance and equal the hold": transfer_faults,
     "returns and charges are no more than the amount": return_faults,

@@ -48,6 +48,7 @@ from settlement_engine.ports.inbound import (
     StatusReport,
 )
 from settlement_engine.ports.lanes import BreakerLimits, LaneLimits, LaneReport
+from settlement_engine.ports.messages import Keep, MessageRail, MessageStore
 from settlement_engine.ports.proof import (
     Auditor,
     Balance,
@@ -132,10 +133,13 @@ __all__ = [
     "Ids",
     "InboundMessage",
     "InboundStore",
+    "Keep",
     "KnownPayment",
     "LaneLimits",
     "LaneReport",
+    "MessageRail",
     "MessageSource",
+    "MessageStore",
     "MessageType",
     "Meter",
     "Named",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.decisions.turned_down import Result
+    from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.ledger import Transfer
     from settlement_engine.domain.lifecycle import Event, State, Transition
     from settlement_engine.domain.preconditions import Refusal
@@ -57,7 +58,8 @@ class TransitionCommand(msgspec.Struct, frozen=True, kw_only=True):
     fencing token. ``due_seconds`` None keeps ownership, because the caller asks the new state's question
     now; a number releases the settlement until it is due after that time (infinity: never by time).
     ``attempt`` and ``window_opening`` belong to LOCK, ``transfers`` to POST and REVERSE, ``back`` to a return;
-    ``detail`` is recorded with the move.
+    ``detail`` is recorded with the move. ``message`` is the response that led to it: it is stored in the same
+    commit, also when a guard refuses the transition.
     """
 
     settlement: Settlement
@@ -72,6 +74,7 @@ class TransitionCommand(msgspec.Struct, frozen=True, kw_only=True):
     rail_reference: str = ""
     confirmation: str = ""
     back: Return | None = None
+    message: KeptMessage | None = None
 
 
 class TransitionResult(msgspec.Struct, frozen=True, kw_only=True):

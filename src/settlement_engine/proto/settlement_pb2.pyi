@@ -558,6 +558,8 @@ class SettlementStatusRequest(_message.Message):
     SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
     OBLIGATION_ID_FIELD_NUMBER: _builtins.int
     ANY_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     """Finds the settlement that lives or has completed, else the latest one."""
@@ -566,16 +568,21 @@ class SettlementStatusRequest(_message.Message):
     payment at the rail: its UETR, its end-to-end id, the rail's own reference. An id of a settlement comes
     before all else; a name that several settlements have is refused, with their ids.
     """
+    page_size: _builtins.int
+    """Of ListMessages only. 0: 20. More than 100 are not given at once, nor more than 2 MiB of text and one message."""
+    page_token: _builtins.str
     def __init__(
         self,
         *,
         settlement_id: _builtins.str = ...,
         obligation_id: _builtins.str = ...,
         any_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_id", b"any_id", "obligation_id", b"obligation_id", "settlement_id", b"settlement_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_id", b"any_id", "obligation_id", b"obligation_id", "page_size", b"page_size", "page_token", b"page_token", "settlement_id", b"settlement_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1034,6 +1041,127 @@ class EvidenceFile(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EvidenceFile: _TypeAlias = EvidenceFile  # noqa: Y015
+
+@_typing.final
+class ListMessagesResponse(_message.Message):
+    """A page of messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page. A page may be shorter than was asked for."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementMessage]: ...
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___SettlementMessage] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015
+
+@_typing.final
+class SettlementMessage(_message.Message):
+    """One message between us and a bank, as it was sent or received."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    RAIL_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    RESPONSE_STATUS_FIELD_NUMBER: _builtins.int
+    direction: _builtins.str
+    """OUT: we sent it; IN: it came to us."""
+    type: _builtins.str
+    """The full name of its type, such as pacs.009.001.08. Empty for a response that is no message of a known type."""
+    version: _builtins.str
+    """The version in it, such as 08."""
+    sha256: _builtins.str
+    """The hash of its bytes, in hexadecimal digits."""
+    text: _builtins.str
+    """Its bytes read as UTF-8; where they are none, escaped as \\\\xNN."""
+    bytes: _builtins.int
+    """How many bytes it has."""
+    rail: _builtins.str
+    attempt: _builtins.int
+    """Which payment of the settlement it is about."""
+    response_status: _builtins.int
+    """The HTTP status of a response; 0 for everything else."""
+    @_builtins.property
+    def references(self) -> Global___MessageReferences: ...
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was stored: before it left, or before anything was done about it."""
+
+    def __init__(
+        self,
+        *,
+        direction: _builtins.str = ...,
+        type: _builtins.str = ...,
+        version: _builtins.str = ...,
+        references: Global___MessageReferences | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        sha256: _builtins.str = ...,
+        text: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+        rail: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        response_status: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "bytes", b"bytes", "direction", b"direction", "rail", b"rail", "references", b"references", "response_status", b"response_status", "sha256", b"sha256", "text", b"text", "time", b"time", "type", b"type", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementMessage: _TypeAlias = SettlementMessage  # noqa: Y015
+
+@_typing.final
+class MessageReferences(_message.Message):
+    """The names in a message, and of the payment that it is about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    END_TO_END_ID_FIELD_NUMBER: _builtins.int
+    UETR_FIELD_NUMBER: _builtins.int
+    PAYMENT_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """The message's own id."""
+    end_to_end_id: _builtins.str
+    uetr: _builtins.str
+    payment_message_id: _builtins.str
+    """The id of the message that carried the payment."""
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+        end_to_end_id: _builtins.str = ...,
+        uetr: _builtins.str = ...,
+        payment_message_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_to_end_id", b"end_to_end_id", "message_id", b"message_id", "payment_message_id", b"payment_message_id", "uetr", b"uetr"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageReferences: _TypeAlias = MessageReferences  # noqa: Y015
 
 @_typing.final
 class ListStuckSettlementsRequest(_message.Message):

@@ -85,6 +85,11 @@ class SettlementServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementEvidence.FromString,
                 _registered_method=True)
+        self.ListMessages = channel.unary_unary(
+                '/settlement.SettlementService/ListMessages',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListMessagesResponse.FromString,
+                _registered_method=True)
         self.ListStuckSettlements = channel.unary_unary(
                 '/settlement.SettlementService/ListStuckSettlements',
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStuckSettlementsRequest.SerializeToString,
@@ -173,6 +178,14 @@ class SettlementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMessages(self, request, context):
+        """Lists the messages between us and banks about a settlement, oldest first: what was sent over its rail, what
+        was answered, and what came unasked. A rail without messages, such as the mock, has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListStuckSettlements(self, request, context):
         """Lists open settlements that nothing moves, or that have been where they are for too long.
         """
@@ -232,6 +245,11 @@ def add_SettlementServiceServicer_to_server(servicer, server):
                     servicer.GetEvidence,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementEvidence.SerializeToString,
+            ),
+            'ListMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMessages,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListMessagesResponse.SerializeToString,
             ),
             'ListStuckSettlements': grpc.unary_unary_rpc_method_handler(
                     servicer.ListStuckSettlements,
@@ -510,6 +528,33 @@ class SettlementService:
             '/settlement.SettlementService/GetEvidence',
             settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.SettlementEvidence.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.SettlementService/ListMessages',
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -81,6 +81,10 @@ class SettlementServiceStub:
     """
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementEvidence]
     """Copies everything about a settlement, in one snapshot, as files with their hashes."""
+    ListMessages: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.ListMessagesResponse]
+    """Lists the messages between us and banks about a settlement, oldest first: what was sent over its rail, what
+    was answered, and what came unasked. A rail without messages, such as the mock, has none.
+    """
     ListStuckSettlements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListStuckSettlementsRequest, _settlement_pb2.ListStuckSettlementsResponse]
     """Lists open settlements that nothing moves, or that have been where they are for too long."""
 
@@ -120,6 +124,10 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     """
     GetEvidence: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementEvidence]  # type: ignore[assignment]
     """Copies everything about a settlement, in one snapshot, as files with their hashes."""
+    ListMessages: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.ListMessagesResponse]  # type: ignore[assignment]
+    """Lists the messages between us and banks about a settlement, oldest first: what was sent over its rail, what
+    was answered, and what came unasked. A rail without messages, such as the mock, has none.
+    """
     ListStuckSettlements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListStuckSettlementsRequest, _settlement_pb2.ListStuckSettlementsResponse]  # type: ignore[assignment]
     """Lists open settlements that nothing moves, or that have been where they are for too long."""
 
@@ -216,6 +224,16 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.SettlementEvidence, _abc.Awaitable[_settlement_pb2.SettlementEvidence]]:
         """Copies everything about a settlement, in one snapshot, as files with their hashes."""
+
+    @_abc_1.abstractmethod
+    def ListMessages(
+        self,
+        request: _settlement_pb2.SettlementStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListMessagesResponse, _abc.Awaitable[_settlement_pb2.ListMessagesResponse]]:
+        """Lists the messages between us and banks about a settlement, oldest first: what was sent over its rail, what
+        was answered, and what came unasked. A rail without messages, such as the mock, has none.
+        """
 
     @_abc_1.abstractmethod
     def ListStuckSettlements(

@@ -79,36 +79,49 @@ class Classified(msgspec.Struct, frozen=True, kw_only=True):
 SILENCE: Final = Classified()
 
 
-def classify(asked: Asked, result: ExchangeResult) -> Classified:
-    """Return what the result of one exchange means for the payment that was asked about."""
+def classify(asked: Asked, result: ExchangeResult, message: Opened | None = None) -> Classified:
+    """Return what the result of one exchange means for the payment that was asked about.
+
+    ``message`` is the body of the response, where ``read_body`` has read it before.
+    """
     if isinstance(result, NothingSent):
         if asked.purpose is Purpose.SEND:
             return Classified(reports=(_report(asked, Event.UNDELIVERED, text=result.why),))
         return SILENCE  # an enquiry or recall that was not sent says nothing about the payment
     if not isinstance(result, Response) or result.status >= SERVER_ERROR:
         return SILENCE
-    return _responded(asked, result)
+    return _responded(asked, result, message or read_body(result))
+
+
+def read_body(result: ExchangeResult) -> Opened | None:
+    """Read the message in a response; None where there is none, or none that can be read."""
+    if not isinstance(result, Response) or result.status >= SERVER_ERROR or not result.body:
+        return None
+    try:
+        return opened(result.body)
+    except MessageError:
+        return None
 
 
 # --- responses by their status ------------------------------------------------------------------------
 
 
-def _responded(asked: Asked, response: Response) -> Classified:
+def _responded(asked: Asked, response: Response, message: Opened | None) -> Classified:
     if response.status in (OK, ACCEPTED):
-        return _answered(asked, response)
+        return _answered(asked, response, message)
     if response.status == CONFLICT:
-        return _conflict(asked, response)
+        return _conflict(asked, message)
     if response.status in REFUSES_THIS_MESSAGE and asked.purpose is Purpose.SEND:
-        return _refused(asked, response)
+        return _refused(asked, response, message)
     if response.status == NOT_FOUND and asked.purpose is Purpose.ENQUIRE:
-        return _unknown_payment(asked, response)
+        return _unknown_payment(asked, message)
     return Classified(alarms=(Alarm.UNEXPECTED_RESPONSE,))
 
 
-def _answered(asked: Asked, response: Response) -> Classified:
+def _answered(asked: Asked, response: Response, message: Opened | None) -> Classified:
     """Read the body; without one, *accepted* means only that the bank has the payment."""
     if response.body:
-        return _from_body(asked, response.body)
+        return _from_body(asked, message)
     if response.status == OK:
         return Classified(alarms=(Alarm.UNEXPECTED_RESPONSE,))
     if asked.purpose is Purpose.SEND:
@@ -116,8 +129,7 @@ def _answered(asked: Asked, response: Response) -> Classified:
     return SILENCE  # the bank will send the answer later
 
 
-def _from_body(asked: Asked, body: bytes) -> Classified:
-    message = _opened(body)
+def _from_body(asked: Asked, message: Opened | None) -> Classified:
     if message is None:
         return Classified(alarms=(Alarm.UNREADABLE_RESPONSE,))
     if message.kind == "admi.002":
@@ -125,17 +137,15 @@ def _from_body(asked: Asked, body: bytes) -> Classified:
     return _own(asked, reports_of(message, is_recall_answer=_is_recall(asked)))
 
 
-def _conflict(asked: Asked, response: Response) -> Classified:
+def _conflict(asked: Asked, message: Opened | None) -> Classified:
     """Use the first result; if the bank does not state it, an enquiry will follow."""
-    message = _opened(response.body) if response.body else None
     if message is None or message.kind == "admi.002":
         return Classified(alarms=(Alarm.DUPLICATE,))
     return _own(asked, reports_of(message, is_recall_answer=_is_recall(asked)))
 
 
-def _refused(asked: Asked, response: Response) -> Classified:
+def _refused(asked: Asked, response: Response, message: Opened | None) -> Classified:
     """Distinguish a refusal of this message or its payment from one that proves nothing."""
-    message = _opened(response.body) if response.body else None
     if message is not None and message.kind != "admi.002":
         return _own(asked, reports_of(message))
     if message is not None:
@@ -160,9 +170,8 @@ def _rejected_message(asked: Asked, message: Opened) -> Classified:
     return Classified(reports=(_report(asked, Event.REJECTED, code=content.reason, text=text),))
 
 
-def _unknown_payment(asked: Asked, response: Response) -> Classified:
+def _unknown_payment(asked: Asked, message: Opened | None) -> Classified:
     """Accept *not found* only if the bank names our enquiry; the address may be unknown instead."""
-    message = _opened(response.body) if response.body else None
     if message is None or message.kind != "admi.002":
         return Classified(alarms=(Alarm.UNEXPECTED_RESPONSE,))
     if message.content.related_reference not in _message_names(asked):
@@ -207,13 +216,6 @@ def unasked(body: bytes) -> Reports:
     kept = tuple(report for report in found.reports if not is_duplicate(report))
     alarms = found.alarms if len(kept) == len(found.reports) else (*found.alarms, Alarm.DUPLICATE)
     return Reports(reports=kept, alarms=alarms)
-
-
-def _opened(body: bytes) -> Opened | None:
-    try:
-        return opened(body)
-    except MessageError:
-        return None
 
 
 def _is_recall(asked: Asked) -> bool:

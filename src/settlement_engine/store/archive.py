@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.kept_messages import MessageDirection
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.evidence import dossier as records
 from settlement_engine.evidence import dossier_recording as recording
@@ -62,6 +63,7 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
     named = recording.account_ids(attempts, transfers, hold.account_id if hold else None)
     accounts = await connection.fetch(query("dossier_accounts"), sorted(named))
     moves = await connection.fetch(query("history"), settlement_id)
+    messages, contents = await _messages(connection, settlement_id, attempts)
     rows = await connection.fetch(query("dossier_proposals"), settlement_id, records.PROPOSALS_MAX)
     proposals = sorted(rows, key=lambda row: row["id"])
     return records.Dossier(
@@ -81,7 +83,37 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
         exceptions=await _exceptions(connection, settlement_id),
         proposals=tuple(recording.record_proposal(to_proposal(row)) for row in proposals),
         papers={row["id"]: row["evidence"] for row in proposals},
+        messages=messages,
+        contents=contents,
     )
+
+
+async def _messages(
+    connection: Connection, settlement_id: UUID, attempts: Sequence[Attempt]
+) -> tuple[records.MessagesRecord, dict[int, bytes]]:
+    bounds = (
+        records.MESSAGES_MAX + 1,
+        records.MESSAGE_FILES_MAX,
+        records.MESSAGE_FILES_BYTES_MAX,
+    )
+    rows = await connection.fetch(query("dossier_messages"), settlement_id, *bounds)
+    latest = rows[: records.MESSAGES_MAX]
+    copied = [
+        recording.CopiedMessage(
+            direction=MessageDirection(row["direction"]),
+            attempt=row["attempt"],
+            rail=row["rail"],
+            type=row["type"],
+            message_id=row["message_id"],
+            response_status=row["response_status"] or 0,
+            sha256=row["sha256"],
+            at=row["at"],
+            size_bytes=row["bytes"],
+            content=row["content"],
+        )
+        for row in reversed(latest)
+    ]
+    return recording.record_messages(copied, attempts, is_whole=len(latest) == len(rows))
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:

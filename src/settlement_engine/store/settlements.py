@@ -30,6 +30,7 @@ from settlement_engine.store import arrays
 from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection, DatabaseConnections
 from settlement_engine.store.loading import load_all, load_each
+from settlement_engine.store.messages import message_arrays
 from settlement_engine.store.rows import to_moved
 
 if TYPE_CHECKING:
@@ -137,7 +138,12 @@ class PostgresSettlements:
             columns += write(steps)
             if len(steps) > LONG_BATCH:
                 await asyncio.sleep(0)
-        row = await self._applying.fetchrow("apply", engine_id, _accounts(steps), *columns)
+        name = "apply"
+        messages = [step.message for step in steps if step.message is not None]
+        if messages:
+            name = "apply_and_keep"
+            columns += message_arrays(messages)
+        row = await self._applying.fetchrow(name, engine_id, _accounts(steps), *columns)
         assert row is not None
         at, results, available = row
         return [

@@ -10,7 +10,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from settlement_engine.domain.kept_messages import MessageDirection
+from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
+from settlement_engine.messages.naming import name_of
 from settlement_engine.rails.swift.profile import shipped_profile
 from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
@@ -139,6 +142,64 @@ async def test_each_end_is_that_of_the_banks_ledger(
     (line,) = await world.bank.ledger()
     assert (line.times_debited, line.times_received) == (debits, receipts)
     assert line.settlement_id == str(settlement.id)
+
+
+ACCEPTED = ("IN", "", 202)
+TRANSFER = ("OUT", "pacs.009.001.08", 0)
+ENQUIRY = ("OUT", "pacs.028.001.03", 0)
+STATUS = ("IN", "pacs.002.001.10", 200)
+UNASKED = ("IN", "pacs.002.001.10", 0)
+
+
+async def messages_of(world, settlement) -> list[tuple[str, str, int]]:
+    listed = await world.engine_world.messages.messages_of(settlement.id, 1_000)
+    return [
+        (
+            each.direction.name,
+            each.type if each.type is not None else name_of(each.content).type,
+            each.response_status,
+        )
+        for each in listed
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "expected"),
+    [
+        ("settle", [TRANSFER, STATUS]),
+        ("reject", [TRANSFER, STATUS]),
+        ("settle_by_callback", [TRANSFER, ACCEPTED, UNASKED]),
+        ("lost_answer", [TRANSFER, ENQUIRY, STATUS]),
+    ],
+)
+async def test_every_message_is_kept(world, scenario, expected) -> None:
+    settlement = await world.settle(scenario)
+    await world.state(settlement, "completed", "rolled_back")
+    found = await messages_of(world, settlement)
+    # How often the bank is asked before it says the end, and what it then answers, depends on the machine.
+    first_of_each = [each for number, each in enumerate(found) if each not in found[:number]]
+    waits = scenario == "settle_by_callback"
+    asked = {ENQUIRY, STATUS} if waits else set()
+    assert [each for each in first_of_each if each not in asked] == expected
+
+
+async def test_a_repeated_transmission_is_kept_with_its_mark(world) -> None:
+    settlement = await world.settle("lost_request")
+    assert await world.state(settlement, "completed") == "completed"
+    listed = await world.engine_world.messages.messages_of(settlement.id, 1_000)
+    first, *others = [each for each in listed if each.direction is MessageDirection.OUT]
+    [again] = [each for each in others if each.type == "pacs.009.001.08"]
+    head = opened(again.content).head
+    assert head is not None
+    assert head.is_possible_duplicate
+    assert opened(again.content).content == opened(first.content).content
+    assert first.message_id == again.message_id
+
+
+async def test_a_response_that_says_nothing_is_kept_as_well(world) -> None:
+    settlement = await world.settle("wrong_reference")
+    assert await world.state(settlement, "completed") == "completed"
+    assert (await messages_of(world, settlement))[:2] == [TRANSFER, STATUS]
 
 
 async def test_nothing_is_released_while_the_bank_is_silent(world) -> None:

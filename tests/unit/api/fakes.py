@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from settlement_engine.api.settings import ApiSettings
+    from settlement_engine.domain.kept_messages import ListedMessage, MessagePosition
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.domain.stuck import StuckLimits, StuckReport
     from settlement_engine.evidence.dossier import Dossier
@@ -209,6 +210,11 @@ class World:
     async def dossier(self, settlement_id: UUID) -> Dossier | None:
         return await self.stores.archive.dossier(settlement_id)
 
+    async def messages_of(
+        self, settlement_id: UUID, limit: int, after: MessagePosition | None = None
+    ) -> list[ListedMessage]:
+        return await self.stores.messages.messages_of(settlement_id, limit, after)
+
     async def stuck(self, limits: StuckLimits, limit: int) -> StuckReport:
         return await self.stores.finder.stuck(limits, limit)
 
@@ -326,6 +332,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         finder=world,
         dead_letters=world.dead_letters,
         case_management=world.case_management,
+        messages=world,
         settings=settings,
     )
 

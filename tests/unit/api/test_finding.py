@@ -92,7 +92,8 @@ async def test_an_unknown_identifier_is_not_found_and_names_the_list_command(edg
     ],
 )
 async def test_an_invalid_identifier_is_refused(edge: Edge, change: dict[str, str]) -> None:
-    request = pb.SettlementStatusRequest(**{"any_id": "N", **change})
+    request = pb.SettlementStatusRequest(any_id="N")
+    request.MergeFrom(pb.SettlementStatusRequest(**change))  # type: ignore[arg-type]
     assert violations(await failed(edge.settlements.GetSettlementStatus(request))) == ["any_id"]
 
 

@@ -73,6 +73,7 @@ class FakeEngine(
         self.asked: list[Any] = []
         self.failures: dict[str, status_pb2.Status] = {}
         self.settlements = [history()]
+        self.messages: list[wire.SettlementMessage] = []
         self.accepted: wire.SettlementResponse | None = None
         self.answer = wire.SettlementResponse(settlement_id=ID, status=wire.COMPLETED)
         self.total = 0
@@ -185,6 +186,16 @@ class FakeEngine(
 
     def GetEvidence(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
+
+    def ListMessages(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Answer with a page of one message each."""
+        self.asked.append(wire.SettlementStatusRequest.FromString(request.SerializeToString()))
+        number = int(request.page_token or 0)
+        has_more = number + 1 < len(self.messages)
+        return wire.ListMessagesResponse(
+            messages=self.messages[number : number + 1],
+            next_page_token=str(number + 1) if has_more else "",
+        )
 
     def ListStuckSettlements(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError

@@ -61,6 +61,38 @@ def test_show_prints_json(command: Run, engine: FakeEngine) -> None:
     assert len(json.loads(command("show", ID, "--json").out)["moves"]) == 4
 
 
+def message(direction: str, text: str, **fields: object) -> wire.SettlementMessage:
+    made = wire.SettlementMessage(direction=direction, text=text, bytes=len(text), sha256="ab" * 32)
+    made.MergeFrom(wire.SettlementMessage(**fields))  # type: ignore[arg-type]
+    return made
+
+
+def test_show_prints_every_message_whole(command: Run, engine: FakeEngine) -> None:
+    references = wire.MessageReferences(message_id="M1")
+    engine.messages = [
+        message("OUT", "<a>\n\u202e</a>", type="pacs.009.001.08", references=references),
+        message("IN", "no", response_status=400),
+    ]
+    said = command("show", ID, "--messages")
+    assert said.code == ExitCode.OK
+    assert "→ pacs.009.001.08  M1" in said.out
+    assert "      <a>\n      \\u202e</a>" in said.out
+    assert "← no message of a known type, HTTP 400" in said.out
+    assert said.out.count(f"SHA-256 {'ab' * 32}") == 2
+    assert [asked.page_token for asked in engine.asked[1:]] == ["", "1"]
+    told = json.loads(command("show", ID, "--messages", "--json").out)
+    assert [each["direction"] for each in told["messages"]] == ["OUT", "IN"]
+    assert told["hasMoreMessages"] is False
+
+
+def test_show_reads_no_messages_unless_it_is_asked(command: Run, engine: FakeEngine) -> None:
+    engine.messages = [message("OUT", "<a/>")]
+    assert "SHA-256" not in command("show", ID).out
+    assert "messages" not in json.loads(command("show", ID, "--json").out)
+    engine.messages = []
+    assert "no messages" in command("show", ID, "--messages").out
+
+
 # --- list, cancel ---------------------------------------------------------------------------------
 
 

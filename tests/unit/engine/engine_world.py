@@ -33,6 +33,7 @@ from settlement_lab.memory import (
     MemoryAuditor,
     MemoryCases,
     MemoryInbound,
+    MemoryMessages,
     MemoryRegistry,
     MemoryResolutions,
     MemorySettlements,
@@ -280,6 +281,7 @@ class EngineWorld:
         self.accounts = MemoryAccounts(self.records, self.ids)
         self.stream = MemoryStream(self.records)
         self.inbound = MemoryInbound(self.records)
+        self.messages = MemoryMessages(self.records)
         engine_settings = EngineSettings(**(SETTINGS | settings))
         self.case_management = EngineCases(
             engine_settings,
@@ -303,6 +305,7 @@ class EngineWorld:
             barrier_store=barrier_store,
             stream_check=stream_check,
             case_management=self.case_management,
+            messages=self.messages,
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -34,7 +34,8 @@ class Fixture:
             return None
 
         self.queue: Batcher[PendingTransition] = Batcher(work, batch_max=100)
-        self.mailbox.attach(self.queue)
+        self.kept: list[Answer] = []
+        self.mailbox.attach(self.queue, self.kept.append)
         self.sent = settlement(State.SENT)
         self.mailbox.carry(self.sent)
 
@@ -45,6 +46,15 @@ class Fixture:
 @pytest.fixture
 def post() -> Fixture:
     return Fixture()
+
+
+def test_the_message_of_a_dropped_answer_is_kept(post: Fixture) -> None:
+    dropped = [answer(Event.ACKNOWLEDGED) for _ in range(ANSWERS_WAITING_MAX + 3)]
+    post.mailbox.hear(dropped)
+    assert post.kept == dropped[ANSWERS_WAITING_MAX + 1 :]
+    post.kept.clear()
+    post.mailbox.drop_all()
+    assert post.kept == dropped[: ANSWERS_WAITING_MAX + 1]
 
 
 def test_answers_of_one_settlement_are_taken_one_at_a_time_and_in_order(post: Fixture) -> None:

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import TYPE_CHECKING
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.kept_messages import MessageDirection
 from settlement_engine.domain.lifecycle import Ask, Event
+from settlement_engine.errors import Unavailable
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.monitoring.metrics import Metrics
@@ -18,6 +22,12 @@ from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings, one_of
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
 from settlement_engine.simulator.answers import message_reject
 from tests.unit.rails.builders import CALLER, START, HandClock, Heard, question, settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.domain.kept_messages import KeptMessage
+    from settlement_engine.ports import Question
 
 NAMES = references(CALLER, "k", 1)
 
@@ -127,6 +137,87 @@ async def test_a_cancelled_call_tells_what_never_left() -> None:
     ]
     closing.set()
     server.close()
+    await made.stop()
+
+
+class Kept:
+    """Keeps messages in order, or refuses to."""
+
+    def __init__(self) -> None:
+        self.messages: list[KeptMessage] = []
+        self.failure: Exception | None = None
+
+    async def __call__(self, messages: Sequence[KeptMessage]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.messages += messages
+
+
+def again(made: SwiftRail, key: str) -> Question:
+    return msgspec.structs.replace(question(made, key), is_possible_duplicate=True)
+
+
+async def test_what_is_sent_is_stored_before_it_leaves() -> None:
+    """The port is shut: whatever is stored was stored before anything could leave."""
+    made, kept, names = rail(), Kept(), references(CALLER, "k", 1)
+    made.keep_messages(kept)
+    await made.start()
+    await made.send([question(made, "k")], Heard())
+    assert not kept.messages, "its bytes are those of the attempt"
+    await made.send([again(made, "k")], Heard())
+    await made.enquire([question(made, "k")], Heard())
+    await made.recall([question(made, "k")], Heard())
+    assert [(each.type, each.message_id) for each in kept.messages] == [
+        ("pacs.009.001.08", names.message_id),
+        ("pacs.028.001.03", "Q" + names.message_id[1:]),
+        ("camt.056.001.08", "R" + names.message_id[1:]),
+    ]
+    for each in kept.messages:
+        assert (each.direction, each.rail, each.attempt) == (MessageDirection.OUT, "swift", 1)
+        assert opened(each.content).definition == each.type
+        assert each.at == START
+    await made.stop()
+
+
+async def test_what_cannot_be_stored_does_not_leave() -> None:
+    connected = asyncio.Event()
+
+    async def take(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    made, kept, heard = rail(server.sockets[0].getsockname()[1]), Kept(), Heard()
+    made.keep_messages(kept)
+    await made.start()
+    kept.failure = Unavailable("lost")
+    await made.enquire([question(made, "k")], heard)
+    await made.recall([question(made, "k")], heard)
+    assert not heard.answers, "nobody was asked: that is no answer"
+    await made.send([again(made, "k")], heard)
+    [answer] = heard.answers
+    assert (answer.event, answer.is_held_back) == (Event.UNDELIVERED, True)
+    assert not connected.is_set()
+    await made.send([question(made, "k")], heard)
+    assert connected.is_set(), "a first transmission was recorded with its intent"
+    server.close()
+    await made.stop()
+
+
+async def test_a_send_that_waits_to_be_stored_tells_that_it_never_left() -> None:
+    async def keep(_messages: Sequence[KeptMessage]) -> None:
+        await asyncio.Event().wait()
+
+    made, heard = rail(), Heard()
+    made.keep_messages(keep)
+    await made.start()
+    call = asyncio.ensure_future(made.send([again(made, "k")], heard))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert heard.events == [Event.UNDELIVERED]
     await made.stop()
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
 import structlog
 
 from settlement_engine.domain.lifecycle import Event
@@ -22,17 +23,26 @@ from settlement_engine.ports import (
     StatusReport,
 )
 from settlement_engine.ports.inbound import CONTENT_BYTES_MAX, REPORTS_MAX
-from settlement_engine.rails.classification import Asked, Purpose, classify, unasked
+from settlement_engine.rails.classification import Asked, Purpose, classify, read_body, unasked
+from settlement_engine.rails.keeping import MessageKeeper
 from settlement_engine.rails.swift.dialect import Dialect, read_terms
-from settlement_engine.rails.transport.results import ExchangeProgress, ExchangeResult, NothingSent
+from settlement_engine.rails.transport.results import (
+    ExchangeProgress,
+    ExchangeResult,
+    NothingSent,
+    Response,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
+    from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.messages.envelope import Opened
     from settlement_engine.ports import Clock, Question, RailCapabilities
+    from settlement_engine.ports.messages import Keep
     from settlement_engine.ports.rails import Receive, Report
     from settlement_engine.rails.swift.profile import SwiftProfile
     from settlement_engine.rails.transport.http import HttpTransport
@@ -66,6 +76,15 @@ class SwiftSettings:
     currencies: frozenset[str] | None = None
 
 
+class Leaving(NamedTuple):
+    """A message on its way to the bank. ``message`` is to be stored first; None: its bytes are recorded."""
+
+    question: Question
+    asked: Asked
+    body: bytes
+    message: KeptMessage | None = None
+
+
 class SwiftRail:
     """A rail that takes payments, enquiries and recalls."""
 
@@ -86,6 +105,12 @@ class SwiftRail:
             settings.profile.capabilities(), banks=settings.banks, currencies=settings.currencies
         )
         self.receive: Receive | None = None
+        self._keeper = MessageKeeper(self.name, clock)
+        self._types = {
+            Purpose.SEND: settings.profile.transfer,
+            Purpose.ENQUIRE: settings.profile.enquiry,
+            Purpose.RECALL: settings.profile.recall,
+        }
 
     @property
     def capabilities(self) -> RailCapabilities:
@@ -95,6 +120,10 @@ class SwiftRail:
     def listen(self, receive: Receive) -> None:
         """Set the function that stores what the bank reports unasked."""
         self.receive = receive
+
+    def keep_messages(self, keep: Keep) -> None:
+        """Set the function that stores messages."""
+        self._keeper.keep = keep
 
     async def start(self) -> None:
         """Open the connections."""
@@ -114,15 +143,15 @@ class SwiftRail:
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
         """Send documents; answers acknowledged, settled, rejected or undelivered."""
-        await self._ask_all(questions, report, Purpose.SEND, self._transfer)
+        await self._ask_all(questions, report, self._transfer)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
         """Enquire by our references; answers acknowledged, settled, rejected or not found."""
-        await self._ask_all(questions, report, Purpose.ENQUIRE, self._enquiry)
+        await self._ask_all(questions, report, self._enquiry)
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
         """Recall payments; answers recalled, recall refused, settled, rejected, acknowledged."""
-        await self._ask_all(questions, report, Purpose.RECALL, self._recall)
+        await self._ask_all(questions, report, self._recall)
 
     async def take(self, body: bytes) -> None:
         """Store a message that the bank sent unasked; it may be acknowledged when this returns.
@@ -148,65 +177,112 @@ class SwiftRail:
 
     # --- messages to the bank -----------------------------------------------------------------------
 
-    def _transfer(self, question: Question) -> tuple[str, bytes]:
-        marked = question.is_possible_duplicate
-        return "", self._dialect.sent(question.payload, is_possible_duplicate=marked)
+    def _transfer(self, question: Question) -> Leaving:
+        names, marked = question.references, question.is_possible_duplicate
+        body = self._dialect.sent(question.payload, is_possible_duplicate=marked)
+        return self._leaving(question, Purpose.SEND, body, names.message_id, is_kept=not marked)
 
-    def _enquiry(self, question: Question) -> tuple[str, bytes]:
+    def _enquiry(self, question: Question) -> Leaving:
         names, now = question.references, self._clock.now()
         question_id = _renamed(names, "Q")
-        return question_id, self._dialect.enquiry(question.payload, names, question_id, now)
+        body = self._dialect.enquiry(question.payload, names, question_id, now)
+        return self._leaving(question, Purpose.ENQUIRE, body, question_id)
 
-    def _recall(self, question: Question) -> tuple[str, bytes]:
+    def _recall(self, question: Question) -> Leaving:
         names, now = question.references, self._clock.now()
         recall_id = _renamed(names, "R")
-        return recall_id, self._dialect.recall(question.payload, names, recall_id, now)
+        body = self._dialect.recall(question.payload, names, recall_id, now)
+        return self._leaving(question, Purpose.RECALL, body, recall_id)
+
+    def _leaving(
+        self,
+        question: Question,
+        purpose: Purpose,
+        body: bytes,
+        message_id: str,
+        *,
+        is_kept: bool = False,
+    ) -> Leaving:
+        """Make what leaves; ``is_kept``: its bytes are recorded with the send intent."""
+        asked = Asked(
+            purpose=purpose,
+            payment=_names(question.references),
+            question_id="" if purpose is Purpose.SEND else message_id,
+            is_possible_duplicate=question.is_possible_duplicate,
+        )
+        if is_kept:
+            return Leaving(question, asked, body)
+        type_ = self._types[purpose]
+        message = self._keeper.sent(question, body, type_=type_, message_id=message_id)
+        return Leaving(question, asked, body, message)
 
     # --- requests and responses ---------------------------------------------------------------------
 
     async def _ask_all(
-        self,
-        questions: Sequence[Question],
-        report: Report,
-        purpose: Purpose,
-        write: Callable[[Question], tuple[str, bytes]],
+        self, questions: Sequence[Question], report: Report, write: Callable[[Question], Leaving]
     ) -> None:
+        leaving: list[Leaving] = []
+        for question in questions:
+            try:
+                leaving.append(write(question))
+            except MessageError as error:
+                log.warning("rail.unreadable_payload", rail=self.name, why=error.reason)
+        stored = await self._stored(leaving, report)
         async with asyncio.TaskGroup() as group:
-            for question in questions:
-                try:
-                    question_id, body = write(question)
-                except MessageError as error:
-                    log.warning("rail.unreadable_payload", rail=self.name, why=error.reason)
-                    continue
-                asked = Asked(
-                    purpose=purpose,
-                    payment=_names(question.references),
-                    question_id=question_id,
-                    is_possible_duplicate=question.is_possible_duplicate,
-                )
-                group.create_task(self._ask(question, asked, body, report))
+            for each in stored:
+                group.create_task(self._ask(each, report))
 
-    async def _ask(self, question: Question, asked: Asked, body: bytes, report: Report) -> None:
+    async def _stored(self, leaving: list[Leaving], report: Report) -> list[Leaving]:
+        """Store what is not recorded yet; what cannot be stored does not leave."""
+        own = [each for each in leaving if each.message is not None]
+        is_stored = False
+        try:
+            is_stored = await self._keeper.store([each.message for each in own if each.message])
+        finally:
+            if not is_stored:
+                for each in own:
+                    self._report_not_sent(each, report, "it was not stored", is_held_back=True)
+        return leaving if is_stored else [each for each in leaving if each.message is None]
+
+    async def _ask(self, leaving: Leaving, report: Report) -> None:
         progress = ExchangeProgress()
         try:
-            result = await self._transport.post(PATH, body, HEADERS, progress)
+            result = await self._transport.post(PATH, leaving.body, HEADERS, progress)
         except asyncio.CancelledError:
             if not progress.has_begun:
-                self._report(question, asked, NothingSent("not sent in time"), report)
+                self._report_not_sent(leaving, report, "not sent in time")
             raise
-        self._report(question, asked, result, report)
+        await self._report(leaving, result, report)
 
-    def _report(
-        self, question: Question, asked: Asked, result: ExchangeResult, report: Report
+    def _report_not_sent(
+        self, leaving: Leaving, report: Report, why: str, *, is_held_back: bool = False
     ) -> None:
-        classified = classify(asked, result)
+        """Report a send as undelivered. Held back: that says nothing about the bank."""
+        for said in classify(leaving.asked, NothingSent(why)).reports:
+            answer = _answer(leaving.question, said)
+            report([msgspec.structs.replace(answer, is_held_back=is_held_back)])
+
+    async def _report(self, leaving: Leaving, result: ExchangeResult, report: Report) -> None:
+        question, message = leaving.question, read_body(result)
+        classified = classify(leaving.asked, result, message)
         for alarm in classified.alarms:
             self._raise_alarm(alarm.name, str(question.settlement_id))
         said = one_of(classified.reports)
+        kept = self._response(question, result, message)
         if said is not None:
-            report([_answer(question, said)])
-        elif classified.reports:
+            report([_answer(question, said, kept)])
+            return
+        if classified.reports:
             self._raise_alarm(CONTRADICTION, str(question.settlement_id))
+        if kept is not None:
+            await self._keeper.store([kept])
+
+    def _response(
+        self, question: Question, result: ExchangeResult, message: Opened | None
+    ) -> KeptMessage | None:
+        if not isinstance(result, Response):
+            return None
+        return self._keeper.received(question, result, message)
 
     def _raise_alarm(self, alarm: str, settlement_id: str = "") -> None:
         """Log the alarm, and count it."""
@@ -236,7 +312,7 @@ def _renamed(references: References, letter: str) -> str:
     return letter + references.message_id[1:]
 
 
-def _answer(question: Question, said: StatusReport) -> Answer:
+def _answer(question: Question, said: StatusReport, message: KeptMessage | None = None) -> Answer:
     reference = said.references.rail_reference
     is_settled = said.event is Event.SETTLED
     return Answer(
@@ -248,4 +324,5 @@ def _answer(question: Question, said: StatusReport) -> Answer:
         rail_reference=reference,
         confirmation=said.confirmation or (reference if is_settled else ""),
         stated=said.stated,
+        message=message,
     )

@@ -171,6 +171,20 @@ CREATE TABLE inbound_reports (
     closed_at timestamp with time zone
 );
 
+CREATE TABLE messages (
+    settlement_id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    direction text NOT NULL,
+    sha256 bytea NOT NULL,
+    attempt smallint NOT NULL,
+    rail text NOT NULL,
+    type text NOT NULL,
+    message_id text NOT NULL,
+    response_status smallint,
+    content bytea NOT NULL,
+    stored_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE moves (
     "position" bigint NOT NULL,
     settlement_id uuid NOT NULL,
@@ -1095,6 +1109,8 @@ ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_pkey PRIMARY KEY (i
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_pkey PRIMARY KEY (id);
 
+ALTER TABLE messages ADD CONSTRAINT messages_pkey PRIMARY KEY (settlement_id, at, direction, sha256);
+
 ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
 
 ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_pkey PRIMARY KEY (settlement_id);
@@ -1227,6 +1243,22 @@ ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_check2 CHECK (outcome
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_number_check CHECK (number >= 1 AND number <= 10000);
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_outcome_check CHECK (outcome = ANY (ARRAY['applied'::text, 'no_news'::text, 'not_heard'::text, 'unknown_payment'::text]));
+
+ALTER TABLE messages ADD CONSTRAINT messages_attempt_check CHECK (attempt > 0);
+
+ALTER TABLE messages ADD CONSTRAINT messages_check CHECK (sha256 = sha256(content));
+
+ALTER TABLE messages ADD CONSTRAINT messages_content_check CHECK (octet_length(content) <= 1048576);
+
+ALTER TABLE messages ADD CONSTRAINT messages_direction_check CHECK (direction = ANY (ARRAY['in'::text, 'out'::text]));
+
+ALTER TABLE messages ADD CONSTRAINT messages_message_id_check CHECK (length(message_id) <= 140);
+
+ALTER TABLE messages ADD CONSTRAINT messages_rail_check CHECK (length(rail) >= 1 AND length(rail) <= 64);
+
+ALTER TABLE messages ADD CONSTRAINT messages_response_status_check CHECK (response_status >= 100 AND response_status <= 999);
+
+ALTER TABLE messages ADD CONSTRAINT messages_type_check CHECK (length(type) <= 35);
 
 ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (is_legal_move(from_state, event, to_state));
 
@@ -1456,6 +1488,9 @@ ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_report_is_closed_once;
 CREATE TRIGGER inbound_reports_stay BEFORE DELETE OR TRUNCATE ON public.inbound_reports FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_reports_stay;
 
+CREATE TRIGGER messages_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE messages ENABLE ALWAYS TRIGGER messages_append_only;
+
 CREATE TRIGGER moves_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.moves FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE moves ENABLE ALWAYS TRIGGER moves_append_only;
 
@@ -1535,6 +1570,61 @@ CREATE VIEW operation_checkpoints AS
    FROM moves m
      JOIN page p ON p.from_state = m.from_state AND p.event = m.event::text
      CROSS JOIN LATERAL unnest(p.reached) r(name);
+
+CREATE VIEW settlement_messages AS
+ SELECT m.settlement_id,
+    m.attempt,
+    m.rail,
+    m.direction,
+    m.type,
+    m.message_id,
+    m.response_status,
+    m.content,
+    m.sha256,
+    m.at,
+    a.uetr,
+    a.end_to_end_id,
+    a.message_id AS payment_message_id
+   FROM ( SELECT attempts.settlement_id,
+            attempts.number AS attempt,
+            attempts.rail,
+            'out'::text AS direction,
+            NULL::text AS type,
+            attempts.message_id,
+            NULL::smallint AS response_status,
+            attempts.payload AS content,
+            sha256(attempts.payload) AS sha256,
+            attempts.recorded_at AS at
+           FROM attempts
+        UNION ALL
+         SELECT messages.settlement_id,
+            messages.attempt,
+            messages.rail,
+            messages.direction,
+            messages.type,
+            messages.message_id,
+            messages.response_status,
+            messages.content,
+            messages.sha256,
+            messages.stored_at
+           FROM messages
+        UNION ALL
+         SELECT r.settlement_id,
+            r.attempt,
+            i.rail,
+            'in'::text AS text,
+            NULL::text AS text,
+            i.sender_reference,
+            NULL::smallint AS int2,
+            i.content,
+            i.sha256,
+            i.received_at
+           FROM inbound_reports r
+             JOIN inbound_messages i ON i.id = r.message_id
+          WHERE r.settlement_id IS NOT NULL AND NOT (EXISTS ( SELECT
+                   FROM inbound_reports b
+                  WHERE b.message_id = r.message_id AND b.settlement_id = r.settlement_id AND b.number < r.number))) m
+     JOIN attempts a ON a.settlement_id = m.settlement_id AND a.number = m.attempt;
 
 CREATE VIEW vostro_accounts AS
  SELECT a.id,

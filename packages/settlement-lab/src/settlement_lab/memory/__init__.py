@@ -12,6 +12,7 @@ from settlement_lab.memory.barrier import MemoryBarrierStore
 from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
+from settlement_lab.memory.messages import MemoryMessages
 from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
@@ -27,6 +28,7 @@ __all__ = [
     "MemoryDeadLetters",
     "MemoryGauges",
     "MemoryInbound",
+    "MemoryMessages",
     "MemoryRegistry",
     "MemoryResolutions",
     "MemorySettlements",

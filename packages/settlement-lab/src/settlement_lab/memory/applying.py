@@ -83,6 +83,9 @@ class Applying:
         self._write_money(applied, accounts)
         for step in applied:
             self._write_history(step)
+        for step in self._steps:
+            if step.message is not None:
+                self._records.keep(step.message)
         return [
             TransitionResult(result=result, at=self._at, available_minor=available)
             for result, available in zip(self._results, self._available, strict=True)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from settlement_engine.domain.proposals import Decision
 from settlement_engine.evidence import dossier as shapes
 from settlement_engine.evidence import dossier_recording as recording
+from settlement_lab.memory.messages import listed_messages
 from settlement_lab.memory.records import NOBODY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
-    from settlement_lab.memory.records import Records
+    from settlement_engine.domain.settlement import Attempt
+    from settlement_lab.memory.records import Filed, Records
 
 
 class MemoryArchive:
@@ -33,14 +36,10 @@ class MemoryArchive:
         transfers = [each for (key, *_), each in records.transfers.items() if key == settlement_id]
         hold = self._hold(settlement_id)
         named = recording.account_ids(attempts, transfers, hold.account_id if hold else None)
-        own = [
-            each
-            for each in records.resolutions.values()
-            if each.proposal.settlement_id == settlement_id
-        ]
-        own.sort(key=lambda each: (each.proposal.decision is Decision.APPROVED, each.proposal.id))
+        own = self._proposals(settlement_id)
         filed = sorted(own[-shapes.PROPOSALS_MAX :], key=lambda each: each.proposal.id)
         owner = parked.engine_id if parked else NOBODY
+        messages, contents = self._messages(settlement_id, attempts)
         return shapes.Dossier(
             taken_at=recording.instant(records.clock.now()),
             instruction=recording.record_instruction(settlement),
@@ -60,7 +59,46 @@ class MemoryArchive:
             exceptions=self._exceptions(settlement_id),
             proposals=tuple(recording.record_proposal(each.proposal) for each in filed),
             papers={each.proposal.id: each.evidence for each in filed},
+            messages=messages,
+            contents=contents,
         )
+
+    def _proposals(self, settlement_id: UUID) -> list[Filed]:
+        own = [
+            each
+            for each in self._records.resolutions.values()
+            if each.proposal.settlement_id == settlement_id
+        ]
+        own.sort(key=lambda each: (each.proposal.decision is Decision.APPROVED, each.proposal.id))
+        return own
+
+    def _messages(
+        self, settlement_id: UUID, attempts: Sequence[Attempt]
+    ) -> tuple[shapes.MessagesRecord, dict[int, bytes]]:
+        listed = listed_messages(self._records, settlement_id)
+        latest = listed[-shapes.MESSAGES_MAX :]
+        total_bytes = 0
+        copied: list[recording.CopiedMessage] = []
+        for number, each in enumerate(reversed(latest), start=1):
+            total_bytes += len(each.content)
+            fits = number <= shapes.MESSAGE_FILES_MAX
+            fits = fits and total_bytes <= shapes.MESSAGE_FILES_BYTES_MAX
+            copied.append(
+                recording.CopiedMessage(
+                    direction=each.direction,
+                    attempt=each.attempt,
+                    rail=each.rail,
+                    type=each.type,
+                    message_id=each.message_id,
+                    response_status=each.response_status,
+                    sha256=each.sha256,
+                    at=each.at,
+                    size_bytes=len(each.content),
+                    content=each.content if fits else None,
+                )
+            )
+        is_whole = len(latest) == len(listed)
+        return recording.record_messages(reversed(copied), attempts, is_whole=is_whole)
 
     def _hold(self, settlement_id: UUID) -> shapes.HoldRecord | None:
         lock = self._records.locks.get(settlement_id)

@@ -36,6 +36,7 @@ class MemoryInbound:
         for report in message.reports:
             settlement_id, attempt = self._find(message.rail, report)
             number = len(records.inbound_reports) + 1
+            records.message_of_report[number] = key
             records.inbound_reports[number] = OpenReport(
                 id=number,
                 rail=message.rail,

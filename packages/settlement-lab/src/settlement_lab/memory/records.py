@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.deadletters import DeadLetter
     from settlement_engine.domain.exceptions import CaseKind
     from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.settlement import Moved, Recorded, Settlement
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     CaseKey = tuple[UUID | None, CaseKind, str]
     AnswerKey = tuple[int, int, State, Event, str]
+    MessageKey = tuple[UUID, datetime, str, bytes]
 
 NOBODY: Final = 0
 """The owner of a parked settlement: none."""
@@ -195,7 +197,9 @@ class Records:
 
     inbound_messages: dict[tuple[str, bytes], InboundMessage] = field(default_factory=dict)
     inbound_reports: dict[int, OpenReport] = field(default_factory=dict)
+    message_of_report: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
+    messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)
 
     server: Server = FIRST_SERVER
     system_epochs: list[SystemEpoch] = field(default_factory=list)
@@ -236,6 +240,11 @@ class Records:
             if moved.event is Event.CLEARED and moved.to_state is State.LOCKED:
                 return moved.detail
         return None
+
+    def keep(self, message: KeptMessage) -> None:
+        """Keep a message once."""
+        key = (message.settlement_id, message.at, message.direction.value, message.sha256)
+        self.messages.setdefault(key, (message, self.clock.now()))
 
     def answers_of(self, settlement_id: UUID) -> list[Quiet]:
         """Return the answers that changed no state, ordered by when they were last received."""

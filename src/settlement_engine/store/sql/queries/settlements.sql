@@ -20,6 +20,36 @@ SELECT at, results, available FROM apply_steps(
     $39::text::text[]
 );
 
+-- name: apply_and_keep
+-- The same, and in the same transaction the responses that led to them are stored.
+WITH kept AS (
+    INSERT INTO messages (
+        settlement_id, at, direction, sha256, attempt, rail, type, message_id, response_status, content
+    )
+    SELECT m.settlement_id, m.at, m.direction, sha256(m.content), m.attempt, m.rail, m.type,
+        m.message_id, nullif(m.response_status, 0), m.content
+    FROM unnest(
+        $40::text::uuid[], $41::text::timestamptz[], $42::text::text[], $43::text::smallint[],
+        $44::text::text[], $45::text::text[], $46::text::text[], $47::text::smallint[],
+        $48::text::bytea[]
+    ) AS m (
+        settlement_id, at, direction, attempt, rail, type, message_id, response_status, content
+    )
+    ON CONFLICT DO NOTHING
+)
+SELECT at, results, available FROM apply_steps(
+    $1, $2::text::bigint[], $3::text::uuid[], $4::text::integer[], $5::text::bigint[],
+    $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::boolean[],
+    $11::text::smallint[], $12::text::double precision[], $13::text::text[], $14::text::text[],
+    $15::text::text[], $16::text::text[], $17::text::text[], $18::text::integer[],
+    $19::text::smallint[], $20::text::text[], $21::text::bigint[], $22::text::bigint[],
+    $23::text::bigint[], $24::text::bigint[], $25::text::uuid[], $26::text::text[],
+    $27::text::text[], $28::text::bytea[], $29::text::timestamptz[], $30::text::bigint[],
+    $31::text::text[], $32::text::timestamptz[], $33::text::timestamptz[], $34::text::integer[],
+    $35::text::smallint[], $36::text::bigint[], $37::text::bigint[], $38::text::bigint[],
+    $39::text::text[]
+);
+
 -- name: claim
 -- Claim settlements that are due, and those of engines that are gone.
 SELECT settlement_id, was_asked FROM claim_settlements($1, $2, $3);
