@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.ports import (
@@ -101,6 +103,30 @@ async def test_a_report_of_another_rail_matches_no_payment_of_this_one(scene):
     assert not await of(scene, settlement)
     [report] = [each for each in await found(scene) if each.report == given]
     await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_heard"),
+    [
+        (set(), True),
+        ({"{bank}/*"}, True),
+        ({"*/EUR", "OTHER/*"}, True),
+        ({"{bank}/EUR"}, True),
+        ({"{bank}/USD"}, False),
+        ({"OTHER/*"}, False),
+    ],
+)
+async def test_a_bank_reports_only_on_payments_that_went_to_it(scene, scope, is_heard):
+    settlement = await scene.bring(State.SENT)
+    bank = folded_bank(settlement.instruction.from_bank)
+    assert settlement.instruction.amount.currency == "EUR"
+    given = status(uetr=settlement.attempt.references.uetr)
+    texts = frozenset(each.format(bank=bank) for each in scope)
+    await record(scene, msgspec.structs.replace(message(given), scope=texts))
+    assert [each.report for each in await of(scene, settlement)] == [given] * is_heard
+    [report] = [each for each in await found(scene) if each.report == given]
+    outcome = ReportOutcome.NO_NEWS if is_heard else ReportOutcome.UNKNOWN_PAYMENT
+    await close(scene, outcome, report)
 
 
 async def test_the_same_content_is_the_same_message(scene):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 40.0
 BANK_NAME = "spiffe://bank/deutdeff"
-SHIPPED = Path(__file__).parents[2] / "src/settlement_engine/rails/swift/profile.toml"
+SHIPPED = Path(__file__).parents[2] / "src/settlement_engine/rails/iso20022/profiles/swift.toml"
 AGREED = {
     'rail_class = "D"': 'rail_class = "B"',
     "is_not_found_definite = false": "is_not_found_definite = true",

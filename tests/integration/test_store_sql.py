@@ -199,7 +199,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         ),
     ),
     "record_inbound": (
-        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[]",
+        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[] text[]",
         "place int8, is_new bool",
     ),
     "open_inbound_reports": (

@@ -440,7 +440,7 @@ def test_add_a_rail(copy):
     )
     copy.before(
         rails,
-        "def _swift(\n",
+        "def _connections(",
         "def _paper(config: Config, clock: Clock) -> PaperRail:\n"
         "    settings = mock_settings(config)\n"
         "    book = settings.book_file.with_suffix('.paper')\n"
@@ -459,6 +459,6 @@ def test_add_a_rail(copy):
         "from settlement_engine.rails.paper import PaperRail\n",
     )
     copy.before(contract, "WORLDS: tuple[Any, ...] = (", WORLD)
-    copy.after(contract, "WORLDS: tuple[Any, ...] = (MockWorld,", " PaperWorld,")
+    copy.after(contract, "WORLDS: tuple[Any, ...] = (\n    MockWorld,\n", "    PaperWorld,\n")
     copy.add("tests/unit/test_paper_rail.py", RAIL_CASE)
     copy.test(contract, "tests/unit/test_paper_rail.py")

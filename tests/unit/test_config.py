@@ -63,7 +63,7 @@ def secret_file(tmp_path: Path, text: str = PASSWORD + "\n", mode: int = 0o600) 
 # --- the repository's file ------------------------------------------------------------------------
 
 
-TABLES = ("banks.swift.", "banks.sepa.", "banks.windows.")
+TABLES = ("banks.swift.", "banks.sepa.", "banks.realtime.", "banks.windows.")
 """Tables that may occur several times: the file shows one of each, commented out."""
 
 
@@ -504,7 +504,7 @@ def test_safe_settings_are_safe(tmp_path: Path) -> None:
         ("database.url", ""),
         ("nats.url", ""),
         ("banks.mock_enabled", True),
-        ("banks.sepa", [{"enabled": True}]),
+        ("banks.sepa", [{"enabled": True, "endpoint": "http://127.0.0.1:1"}]),
         ("server.reflection", True),
         ("server.host", "0.0.0.0"),
         ("server.host", "settlement.example"),
@@ -590,7 +590,15 @@ def test_a_secret_of_a_bank_that_everybody_can_read_is_refused(tmp_path: Path, k
         ("banks.swift", [{"cert_file": "we.pem"}], "cert_file and key_file"),
         ("banks.swift", [{"callback_name": "*.example"}], "as certificates have it"),
         ("banks.swift", [{"currencies": ["euro"]}], "banks.swift.0"),
-        ("banks.swift", [{}, {}], "at most 1 item"),
+        ("banks.swift", [{}] * 101, "at most 100 items"),
+        ("banks.sepa", [{"rails": []}], "at least 1 item"),
+        ("banks.sepa", [{"profile_file": "x.toml"}], "profile_file is about one rail"),
+        ("banks.realtime", [{"enabled": True, "endpoint": BANK}], "set profile"),
+        (
+            "banks.swift",
+            [{"our_account": "DE02 1203 0000 0000 2020 51 000000000000"}],
+            "our_account",
+        ),
         ("institution.bic", "settgb2l", "institution.bic"),
         ("institution.lei", "5493001KJTIIGC8Y1R13", "LEI"),
     ],

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     from settlement_engine.api.settings import CallbackAccess
 
-SHIPPED = Path(__file__).parents[2] / "src/settlement_engine/rails/swift/profile.toml"
+SHIPPED = Path(__file__).parents[2] / "src/settlement_engine/rails/iso20022/profiles/swift.toml"
 BANK: Mapping[str, Any] = {"enabled": True, "endpoint": "http://127.0.0.1:8099"}
 
 
 def built(tmp_path: Path, *banks: Mapping[str, Any], **changes: object) -> BuiltRails:
     overrides: dict[str, object] = {
         "institution.bic": "SETTGB2L",
+        "institution.name": "Settlement Engine Tests",
         "banks.swift": [dict(each) for each in banks],
         "banks.mock_enabled": False,
         "banks.mock_book_file": str(tmp_path / "mock.book"),
@@ -115,7 +116,69 @@ def test_https_without_the_banks_authority_is_refused(tmp_path):
 
 
 def test_evidence_of_every_rail_can_be_read(tmp_path):
-    assert set(READERS) == set(built(tmp_path, BANK, banks__mock_enabled=True).registry.rails)
+    others = {"banks__sepa": [BANK], "banks__realtime": [{**BANK, "profile": "fednow"}]}
+    found = built(tmp_path, BANK, banks__mock_enabled=True, **others)
+    assert set(READERS) == set(found.registry.rails)
+
+
+# --- SEPA, instant schemes, RTGS --------------------------------------------------------------------
+
+
+def test_a_sepa_bank_offers_both_rails_unless_it_names_one(tmp_path):
+    assert list(built(tmp_path, banks__sepa=[BANK]).registry.rails) == ["sepa_inst", "sepa_sct"]
+    one = [{**BANK, "rails": ["sepa_sct"]}]
+    assert list(built(tmp_path, banks__sepa=one).registry.rails) == ["sepa_sct"]
+
+
+def test_the_schemes_time_out_is_the_most_that_is_waited(tmp_path):
+    rails = built(tmp_path, banks__sepa=[{**BANK, "timeout_seconds": 45}]).registry.rails
+    assert rails["sepa_inst"].capabilities.answer_timeout_seconds == 11
+    assert rails["sepa_sct"].capabilities.answer_timeout_seconds == 46
+
+
+def test_a_realtime_rail_is_what_its_profile_says(tmp_path):
+    bank = {**BANK, "profile": "fednow"}
+    rules = built(tmp_path, banks__realtime=[bank]).registry.rails["realtime"].capabilities
+    assert (rules.currencies, rules.amount_max_minor) == (frozenset({"USD"}), {"USD": 10**9})
+    with pytest.raises(Misconfigured, match="there is no profile mars"):
+        built(tmp_path, banks__realtime=[{**BANK, "profile": "mars"}])
+
+
+def test_who_pays_customers_payments_has_a_name(tmp_path):
+    with pytest.raises(Misconfigured, match=r"institution\.name is empty, and banks\.sepa\.0"):
+        built(tmp_path, banks__sepa=[BANK], institution__name="")
+
+
+def test_an_account_that_is_no_iban_is_refused_where_the_scheme_takes_nothing_else(tmp_path):
+    with pytest.raises(Misconfigured, match=r"banks\.sepa\.0\.our_account is no IBAN"):
+        built(tmp_path, banks__sepa=[{**BANK, "our_account": "123"}])
+    built(tmp_path, {**BANK, "our_account": "123"})
+
+
+# --- several banks ----------------------------------------------------------------------------------
+
+
+def test_several_banks_are_one_rail_that_reaches_them_all(tmp_path):
+    one = {**BANK, "banks": ["DEUTDEFF"], "currencies": ["EUR"]}
+    two = {**BANK, "banks": ["CHASUS33"]}
+    rules = built(tmp_path, one, two).registry.rails["swift"].capabilities
+    assert rules.banks == frozenset({"DEUTDEFF", "CHASUS33"})
+    assert rules.scope == frozenset({"DEUTDEFF/EUR", "CHASUS33/*"})
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "named"),
+    [
+        ({}, {"banks": ["DEUTDEFF"]}, "DEUTDEFF in any currency"),
+        ({}, {}, "any bank in any currency"),
+        ({"currencies": ["EUR", "USD"]}, {"currencies": ["USD"]}, "any bank in USD"),
+        ({"banks": ["DEUTDEFFXXX"]}, {"banks": ["deutdeff"]}, "DEUTDEFF in any currency"),
+    ],
+)
+def test_a_payment_that_would_go_to_two_banks_is_refused_at_the_start(tmp_path, one, two, named):
+    why = f"payments of {named} would go to banks.swift.0 and to banks.swift.1"
+    with pytest.raises(Misconfigured, match=why):
+        built(tmp_path, {**BANK, **one}, {**BANK, **two})
 
 
 # --- call-backs -------------------------------------------------------------------------------------

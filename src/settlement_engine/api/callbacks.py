@@ -1,8 +1,9 @@
 """Call-backs of banks: ``POST /rails/{rail}/inbound``, the messages that a bank sends unasked.
 
-Promises: only the bank of that rail is accepted, by its certificate or its token, and this is checked before the
-body is read; a message is stored before it is answered with 200. A repeated message is acknowledged again and
-changes nothing. Must never: interpret a message (its rail does), or accept a bank in any other call.
+Promises: only a bank of that rail is accepted, by its certificate or its token, and this is checked before the
+body is read; the rail is told which of its banks it is; a message is stored before it is answered with 200. A
+repeated message is acknowledged again and changes nothing. Must never: interpret a message (its rail does), or
+accept a bank in any other call.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.ports.inbound import CONTENT_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from settlement_engine.api.settings import ApiSettings, CallbackAccess
 
-    Take: TypeAlias = Callable[[bytes], Awaitable[None]]
+    Take: TypeAlias = Callable[[bytes, frozenset[str]], Awaitable[None]]
+    """Stores a message; the names are those of the rail's banks as which its sender is known."""
 
 ALL_BODIES_BYTES_MAX: Final = 16 * CONTENT_BYTES_MAX
 """The most memory that the bodies of all call-backs in progress may use."""
@@ -49,7 +51,11 @@ class CallbackRoutes:
     """Passes each call-back to its rail. ``takers`` store a message, or raise MessageError."""
 
     def __init__(self, settings: ApiSettings, takers: Mapping[str, Take]) -> None:
-        self._accesses = {each.rail: each for each in settings.callbacks if each.rail in takers}
+        self._accesses = {
+            rail: tuple(each for each in settings.callbacks if each.rail == rail)
+            for rail in dict.fromkeys(each.rail for each in settings.callbacks)
+            if rail in takers
+        }
         self._takers = takers
         self._bodies = Bodies(replace(settings.http, body_bytes_max=ALL_BODIES_BYTES_MAX))
         self._in_flight = CallLimit("call-backs", AT_ONCE_MAX)
@@ -67,12 +73,12 @@ class CallbackRoutes:
         try:
             if request.method != "POST":
                 return not_post()
-            require_bank(self._accesses[rail], request)
+            senders = require_bank(self._accesses[rail], request)
             if request.content_type not in XML:
                 return not_xml()
             async with self._bodies.read(request, CONTENT_BYTES_MAX) as body:
                 with self._in_flight:
-                    await self._takers[rail](body)
+                    await self._takers[rail](body, senders)
             return web.Response(body=b"{}", content_type=JSON)
         except NotRead as refused:
             return refused.response
@@ -90,21 +96,26 @@ def _refused(error: Exception) -> web.Response:
     return response
 
 
-def require_bank(access: CallbackAccess, request: web.Request) -> None:
-    """Raise NotAuthenticated or NotPermitted unless the caller is the rail's bank."""
+def require_bank(accesses: Sequence[CallbackAccess], request: web.Request) -> frozenset[str]:
+    """Return the names of the banks as which the caller is known. Raises NotAuthenticated, NotPermitted."""
     caller = caller_of_transport(request.transport)
-    if access.certificate_name and caller == access.certificate_name:
-        return
     given = request.headers.getall("Authorization", [])
-    if access.token and len(given) == 1 and _is_token(given[0], access.token):
-        return
-    if access.certificate_name and not given:
+    known = frozenset(each.sender for each in accesses if _is_known(each, caller, given))
+    if known:
+        return known
+    if any(each.certificate_name for each in accesses) and not given:
         what = "this caller is not the bank of this rail"
         todo = "Name the certificate of the bank in the rail's callback_name."
         raise NotPermitted(what, why=f"its certificate names {caller}", todo=todo)
     raise NotAuthenticated(
         "the bank of this rail is not known by this call", todo="Send its token."
     )
+
+
+def _is_known(access: CallbackAccess, caller: str | None, given: Sequence[str]) -> bool:
+    if access.certificate_name and caller == access.certificate_name:
+        return True
+    return bool(access.token) and len(given) == 1 and _is_token(given[0], access.token)
 
 
 def _is_token(given: str, token: str) -> bool:

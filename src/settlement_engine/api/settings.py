@@ -51,9 +51,13 @@ class HttpBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackAccess:
-    """How the bank of a rail authenticates its call-backs: by its certificate's name, by a token, or either."""
+    """How a bank of a rail authenticates its call-backs: by its certificate's name, by a token, or either.
+
+    ``sender`` is the rail's name for this bank.
+    """
 
     rail: str
+    sender: str = ""
     certificate_name: str = ""
     token: str = field(default="", repr=False)
 

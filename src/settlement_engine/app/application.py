@@ -107,7 +107,7 @@ class Application:
         self.cases = PostgresCases(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
         built = built_rails(config, SystemClock(), self.metrics.rail_alarm)
-        self.mock, self.swift, self.registry = built.mock, built.swift, built.registry
+        self.mock, self.iso_rails, self.registry = built.mock, built.iso, built.registry
         self.rails = self.registry.rails
         self.case_management = EngineCases(
             engine_settings(config), self.cases, self.resolutions, self.rails
@@ -137,7 +137,7 @@ class Application:
 
     def takers(self) -> dict[str, Take]:
         """Return the functions that store call-backs, by rail."""
-        return {} if self.swift is None else {self.swift.name: self.swift.take}
+        return {rail.name: rail.take for rail in self.iso_rails}
 
     def require_known_currencies(self) -> None:
         """Refuse limits in unknown currencies. Call it after registration, when withdrawn ones are loaded."""

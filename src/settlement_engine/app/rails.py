@@ -7,31 +7,34 @@ first if it is enabled, so that a test run with it sends nothing to a real bank.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from settlement_engine.app.settings import mock_settings
-from settlement_engine.config import read_secret
+from settlement_engine.app.settings import mock_settings, rails_of
+from settlement_engine.config import RealtimeBank, read_secret
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.check_digits import fault_of_iban
 from settlement_engine.errors import Misconfigured
+from settlement_engine.rails.iso20022 import RAIL_NAMES
+from settlement_engine.rails.iso20022.connections import BankConnection, Connections
+from settlement_engine.rails.iso20022.dialect import Dialect
+from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
+from settlement_engine.rails.iso20022.profile import read_profile, shipped_profile
+from settlement_engine.rails.iso20022.rail import IsoRail
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.rails.registry import RailEntry, RailRegistry
-from settlement_engine.rails.swift.profile import read_profile, shipped_profile
-from settlement_engine.rails.swift.rail import RAIL_NAME as SWIFT
-from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings
 from settlement_engine.rails.transport.certificates import BankCertificateFiles
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from settlement_engine.config import Config, SwiftBank
+    from settlement_engine.config import Config, RailBank
     from settlement_engine.ports import Clock
-    from settlement_engine.rails.swift.profile import SwiftProfile
+    from settlement_engine.rails.iso20022.profile import IsoProfile
 
-CONNECT_SECONDS_MAX = 5.0
-MARGIN_SECONDS = 1
+CONNECT_SECONDS_MAX: Final = 5.0
+MARGIN_SECONDS: Final = 1
 """How much longer the engine waits than the connection, so that it learns how an exchange ended."""
 
 
@@ -41,7 +44,7 @@ class BuiltRails:
 
     registry: RailRegistry
     mock: MockRail | None
-    swift: SwiftRail | None
+    iso: tuple[IsoRail, ...] = ()
 
 
 def built_rails(
@@ -49,40 +52,80 @@ def built_rails(
 ) -> BuiltRails:
     """Build what the configuration switches on. Raises Misconfigured."""
     mock = MockRail(mock_settings(config), clock) if config.banks.mock_enabled else None
-    swift = _swift(config, clock, count_alarm)
+    iso = {
+        name: IsoRail(name, connections, clock, count_alarm)
+        for name in RAIL_NAMES
+        if (connections := _connections(name, config)) is not None
+    }
     registry = RailRegistry(
         (
             RailEntry("mock", "banks", lambda: mock),
-            RailEntry(SWIFT, "banks.swift", lambda: swift),
+            *(RailEntry(name, "banks", partial(iso.get, name)) for name in RAIL_NAMES),
         )
     )
     if not registry.rails:
         todo = "Enable one: [[banks.swift]] enabled = true, or banks.mock_enabled = true."
         raise Misconfigured("no rail is enabled", todo=todo)
-    return BuiltRails(registry=registry, mock=mock, swift=swift)
+    return BuiltRails(registry=registry, mock=mock, iso=tuple(iso.values()))
 
 
-def _swift(
-    config: Config, clock: Clock, count_alarm: Callable[[str, str], None] | None
-) -> SwiftRail | None:
-    bank = next((bank for bank in config.banks.swift if bank.enabled), None)
-    if bank is None:
-        return None
+def _connections(rail: str, config: Config) -> Connections | None:
+    """Read the enabled banks of a rail; None when there is none."""
+    found = [
+        _connection(rail, key, bank, config)
+        for key, bank in config.banks.over_http()
+        if bank.enabled and rail in rails_of(bank)
+    ]
+    return Connections(found) if found else None
+
+
+def _connection(rail: str, key: str, bank: RailBank, config: Config) -> BankConnection:
     if not config.institution.bic:
-        what = "institution.bic is empty, and banks.swift is enabled"
+        what = f"institution.bic is empty, and {key} is enabled"
         raise Misconfigured(what, todo="Set it: messages to banks say who sends them.")
-    profile = shipped_profile() if bank.profile_file is None else read_profile(bank.profile_file)
-    waits_seconds = int(bank.timeout_seconds) + MARGIN_SECONDS
-    settings = SwiftSettings(
-        our_code=config.institution.bic,
-        profile=msgspec.structs.replace(profile, answer_timeout_seconds=waits_seconds),
-        banks=frozenset(map(folded_bank, bank.banks)) or None,
-        currencies=frozenset(bank.currencies) or None,
+    profile = _profile(rail, bank)
+    _require_names(key, bank, profile, config)
+    timeout_seconds = min(bank.timeout_seconds, profile.answer_seconds_max)
+    us = Institution(
+        bic=config.institution.bic, name=config.institution.name, lei=config.institution.lei
     )
-    return SwiftRail(settings, HttpTransport(_http(bank, profile)), clock, count_alarm)
+    accounts = OurAccounts(
+        debited=bank.our_account,
+        settlement_agent=bank.settlement_agent,
+        settlement_account=bank.settlement_account,
+    )
+    return BankConnection(
+        name=key,
+        profile=profile,
+        dialect=Dialect(us, profile, accounts),
+        transport=HttpTransport(_http(key, bank, profile, timeout_seconds)),
+        answer_seconds=int(timeout_seconds) + MARGIN_SECONDS,
+        banks=frozenset(map(folded_bank, bank.banks)),
+        currencies=frozenset(bank.currencies),
+    )
 
 
-def _http(bank: SwiftBank, profile: SwiftProfile) -> HttpSettings:
+def _profile(rail: str, bank: RailBank) -> IsoProfile:
+    if bank.profile_file is not None:
+        return read_profile(bank.profile_file)
+    return shipped_profile(bank.profile if isinstance(bank, RealtimeBank) else rail)
+
+
+def _require_names(key: str, bank: RailBank, profile: IsoProfile, config: Config) -> None:
+    """Refuse a bank to which no order could be written. Raises Misconfigured."""
+    if not profile.institution and not config.institution.name:
+        what = f"institution.name is empty, and {key} is enabled"
+        raise Misconfigured(what, todo=f"Set it: {profile.scheme} names who pays.")
+    if not profile.account_is_iban:
+        return
+    for name in ("our_account", "settlement_account"):
+        number: str = getattr(bank, name)
+        if number and fault_of_iban(number):
+            what = f"{key}.{name} is no IBAN, and {profile.scheme} takes no other account"
+            raise Misconfigured(what, why=fault_of_iban(number))
+
+
+def _http(key: str, bank: RailBank, profile: IsoProfile, timeout_seconds: float) -> HttpSettings:
     certificates = None
     if bank.ca_file is not None:
         certificates = BankCertificateFiles(
@@ -90,12 +133,12 @@ def _http(bank: SwiftBank, profile: SwiftProfile) -> HttpSettings:
         )
     token = ""
     if bank.token_file is not None:
-        token = read_secret(bank.token_file, "banks.swift.token_file").strip()
+        token = read_secret(bank.token_file, f"{key}.token_file").strip()
     return HttpSettings(
         endpoint=bank.endpoint,
         bearer_token=token,
         certificates=certificates,
-        timeout_seconds=bank.timeout_seconds,
-        connect_timeout_seconds=min(CONNECT_SECONDS_MAX, bank.timeout_seconds),
+        timeout_seconds=timeout_seconds,
+        connect_timeout_seconds=min(CONNECT_SECONDS_MAX, timeout_seconds),
         connections_max=profile.concurrency_max,
     )

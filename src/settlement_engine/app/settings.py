@@ -6,6 +6,7 @@ from datetime import time
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.settings import ApiSettings, CallbackAccess, HttpBounds, TlsFiles
+from settlement_engine.config import SepaBank, SwiftBank
 from settlement_engine.config.secrets import read_secret
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.stuck import StuckLimits
@@ -21,7 +22,7 @@ from settlement_engine.store.database import DatabaseSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from settlement_engine.config import Config
+    from settlement_engine.config import Config, RailBank
     from settlement_engine.ports import RailCapabilities
 
 TOKEN_CHARACTERS_MIN: Final = 16
@@ -193,23 +194,33 @@ def api_settings(config: Config) -> ApiSettings:
     )
 
 
+def rails_of(bank: RailBank) -> tuple[str, ...]:
+    """Return the names of the rails that a configured bank belongs to."""
+    if isinstance(bank, SepaBank):
+        return tuple(dict.fromkeys(bank.rails))
+    return ("swift",) if isinstance(bank, SwiftBank) else ("realtime",)
+
+
 def _callbacks(config: Config) -> tuple[CallbackAccess, ...]:
     """Convert how banks authenticate call-backs. Raises Misconfigured for a bank without any way."""
     server = config.server
     has_certificates = server.tls_client_ca_file is not None and server.http_socket_file is None
     found = []
-    for bank in config.banks.swift:
+    for key, bank in config.banks.over_http():
         if not bank.enabled or not (bank.callback_name or bank.callback_token_file):
             continue
         if not server.http_enabled or (bank.callback_name and not has_certificates):
-            what = "banks.swift.callback_name needs an HTTP port that asks for certificates"
+            what = f"{key}.callback_name needs an HTTP port that asks for certificates"
             todo = "Set server.tls_client_ca_file, and neither http_socket_file nor http_enabled = false."
             raise Misconfigured(what, todo=todo)
         token = ""
         if bank.callback_token_file is not None:
-            token = read_secret(bank.callback_token_file, "banks.swift.callback_token_file").strip()
+            token = read_secret(bank.callback_token_file, f"{key}.callback_token_file").strip()
             if len(token) < TOKEN_CHARACTERS_MIN:
-                what = f"the token of banks.swift.callback_token_file has fewer than {TOKEN_CHARACTERS_MIN} characters"
+                what = f"the token of {key}.callback_token_file has fewer than {TOKEN_CHARACTERS_MIN} characters"
                 raise Misconfigured(what, todo="Write a longer one that nobody can guess.")
-        found.append(CallbackAccess(rail="swift", certificate_name=bank.callback_name, token=token))
+        found += [
+            CallbackAccess(rail=rail, sender=key, certificate_name=bank.callback_name, token=token)
+            for rail in rails_of(bank)
+        ]
     return tuple(found)

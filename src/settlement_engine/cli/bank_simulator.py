@@ -40,7 +40,11 @@ A_FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--script", "script_file", type=A_FILE, help="How payments are treated, in YAML or JSON."
 )
-@click.option("--callback-url", default="", help="Where to send call-backs.")
+@click.option(
+    "--callback-url",
+    default="",
+    help="Where to send call-backs; {rail} in it is the payment's rail.",
+)
 @click.option(
     "--callback-ca", type=A_FILE, help="The CA certificates that verify the receiver of call-backs."
 )
@@ -73,9 +77,10 @@ curl -s http://127.0.0.1:8099/ledger
 def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  # noqa: ANN401 -- click's
     """Run a simulated bank that speaks ISO 20022 over HTTP and keeps its own ledger.
 
-    It receives pacs.008, pacs.009, pacs.028 and camt.056 at POST /messages, and treats each payment as its script
-    says. GET /ledger lists the payments that it received and debited, as JSON lines. With --orders and --reports
-    it also acts as an ACH operator: it reads NACHA files, acknowledges them, and returns entries.
+    It receives pacs.008, pacs.009, pacs.028 and camt.056 at POST /messages, or at POST /swift/messages,
+    /sepa_sct/messages, /sepa_inst/messages and /realtime/messages, and treats each payment as its script says.
+    GET /ledger lists the payments that it received and debited, as JSON lines. With --orders and --reports it
+    also acts as an ACH operator: it reads NACHA files, acknowledges them, and returns entries.
     """
     import asyncio
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from settlement_engine.config.banks import (
     BanksConfig,
     InstitutionConfig,
-    RailEndpoint,
+    RailBank,
+    RealtimeBank,
+    SepaBank,
     SwiftBank,
 )
 from settlement_engine.config.loading import (
@@ -48,9 +50,11 @@ __all__ = [
     "Loaded",
     "MonitoringConfig",
     "NatsConfig",
-    "RailEndpoint",
+    "RailBank",
+    "RealtimeBank",
     "ReconciliationConfig",
     "ScreeningConfig",
+    "SepaBank",
     "ServerConfig",
     "SettlementConfig",
     "SwiftBank",

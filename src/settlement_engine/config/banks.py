@@ -7,7 +7,7 @@ bank needs for real money. Must never: contain a secret; secrets are in separate
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -19,6 +19,7 @@ from settlement_engine.config.values import (
     BankCode,
     Milliseconds,
     Name,
+    OptionalBankCode,
     OptionalPath,
     Seconds,
     SecondsOrZero,
@@ -28,6 +29,12 @@ from settlement_engine.config.values import (
     check_zone,
 )
 from settlement_engine.domain.identity import name_of_dns, name_of_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RAIL_BANKS_MAX: Final = 100
+"""The most banks that one rail reaches."""
 
 
 def _check_lei(text: str) -> str:
@@ -54,17 +61,16 @@ class InstitutionConfig(Section):
     lei: Annotated[str, AfterValidator(_check_lei)] = ""
 
 
-class RailEndpoint(Section):
-    """A bank over a rail of a later version. Its keys are accepted, and `serve` refuses it while it is enabled."""
+Account = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9 ./:-]{0,33})?$")]
+"""The number of an account: an IBAN, or another one of up to 34 characters."""
+
+
+class RailBank(Section):
+    """A bank that takes ISO 20022 messages over HTTP: how it is reached, what it carries, how it calls back."""
 
     enabled: bool = False
     endpoint: str = Field(default="", max_length=2_000)
     timeout_seconds: Seconds = 60.0
-
-
-class SwiftBank(RailEndpoint):
-    """A bank that takes CBPR+ messages over HTTP: how it is reached, what it carries, how it calls back."""
-
     banks: Annotated[tuple[BankCode, ...], Field(max_length=1_000)] = ()
     currencies: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[A-Z]{3}$")], ...], Field(max_length=200)
@@ -76,6 +82,9 @@ class SwiftBank(RailEndpoint):
     token_file: OptionalPath = None
     callback_name: Annotated[str, AfterValidator(_check_certificate_name)] = ""
     callback_token_file: OptionalPath = None
+    our_account: Account = ""
+    settlement_agent: OptionalBankCode = ""
+    settlement_account: Account = ""
 
     @whole(mode="after")
     def _check_endpoint(self) -> Self:
@@ -89,6 +98,38 @@ class SwiftBank(RailEndpoint):
     def _check_files(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             message = "set both cert_file and key_file, or neither"
+            raise ValueError(message)
+        return self
+
+
+class SwiftBank(RailBank):
+    """A correspondent that is reached by CBPR+ messages."""
+
+
+class SepaBank(RailBank):
+    """An access bank for SEPA credit transfers: of both schemes, unless ``rails`` names one."""
+
+    rails: Annotated[
+        tuple[Literal["sepa_sct", "sepa_inst"], ...], Field(min_length=1, max_length=2)
+    ] = ("sepa_sct", "sepa_inst")
+
+    @whole(mode="after")
+    def _check_profile(self) -> Self:
+        if self.profile_file is not None and len(self.rails) > 1:
+            message = "profile_file is about one rail: name it in rails"
+            raise ValueError(message)
+        return self
+
+
+class RealtimeBank(RailBank):
+    """A participant of an instant scheme or an RTGS: ``profile`` is one that comes with the engine."""
+
+    profile: Annotated[str, Field(pattern=r"^([a-z0-9_]{1,64})?$")] = ""
+
+    @whole(mode="after")
+    def _check_profile(self) -> Self:
+        if self.enabled and not self.profile and self.profile_file is None:
+            message = "set profile, such as fednow, or profile_file while the bank is enabled"
             raise ValueError(message)
         return self
 
@@ -119,5 +160,13 @@ class BanksConfig(Section):
     mock_late_seconds: SecondsOrZero = 3.0
     mock_settlement_delay_ms: Milliseconds = 0
     windows: Annotated[tuple[RailWindow, ...], Field(max_length=1_000)] = ()
-    swift: Annotated[tuple[SwiftBank, ...], Field(max_length=1)] = ()
-    sepa: tuple[RailEndpoint, ...] = ()
+    swift: Annotated[tuple[SwiftBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
+    sepa: Annotated[tuple[SepaBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
+    realtime: Annotated[tuple[RealtimeBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
+
+    def over_http(self) -> Iterator[tuple[str, RailBank]]:
+        """Yield every bank that is reached over HTTP, with its key, such as ``banks.swift.0``."""
+        for name in ("swift", "sepa", "realtime"):
+            banks: tuple[RailBank, ...] = getattr(self, name)
+            for number, bank in enumerate(banks):
+                yield f"banks.{name}.{number}", bank

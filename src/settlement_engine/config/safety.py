@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from settlement_engine.config.banks import SwiftBank
+    from settlement_engine.config.banks import RailBank
     from settlement_engine.config.sections import Config, ServerConfig
 
     Check: TypeAlias = tuple[bool, str]
@@ -67,16 +67,12 @@ def _rails(config: Config) -> Iterator[Check]:
             " set banks.mock_allowed_in_production = true"
         ),
     )
-    yield (
-        any(rail.enabled for rail in banks.sepa),
-        "banks.sepa is enabled, but this version has no SEPA rail",
-    )
-    for number, bank in enumerate(banks.swift):
+    for key, bank in banks.over_http():
         if bank.enabled:
-            yield from _swift_bank(f"banks.swift.{number}", bank, config)
+            yield from _rail_bank(key, bank, config)
 
 
-def _swift_bank(key: str, bank: SwiftBank, config: Config) -> Iterator[Check]:
+def _rail_bank(key: str, bank: RailBank, config: Config) -> Iterator[Check]:
     """Yield what is missing: a bank on another machine needs mutual TLS, and a certificate name for call-backs."""
     parts = urlsplit(bank.endpoint)
     is_elsewhere = not _is_loopback(parts.hostname or "")

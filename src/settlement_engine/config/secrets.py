@@ -58,13 +58,13 @@ def _with_password(section: Located, name: str, origins: dict[str, str]) -> Loca
 
 def _check_files_of_banks(config: Config) -> None:
     """Refuse secret files of banks that cannot be read, or that everybody can read."""
-    for number, bank in enumerate(config.banks.swift):
+    for key, bank in config.banks.over_http():
         if not bank.enabled:
             continue
         for name in ("key_file", "token_file", "callback_token_file"):
             path = getattr(bank, name)
             if path is not None:
-                read_secret(path, f"banks.swift.{number}.{name}")
+                read_secret(path, f"{key}.{name}")
 
 
 def read_secret(path: Path, key: str) -> str:

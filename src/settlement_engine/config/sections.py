@@ -250,6 +250,7 @@ _DEVELOPMENT: Final[Mapping[str, object]] = MappingProxyType(
         "settlement.real_windows": False,
         "settlement.enquiry_first_delay_seconds": 0.2,
         "institution.bic": "SETTGB2L",
+        "institution.name": "Settlement Engine Development",
     }
 )
 

@@ -38,7 +38,10 @@ INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL)
 
 
 class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bytes of a message ask the bank to do. ``amount`` is decimal text, as callers write it."""
+    """What the bytes of a message ask the bank to do. ``amount`` is decimal text, as callers write it.
+
+    ``to_bank`` is empty where the message moves our own money to our own account, and names no other bank.
+    """
 
     from_bank: str
     to_bank: str
@@ -164,6 +167,8 @@ def terms_faults(
         "amount": str(instruction.amount),
         "currency": instruction.amount.currency,
     }
+    if not terms.to_bank:
+        del asked["to_bank"]
     told = [name for name, text in asked.items() if getattr(terms, name) != text]
     if terms.references is not None and terms.references != names:
         told.append("references")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.payment_scope import is_in_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,6 +66,11 @@ class RailRules(Protocol):
     @property
     def banks(self) -> frozenset[str] | None:
         """The banks that take orders over it, folded."""
+        ...
+
+    @property
+    def scope(self) -> frozenset[str] | None:
+        """The banks and currencies that go together, where not every one of both does (``payment_scope``)."""
         ...
 
     @property
@@ -140,6 +146,9 @@ def lasting_objection(rules: RailRules, instruction: Instruction) -> tuple[Route
         return RouteReason.CURRENCY_NOT_CARRIED, f"it carries {carried}, not {currency}"
     if rules.banks is not None and folded_bank(instruction.from_bank) not in rules.banks:
         return RouteReason.BANK_NOT_REACHED, f"{instruction.from_bank} takes no orders over it"
+    if rules.scope is not None and not is_in_scope(rules.scope, instruction.from_bank, currency):
+        text = f"{instruction.from_bank} takes no orders in {currency} over it"
+        return RouteReason.BANK_NOT_REACHED, text
     least = rules.amount_min_minor.get(currency)
     if least is not None and amount.minor < least:
         text = f"it carries no less than {least} minor units of {currency}"

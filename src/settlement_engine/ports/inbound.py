@@ -59,13 +59,18 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified message, unchanged. The same content on the same rail is the same message."""
+    """A verified message, unchanged. The same content on the same rail is the same message.
+
+    ``scope`` are the payments that its sender may report on (``domain/payment_scope.py``); empty means all of the
+    rail. A report on any other is one on an unknown payment.
+    """
 
     rail: str
     source: MessageSource
     content: bytes
     reports: tuple[StatusReport, ...]
     sender_reference: str = ""
+    scope: frozenset[str] = frozenset()
 
 
 class OpenReport(msgspec.Struct, frozen=True, kw_only=True):

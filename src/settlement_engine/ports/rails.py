@@ -59,15 +59,17 @@ class RailCapabilities(SendingRules):
     ``answer_timeout_seconds`` is how long a question may stay open before it counts as not answered.
     ``validity_seconds`` is how long an attempt's bytes may be sent. ``currencies``, ``banks`` (folded codes of
     those reachable over it) and the amounts, in minor units by currency, say which payments it carries; None,
-    or a currency left out, means no limit. ``lane`` limits what one bank is asked at a time. ``enquiry`` says
-    how often a payment that is in doubt, sent or being recalled is enquired about; for a state that is left
-    out, the engine's settings apply. ``messages`` are the types that it writes and reads.
+    or a currency left out, means no limit; ``scope`` says which banks and currencies go together, where not all do.
+    ``lane`` limits what one bank is asked at a time. ``enquiry`` says how often a payment that is in doubt, sent or
+    being recalled is enquired about; for a state that is left out, the engine's settings apply. ``messages`` are
+    the types that it writes and reads.
     """
 
     answer_timeout_seconds: float
     validity_seconds: float
     currencies: frozenset[str] | None = None
     banks: frozenset[str] | None = None
+    scope: frozenset[str] | None = None
     amount_min_minor: Mapping[str, int] = field(default_factory=dict)
     amount_max_minor: Mapping[str, int] = field(default_factory=dict)
     lane: LaneLimits = field(default_factory=LaneLimits)

@@ -20,7 +20,7 @@ from settlement_engine.domain.lifecycle import Event
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.ports import PaymentReferences, StatusReport
-from settlement_engine.rails.reports import Alarm, Reports, reports_of
+from settlement_engine.rails.reports import SETTLED_BY, Alarm, Reports, reports_of
 from settlement_engine.rails.transport.results import ExchangeResult, NothingSent, Response
 
 if TYPE_CHECKING:
@@ -49,13 +49,15 @@ class Purpose(Enum):
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One question to a bank: the payment's references, and whether the payment was sent before.
 
-    ``question_id`` is the id of the message that asked, if it is not the payment's own message.
+    ``question_id`` is the id of the message that asked, if it is not the payment's own message. ``settled_by`` are
+    the statuses that are final on the rail.
     """
 
     purpose: Purpose
     payment: PaymentReferences
     question_id: str = ""
     is_possible_duplicate: bool = False
+    settled_by: frozenset[str] = SETTLED_BY
 
     def is_about(self, named: PaymentReferences) -> bool:
         """Say whether references belong to this payment: at least one is equal, and none differs."""
@@ -134,20 +136,20 @@ def _from_body(asked: Asked, message: Opened | None) -> Classified:
         return Classified(alarms=(Alarm.UNREADABLE_RESPONSE,))
     if message.kind == "admi.002":
         return _rejected_message(asked, message)
-    return _own(asked, reports_of(message, is_recall_answer=_is_recall(asked)))
+    return _own(asked, _reports(asked, message))
 
 
 def _conflict(asked: Asked, message: Opened | None) -> Classified:
     """Use the first result; if the bank does not state it, an enquiry will follow."""
     if message is None or message.kind == "admi.002":
         return Classified(alarms=(Alarm.DUPLICATE,))
-    return _own(asked, reports_of(message, is_recall_answer=_is_recall(asked)))
+    return _own(asked, _reports(asked, message))
 
 
 def _refused(asked: Asked, response: Response, message: Opened | None) -> Classified:
     """Distinguish a refusal of this message or its payment from one that proves nothing."""
     if message is not None and message.kind != "admi.002":
-        return _own(asked, reports_of(message))
+        return _own(asked, _reports(asked, message))
     if message is not None:
         return _rejected_message(asked, message)
     if asked.is_possible_duplicate:
@@ -209,17 +211,18 @@ def is_duplicate(report: StatusReport) -> bool:
     return report.event is Event.REJECTED and report.code in DUPLICATE_CODES
 
 
-def unasked(body: bytes) -> Reports:
+def unasked(body: bytes, settled_by: frozenset[str] = SETTLED_BY) -> Reports:
     """Read a message that a bank sent unasked. Raises MessageError if it cannot be read."""
     message = opened(body)
-    found = reports_of(message)
+    found = reports_of(message, settled_by=settled_by)
     kept = tuple(report for report in found.reports if not is_duplicate(report))
     alarms = found.alarms if len(kept) == len(found.reports) else (*found.alarms, Alarm.DUPLICATE)
     return Reports(reports=kept, alarms=alarms)
 
 
-def _is_recall(asked: Asked) -> bool:
-    return asked.purpose is Purpose.RECALL
+def _reports(asked: Asked, message: Opened) -> Reports:
+    is_recall = asked.purpose is Purpose.RECALL
+    return reports_of(message, is_recall_answer=is_recall, settled_by=asked.settled_by)
 
 
 def _message_names(asked: Asked) -> set[str]:

@@ -35,14 +35,15 @@ if TYPE_CHECKING:
     from settlement_engine.messages.references import OriginalGroup, Reason
 
 PAYMENTS: Final = ("pacs.008", "pacs.009")
+SETTLED_BY: Final = frozenset({"ACSC", "ACCC"})
+"""The statuses that are final on a rail whose profile names no others."""
+
 TEXT_CHARACTERS_MAX: Final = 500
 """The most characters of a bank's text in a report; the message itself is kept completely."""
 
 _EVENTS: Final = {
-    StatusVerdict.SETTLED: Event.SETTLED,
     StatusVerdict.REJECTED: Event.REJECTED,
     StatusVerdict.CANCELLED: Event.RECALLED,
-    StatusVerdict.PENDING: Event.ACKNOWLEDGED,
 }
 _CANCEL_EVENTS: Final = {
     CancelVerdict.CANCELLED: Event.RECALLED,
@@ -71,11 +72,15 @@ class Reports(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[Alarm, ...] = ()
 
 
-def reports_of(message: Opened, *, is_recall_answer: bool = False) -> Reports:
-    """Read what a message says about our payments."""
+def reports_of(
+    message: Opened, *, is_recall_answer: bool = False, settled_by: frozenset[str] = SETTLED_BY
+) -> Reports:
+    """Read what a message says about our payments; ``settled_by`` are the statuses that are final on the rail."""
     match message.kind:
         case "pacs.002":
-            return _of_statuses(message.content, is_recall_answer=is_recall_answer)
+            return _of_statuses(
+                message.content, is_recall_answer=is_recall_answer, settled_by=settled_by
+            )
         case "pacs.004":
             return _of_returns(message.content)
         case "camt.029":
@@ -87,7 +92,9 @@ def reports_of(message: Opened, *, is_recall_answer: bool = False) -> Reports:
 # --- pacs.002 -----------------------------------------------------------------------------------------
 
 
-def _of_statuses(content: StatusMessage, *, is_recall_answer: bool) -> Reports:
+def _of_statuses(
+    content: StatusMessage, *, is_recall_answer: bool, settled_by: frozenset[str]
+) -> Reports:
     """Read statuses. *Cancelled* is a rejection, but in the response to a recall it is its success."""
     found: list[StatusReport] = []
     alarms: list[Alarm] = []
@@ -101,13 +108,29 @@ def _of_statuses(content: StatusMessage, *, is_recall_answer: bool) -> Reports:
         names = _names(transaction, group)
         reasons = reasons_of(content, transaction)
         stated = _stated_by(transaction)
-        _add(found, alarms, status, names, reasons, stated)
+        event = _event_of(status, settled_by)
+        if event is None:
+            alarms.append(Alarm.UNKNOWN_STATUS)
+            continue
+        found.append(_report(event, status, names, reasons, stated))
     for single in _groups_without_payments(content):
         names = PaymentReferences(message_id=single.message_id)
-        _add(found, alarms, single.status, names, single.reasons, NOT_STATED)
+        event = _event_of(single.status, settled_by)
+        if event is None:
+            alarms.append(Alarm.UNKNOWN_STATUS)
+            continue
+        found.append(_report(event, single.status, names, single.reasons, NOT_STATED))
     if not is_recall_answer:
         found = [_as_a_no(report) for report in found]
     return Reports(reports=tuple(found), alarms=tuple(dict.fromkeys(alarms)))
+
+
+def _event_of(status: str | None, settled_by: frozenset[str]) -> Event | None:
+    """Return the event of a status; None for one that is unknown. Only a final one of the rail is *settled*."""
+    verdict = verdict_of(status)
+    if verdict not in {StatusVerdict.SETTLED, StatusVerdict.PENDING}:
+        return _EVENTS.get(verdict)
+    return Event.SETTLED if status in settled_by else Event.ACKNOWLEDGED
 
 
 def _as_a_no(report: StatusReport) -> StatusReport:
@@ -116,27 +139,20 @@ def _as_a_no(report: StatusReport) -> StatusReport:
     return msgspec.structs.replace(report, event=Event.REJECTED)
 
 
-def _add(
-    found: list[StatusReport],
-    alarms: list[Alarm],
+def _report(
+    event: Event,
     status: str | None,
     names: PaymentReferences,
     reasons: tuple[Reason, ...],
     stated: StatedAmount,
-) -> None:
-    event = _EVENTS.get(verdict_of(status))
-    if event is None:
-        alarms.append(Alarm.UNKNOWN_STATUS)
-        return
+) -> StatusReport:
     code, text = _why(reasons)
-    found.append(
-        StatusReport(
-            event=event,
-            references=names,
-            code=code if event is Event.REJECTED else code or status or "",
-            text=text,
-            stated=stated if event is Event.SETTLED else NOT_STATED,
-        )
+    return StatusReport(
+        event=event,
+        references=names,
+        code=code if event is Event.REJECTED else code or status or "",
+        text=text,
+        stated=stated if event is Event.SETTLED else NOT_STATED,
     )
 
 

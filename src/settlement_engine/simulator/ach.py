@@ -112,6 +112,7 @@ class AchOperator:
 def _values(header: FileHeader, batch: Batch, entry: NachaEntry) -> dict[str, Any]:
     day = batch.effective_date
     return {
+        "rail": "ach",
         "uetr": None,
         "message_name": f"nacha.{batch.entry_class}",
         "instruction_id": "",

@@ -68,6 +68,13 @@ SILENT: Final = BankResponse(manner=Manner.SILENT)
 FAILED: Final = BankResponse(status=SERVER_ERROR)
 
 
+class ReceivedMessage(NamedTuple):
+    """A message, and the rail over which it came; empty where its content says it."""
+
+    body: bytes
+    rail: str = ""
+
+
 class _Reported(NamedTuple):
     """A payment with the status and the reason code that are reported about it."""
 
@@ -96,24 +103,24 @@ class ScriptedBank:
         self.work(now_ms)
         return self._operator.receive(name, content, self.script, now_ms)
 
-    def receive(self, body: bytes, now_ms: int) -> BankResponse:
+    def receive(self, body: bytes, now_ms: int, rail: str = "") -> BankResponse:
         """Process a message."""
-        return self.receive_all([body], now_ms)[0]
+        return self.receive_all([ReceivedMessage(body, rail)], now_ms)[0]
 
-    def receive_all(self, bodies: Sequence[bytes], now_ms: int) -> list[BankResponse]:
+    def receive_all(self, messages: Sequence[ReceivedMessage], now_ms: int) -> list[BankResponse]:
         """Process several messages in one transaction, so that all of them wait for one write to the disk."""
         self.work(now_ms)
         with self._ledger.writing():
-            return [self._respond(body, now_ms) for body in bodies]
+            return [self._respond(message, now_ms) for message in messages]
 
-    def _respond(self, body: bytes, now_ms: int) -> BankResponse:
+    def _respond(self, received: ReceivedMessage, now_ms: int) -> BankResponse:
         try:
-            message = opened(body)
+            message = opened(received.body)
         except MessageError:
             return BankResponse(status=BAD_REQUEST)
         match message.kind:
             case "pacs.008" | "pacs.009":
-                return self._payments(message, now_ms)
+                return self._payments(message, received.rail, now_ms)
             case "pacs.028":
                 return self._enquiry(message, now_ms)
             case "camt.056":
@@ -123,12 +130,12 @@ class ScriptedBank:
 
     # --- payments -----------------------------------------------------------------------------------
 
-    def _payments(self, message: Opened, now_ms: int) -> BankResponse:
+    def _payments(self, message: Opened, rail: str, now_ms: int) -> BankResponse:
         """Enter each new payment of a message and recognise known ones; the first one's scenario sets the response."""
         transfers = message.content.transfers
         if len(transfers) > TRANSFERS_MAX:
             return BankResponse(status=UNPROCESSABLE)
-        received = [self._payment(message, transfer, now_ms) for transfer in transfers]
+        received = [self._payment(message, transfer, rail, now_ms) for transfer in transfers]
         other = next((each for each in received if isinstance(each, BankResponse)), None)
         if other is not None:
             return other
@@ -150,6 +157,7 @@ class ScriptedBank:
         self,
         message: Opened,
         transfer: Any,  # noqa: ANN401 -- of pacs.008 or pacs.009
+        rail: str,
         now_ms: int,
     ) -> BankResponse | _Reported:
         """Enter or recognise one payment; returns a BankResponse if the sender is to receive no status."""
@@ -175,7 +183,8 @@ class ScriptedBank:
         if times <= scenario.lost_requests:
             return LOST
         values |= {"scenario": chosen, "plan": msgspec.json.encode(scenario).decode()}
-        payment = self._ledger.enter({**values, "received_at_ms": now_ms})
+        values |= {"rail": rail or _rail_of(transfer), "received_at_ms": now_ms}
+        payment = self._ledger.enter(values)
         return _Reported(*self._events.begin(payment, scenario, now_ms))
 
     def _named(self, payment: Payment) -> Payment:
@@ -310,6 +319,14 @@ def _values(message: Opened, transfer: Any) -> dict[str, Any]:  # noqa: ANN401 -
         "status": "RCVD",
         "code": "",
     }
+
+
+def _rail_of(transfer: Any) -> str:  # noqa: ANN401 -- of pacs.008 or pacs.009
+    """Return the rail that a payment names by its type: SEPA's two schemes do, and all others are SWIFT's."""
+    kind = transfer.payment_type
+    if kind is None or "SEPA" not in {level.code for level in kind.service_levels}:
+        return "swift"
+    return "sepa_inst" if kind.local_instrument == "INST" else "sepa_sct"
 
 
 def _criteria(values: dict[str, Any], transfer: Any) -> tuple[tuple[str, ...], str, str]:  # noqa: ANN401

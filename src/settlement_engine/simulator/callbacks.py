@@ -28,6 +28,7 @@ AT_ONCE_MAX: Final = 16
 IDLE_SECONDS: Final = 0.25
 """The longest time between two checks for work that is due."""
 
+RAIL: Final = "{rail}"
 SUCCESS: Final = range(200, 300)
 
 
@@ -41,7 +42,10 @@ def client_context(authority: Path, certificate: Path | None, key: Path | None) 
 
 
 class Callbacks:
-    """Carries out due steps, and delivers call-backs to an address, or reports about files into a folder."""
+    """Carries out due steps, and delivers call-backs to an address, or reports about files into a folder.
+
+    ``{rail}`` in the address is the rail over which the payment came.
+    """
 
     def __init__(
         self,
@@ -104,7 +108,7 @@ class Callbacks:
             return False
         try:
             async with session.post(
-                self._url,
+                self._url.replace(RAIL, row["rail"]),
                 data=body,
                 headers=self._headers,
                 allow_redirects=False,

@@ -1,8 +1,8 @@
 """The bank's HTTP port: it receives messages, lists the ledger, and lets a test control the bank.
 
-``POST /messages`` receives ISO 20022 messages. ``GET /ledger`` lists the ledger as JSON lines. ``/admin`` is
-for tests: scripts and rules, call-backs, the clock, and outages of the connections. Any client that can connect
-may use the port; with ``client_authority`` it must present a certificate.
+``POST /messages`` receives ISO 20022 messages, ``POST /RAIL/messages`` those of one rail. ``GET /ledger`` lists the
+ledger as JSON lines. ``/admin`` is for tests: scripts and rules, call-backs, the clock, and outages of the
+connections. Any client that can connect may use the port; with ``client_authority`` it must present a certificate.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from settlement_engine.simulator.service import BankService
+
+RAILS: Final = ("swift", "sepa_sct", "sepa_inst", "realtime")
+"""The rails that have a path of their own."""
 
 MESSAGE_BYTES_MAX: Final = 4_194_304
 SILENCE_SECONDS_MAX: Final = 120.0
@@ -78,6 +81,7 @@ class BankServer:
         app.add_routes(
             [
                 web.post("/messages", self._message),
+                web.post(f"/{{rail:{'|'.join(RAILS)}}}/messages", self._message),
                 web.get("/ledger", self._ledger),
                 web.get("/admin/script", self._script),
                 web.put("/admin/script", self._set_script),
@@ -133,7 +137,7 @@ class BankServer:
         outage = self._service.outage
         response = _OUTAGE_RESPONSES.get(outage) if outage is not None else None
         if response is None:
-            response = await self._service.receive(body)
+            response = await self._service.receive(body, request.match_info.get("rail", ""))
         return await self._respond(request, response)
 
     async def _respond(self, request: web.Request, response: BankResponse) -> web.StreamResponse:

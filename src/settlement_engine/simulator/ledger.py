@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-VERSION: Final = 3
+VERSION: Final = 4
 PAGE_ROWS: Final = 500
 FOUND_MAX: Final = 10_000
 """A file has at most so many payments, so that one query can find all of them."""
@@ -47,6 +47,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment in the ledger."""
 
     id: int
+    rail: str
     uetr: str | None
     message_name: str
     message_id: str

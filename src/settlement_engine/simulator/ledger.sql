@@ -4,6 +4,7 @@
 -- The tables of the ledger. A payment has at most one debit, in a separate table; nothing is ever deleted.
 CREATE TABLE IF NOT EXISTS payments (
     id             INTEGER PRIMARY KEY,
+    rail           TEXT    NOT NULL,
     uetr           TEXT UNIQUE,
     message_name   TEXT    NOT NULL,
     message_id     TEXT    NOT NULL,
@@ -75,7 +76,7 @@ CREATE TABLE IF NOT EXISTS files (
     identity TEXT NOT NULL UNIQUE,
     name   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- name: arrive
 -- Count an arrival of a payment; the first arrival sets the time until which it gets server errors.
@@ -97,12 +98,13 @@ SELECT 1 FROM barred WHERE reference = :reference;
 
 -- name: enter
 -- Record a payment at its first receipt.
-INSERT INTO payments (uetr, message_name, message_id, instruction_id, end_to_end_id, trace, from_bank, to_bank,
-                      amount_minor, currency, value_date, content_hash, original, scenario, plan, state, status, code,
+INSERT INTO payments (rail, uetr, message_name, message_id, instruction_id, end_to_end_id, trace, from_bank,
+                      to_bank, amount_minor, currency, value_date, content_hash, original, scenario, plan, state,
+                      status, code,
                       times_received, received_at_ms)
-VALUES (:uetr, :message_name, :message_id, :instruction_id, :end_to_end_id, :trace, :from_bank, :to_bank,
-        :amount_minor, :currency, :value_date, :content_hash, :original, :scenario, :plan, :state, :status, :code,
-        1, :received_at_ms)
+VALUES (:rail, :uetr, :message_name, :message_id, :instruction_id, :end_to_end_id, :trace, :from_bank,
+        :to_bank, :amount_minor, :currency, :value_date, :content_hash, :original, :scenario, :plan, :state,
+        :status, :code, 1, :received_at_ms)
 RETURNING id;
 
 -- name: received_again
@@ -170,7 +172,7 @@ VALUES (:payment_id, :content, :due_at_ms, :copies);
 
 -- name: due_callbacks
 -- Return the messages that are due, in order.
-SELECT callbacks.id, payment_id, content, copies_left, attempts, trace IS NOT NULL AS is_file
+SELECT callbacks.id, payment_id, rail, content, copies_left, attempts, trace IS NOT NULL AS is_file
   FROM callbacks JOIN payments ON payments.id = callbacks.payment_id
  WHERE ending IS NULL AND due_at_ms <= :now_ms ORDER BY due_at_ms, callbacks.id LIMIT :limit;
 

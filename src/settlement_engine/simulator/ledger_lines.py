@@ -30,6 +30,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     times_received: int
     times_debited: int
+    rail: str
     uetr: str
     end_to_end_id: str
     message_id: str
@@ -53,6 +54,7 @@ def ledger_line(payment: Payment) -> LedgerLine:
         state=payment.state,
         times_received=payment.times_received,
         times_debited=0 if payment.debited_minor is None else 1,
+        rail=payment.rail,
         uetr=payment.uetr or "",
         end_to_end_id=payment.end_to_end_id,
         message_id=payment.message_id,

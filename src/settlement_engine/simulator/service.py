@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
-from settlement_engine.simulator.bank import FAILED, BankResponse, ScriptedBank
+from settlement_engine.simulator.bank import FAILED, BankResponse, ReceivedMessage, ScriptedBank
 from settlement_engine.simulator.ledger import Ledger
 from settlement_engine.simulator.ledger_lines import LedgerLine, ledger_line
 from settlement_engine.simulator.scenarios import Rule, ScenarioScript
@@ -66,7 +66,7 @@ class BankService:
         self._thread: ThreadPoolExecutor | None = None
         self._offset_ms = 0
         self._outage: Outage | None = None
-        self._waiting: list[tuple[bytes, asyncio.Future[BankResponse]]] = []
+        self._waiting: list[tuple[ReceivedMessage, asyncio.Future[BankResponse]]] = []
         self._dealing: asyncio.Task[None] | None = None
         self.is_woken = asyncio.Event()
 
@@ -109,13 +109,16 @@ class BankService:
 
     # --- messages -----------------------------------------------------------------------------------
 
-    async def receive(self, body: bytes) -> BankResponse:
-        """Process a message, in one batch with others that arrived while the batch before was processed."""
+    async def receive(self, body: bytes, rail: str = "") -> BankResponse:
+        """Process a message, in one batch with others that arrived while the batch before was processed.
+
+        ``rail`` is the one over which it came, if its path names it.
+        """
         if len(self._waiting) >= WAITING_MAX:
             return FAILED
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[BankResponse] = loop.create_future()
-        self._waiting.append((body, answered))
+        self._waiting.append((ReceivedMessage(body, rail), answered))
         if self._dealing is None or self._dealing.done():
             self._dealing = loop.create_task(self._deal())
         return await answered
@@ -123,9 +126,9 @@ class BankService:
     async def _deal(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-            bodies = [body for body, _ in batch]
+            messages = [message for message, _ in batch]
             try:
-                responses = await self._in_thread(self._bank.receive_all, bodies, self.now_ms())
+                responses = await self._in_thread(self._bank.receive_all, messages, self.now_ms())
             except Exception as error:  # noqa: BLE001 -- whoever waits has to get it
                 for _, answered in batch:
                     if not answered.done():

@@ -47,6 +47,7 @@ class PostgresInbound:
             [message.sender_reference for message in given],
             [message.content for message in given],
             *_report_columns(given),
+            [" ".join(sorted(message.scope)) for message in given],
         )
         is_new = {
             index: bool(row["is_new"]) for index, row in zip(first.values(), rows, strict=True)

@@ -14,15 +14,16 @@ from settlement_engine.domain.kept_messages import MessageDirection
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.naming import name_of
-from settlement_engine.rails.swift.profile import shipped_profile
-from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings
-from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
+from settlement_engine.rails.transport.http import HttpSettings
+from tests.support.isorails import agreed_profile, connection, iso_rail
 from tests.support.scriptedbank import ScriptedBank
 from tests.unit.engine.engine_world import EngineWorld, RealClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from settlement_engine.rails.iso20022.rail import IsoRail
 
 FROM, TO = "DEUTDEFF", "CHASUS33"
 FUNDS = 100_000
@@ -31,7 +32,7 @@ FUNDS = 100_000
 class World:
     """An engine, its rail, and the bank."""
 
-    def __init__(self, bank: ScriptedBank, engine_world: EngineWorld, rail: SwiftRail) -> None:
+    def __init__(self, bank: ScriptedBank, engine_world: EngineWorld, rail: IsoRail) -> None:
         self.bank, self.engine_world, self.rail = bank, engine_world, rail
 
     async def settle(self, scenario: str, wait_seconds: float = 20):
@@ -75,29 +76,17 @@ async def callbacks(take) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-def rail_to(endpoint: str) -> SwiftRail:
-    profile = msgspec.structs.replace(
-        shipped_profile(),
-        rail_class="B",
-        is_not_found_definite=True,
-        deduplicates_seconds=86_400,
-        answer_timeout_seconds=5,
-    )
-    return SwiftRail(
-        SwiftSettings(our_code="SETTGB2L", profile=profile),
-        HttpTransport(
-            HttpSettings(endpoint=endpoint, timeout_seconds=4.0, connect_timeout_seconds=2.0)
-        ),
-        RealClock(),
-    )
+def rail_to(endpoint: str) -> IsoRail:
+    http = HttpSettings(endpoint=endpoint, timeout_seconds=4.0, connect_timeout_seconds=2.0)
+    return iso_rail(RealClock(), connection(agreed_profile(), http))
 
 
 @pytest.fixture
 async def world(tmp_path: Path):
-    rails: list[SwiftRail] = []
+    rails: list[IsoRail] = []
 
     async def take(body: bytes) -> None:
-        await rails[0].take(body)
+        await rails[0].take(body, {"bank"})
 
     async with callbacks(take) as url:
         bank = ScriptedBank(tmp_path, callback_url=url)

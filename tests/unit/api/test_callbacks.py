@@ -41,12 +41,14 @@ class Rail:
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
+        self.senders: list[frozenset[str]] = []
         self.fails: Exception | None = None
 
-    async def take(self, body: bytes) -> None:
+    async def take(self, body: bytes, senders: frozenset[str]) -> None:
         if self.fails is not None:
             raise self.fails
         self.taken.append(body)
+        self.senders.append(senders)
 
 
 @pytest.fixture
@@ -93,6 +95,21 @@ async def test_what_the_bank_says_is_stored_and_then_acknowledged(rail, settings
         text = {**WITH_TOKEN, "content-type": "text/xml; charset=utf-8"}
         assert (await post(url + PATH, b"<b/>", text))[0] == 200
     assert rail.taken == [b"<a/>", b"<b/>"]
+
+
+async def test_of_several_banks_of_a_rail_each_is_known_as_itself(rail, settings) -> None:
+    """One that is configured twice, with one token, is known as both."""
+    accesses = (
+        CallbackAccess(rail="swift", sender="one", token=TOKEN),
+        CallbackAccess(rail="swift", sender="two", token=f"{TOKEN}-2"),
+        CallbackAccess(rail="swift", sender="three", token=TOKEN),
+        CallbackAccess(rail="sepa_sct", sender="four", token=f"{TOKEN}-4"),
+    )
+    async with listening(rail, replace(settings, callbacks=accesses)) as url:
+        for token, status in ((TOKEN, 200), (f"{TOKEN}-2", 200), (f"{TOKEN}-4", 401)):
+            headers = {**XML, "authorization": f"Bearer {token}"}
+            assert (await post(url + PATH, b"<a/>", headers))[0] == status
+    assert rail.senders == [{"one", "three"}, {"two"}]
 
 
 @pytest.mark.parametrize(

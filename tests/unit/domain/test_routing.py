@@ -33,6 +33,7 @@ OPEN = WindowOpening(NOON - timedelta(hours=1), NOON + timedelta(hours=1))
 class Rules:
     currencies: frozenset[str] | None = None
     banks: frozenset[str] | None = None
+    scope: frozenset[str] | None = None
     amount_min_minor: Mapping[str, int] = field(default_factory=dict)
     amount_max_minor: Mapping[str, int] = field(default_factory=dict)
 
@@ -65,6 +66,7 @@ def shut(name="one", hours=None, **fields):
 LASTING_RULES = [
     ({"currencies": frozenset({"USD"})}, RouteReason.CURRENCY_NOT_CARRIED),
     ({"banks": frozenset({"CCC"})}, RouteReason.BANK_NOT_REACHED),
+    ({"scope": frozenset({"AAAABE22/USD", "CCC/EUR"})}, RouteReason.BANK_NOT_REACHED),
     ({"amount_min_minor": {"EUR": 1_001}}, RouteReason.AMOUNT_BELOW_MINIMUM),
     ({"amount_max_minor": {"EUR": 999}}, RouteReason.AMOUNT_ABOVE_LIMIT),
 ]

@@ -10,7 +10,14 @@ import pytest
 from settlement_engine.domain.money import Money
 from settlement_engine.errors import Misconfigured
 from settlement_engine.messages.envelope import opened
-from settlement_engine.simulator.bank import FAILED, LOST, SILENT, Manner, ScriptedBank
+from settlement_engine.simulator.bank import (
+    FAILED,
+    LOST,
+    SILENT,
+    Manner,
+    ReceivedMessage,
+    ScriptedBank,
+)
 from settlement_engine.simulator.ledger import Ledger, Names
 from settlement_engine.simulator.scenarios import (
     SCENARIOS,
@@ -108,7 +115,7 @@ def test_a_payment_is_debited_once_and_its_first_result_repeated(world) -> None:
 def test_messages_that_come_together_are_dealt_with_one_after_the_other(world) -> None:
     bank = world()
     bodies = [transfer(ONE), b"<", transfer(ONE), transfer(TWO)]
-    answers = bank.bank.receive_all(bodies, bank.now_ms)
+    answers = bank.bank.receive_all([ReceivedMessage(each) for each in bodies], bank.now_ms)
     assert [answer.status for answer in answers] == [200, 400, 409, 200]
     assert [row.times_received for row in bank.ledger.page(0)] == [2, 1]
 

@@ -53,7 +53,9 @@ WARNING: Final = """\
 )
 @click.option("--sample-data", is_flag=True, help="Open and fund accounts of eight banks.")
 @click.option(
-    "--simulator", is_flag=True, help="Pay over the rail swift to a scripted bank, not to the mock."
+    "--simulator",
+    is_flag=True,
+    help="Pay over the rails of ISO 20022 to a scripted bank, not to the mock.",
 )
 @click.option("--real-windows", is_flag=True, help="Enforce the settlement windows.")
 @click.option(

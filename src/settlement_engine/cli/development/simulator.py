@@ -16,7 +16,7 @@ import sys
 import time
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.cli.serve import PARENT
 from settlement_engine.embedded import files
@@ -30,6 +30,14 @@ STOP_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 0.5
 ANSWER_SECONDS: Final = 5
 TOKEN_BYTES: Final = 32
+PROFILES: Final = resources.files("settlement_engine.rails.iso20022") / "profiles"
+EURO_ACCOUNTS: Final[dict[str, Any]] = {
+    "our_account": "DE02120300000000202051",
+    "settlement_agent": "MARKDEFF",
+    "settlement_account": "DE02500105170137075030",
+}
+"""Our accounts where SEPA needs an IBAN: made up, with valid check digits."""
+
 COMMAND: Final = (sys.executable, "-m", "settlement_engine", "bank-simulator", "--json")
 
 
@@ -123,17 +131,25 @@ class DevelopmentBank:
             child.wait(timeout=STOP_SECONDS)
 
     def in_place_of_the_mock(self, config: Config) -> Config:
-        """Return the configuration in which payments go to this bank, and to no mock."""
-        from settlement_engine.config import SwiftBank
+        """Return the configuration in which payments go to this bank over every rail, and to no mock."""
+        from settlement_engine.config import RealtimeBank, SepaBank, SwiftBank
 
-        bank = SwiftBank(
-            enabled=True,
-            endpoint=self.url,
-            timeout_seconds=ANSWER_SECONDS,
-            profile_file=Path(
-                str(resources.files("settlement_engine.rails.swift") / "simulator.toml")
-            ),
-            callback_token_file=self._token_file,
+        swift = SwiftBank(**self._reached("swift", "simulator_swift"))
+        sepa = tuple(
+            SepaBank(**self._reached(rail, f"simulator_{rail}"), **EURO_ACCOUNTS, rails=(rail,))
+            for rail in ("sepa_sct", "sepa_inst")
         )
-        banks = config.banks.model_copy(update={"mock_enabled": False, "swift": (bank,)})
+        realtime = RealtimeBank(**self._reached("realtime", "simulator_fednow"))
+        rails = {"swift": (swift,), "sepa": sepa, "realtime": (realtime,)}
+        banks = config.banks.model_copy(update={"mock_enabled": False, **rails})
         return config.model_copy(update={"banks": banks})
+
+    def _reached(self, rail: str, profile: str) -> dict[str, Any]:
+        """Return how this bank is reached over a rail: there is a path for each."""
+        return {
+            "enabled": True,
+            "endpoint": f"{self.url}/{rail}",
+            "timeout_seconds": ANSWER_SECONDS,
+            "profile_file": Path(str(PROFILES / f"{profile}.toml")),
+            "callback_token_file": self._token_file,
+        }

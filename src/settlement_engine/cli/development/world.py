@@ -160,7 +160,7 @@ class DevSetup:
 
     def _start_bank(self) -> DevelopmentBank:
         """Start the scripted bank; engines that start afterwards send to it and to nobody else."""
-        url = f"http://{HOST}:{self.http_port}/rails/swift/inbound"
+        url = f"http://{HOST}:{self.http_port}/rails/{{rail}}/inbound"
         self.bank = bank = DevelopmentBank(self._plan.data_dir, url)
         bank.start()
         self._config = bank.in_place_of_the_mock(self._plan.config)

@@ -18,16 +18,18 @@ from settlement_engine.cli.histories import by_name
 from settlement_engine.cli.output import BAD, GOOD, as_json, busy, example, mark, print_json, say
 from settlement_engine.errors import Misconfigured
 from settlement_engine.evidence.verification import verify as check
-from settlement_engine.rails import mock_message
+from settlement_engine.rails import iso20022, mock_message
+from settlement_engine.rails.iso20022.orders import read_terms
 from settlement_engine.rails.mock import MockRail
-from settlement_engine.rails.swift import dialect
-from settlement_engine.rails.swift.rail import RAIL_NAME
 
 if TYPE_CHECKING:
     from settlement_engine.evidence.verification import Verified
 
 EXPORT = "export"
-READERS = {MockRail.name: mock_message.read_terms, RAIL_NAME: dialect.read_terms}
+READERS = {
+    MockRail.name: mock_message.read_terms,
+    **dict.fromkeys(iso20022.RAIL_NAMES, read_terms),
+}
 """The rails whose messages can be read, to compare them with the instruction."""
 
 _ROOT: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)

@@ -38,7 +38,8 @@ RESENDABLE: Final = frozenset({RailClass.A, RailClass.B})
 class SendingRules:
     """What decisions need to know of a rail.
 
-    ``is_not_found_definite`` says whether *not found* proves that our reference never arrived.
+    ``is_not_found_definite`` says whether *not found* proves that our reference never arrived, and
+    ``not_found_after_seconds`` how long after the send intent it begins to: before, the bank may only not show it yet.
     ``deduplicates_seconds`` is for how long the rail recognises a resend. ``overdue_after_seconds`` is when
     a sent payment is recalled; None means never. ``asks`` are the questions that the rail supports: every
     rail takes payments, some answer enquiries, some take recalls.
@@ -47,6 +48,7 @@ class SendingRules:
     rail_class: RailClass
     is_not_found_definite: bool
     deduplicates_seconds: float
+    not_found_after_seconds: float = 0.0
     overdue_after_seconds: float | None = None
     asks: frozenset[Ask] = AT_RAIL
 
@@ -54,11 +56,13 @@ class SendingRules:
 def may_send_again(attempt: Attempt, rules: SendingRules, now: datetime) -> bool:
     """Say whether *not found* allows the same bytes to be sent again, by the rail's own rules.
 
-    All must hold: *not found* is definite on this rail, its class allows a resend, the bytes are still valid,
-    and the rail would still recognise a duplicate.
+    All must hold: *not found* is definite on this rail and by now, its class allows a resend, the bytes are still
+    valid, and the rail would still recognise a duplicate.
     """
+    age_seconds = (now - attempt.recorded_at).total_seconds()
     return (
         rules.is_not_found_definite
+        and age_seconds >= rules.not_found_after_seconds
         and rules.rail_class in RESENDABLE
         and now < attempt.valid_until
         and _is_recognised(attempt, rules, now)

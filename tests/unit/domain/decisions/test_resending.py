@@ -23,6 +23,8 @@ from tests.support.decided import NOW, VALID_SECONDS, attempt, rules
         ({"deduplicates_seconds": 300.0}, 299, True),
         ({"deduplicates_seconds": 300.0}, 300, False),
         ({"is_not_found_definite": False}, 0, False),
+        ({"not_found_after_seconds": 30.0}, 29, False),
+        ({"not_found_after_seconds": 30.0}, 30, True),
         ({"rail_class": RailClass.B}, 0, True),
         ({"rail_class": RailClass.C}, 0, False),
         ({"rail_class": RailClass.D}, 0, False),

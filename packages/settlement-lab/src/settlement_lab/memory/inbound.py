@@ -7,12 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.payment_scope import is_in_scope
 from settlement_engine.ports import OpenReport, ReportOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
+    from settlement_engine.domain.settlement import Instruction
     from settlement_engine.ports import InboundMessage, ReportClosing, StatusReport
     from settlement_lab.memory.records import Records
 
@@ -34,7 +36,7 @@ class MemoryInbound:
             return False
         records.inbound_messages[key] = message
         for report in message.reports:
-            settlement_id, attempt = self._find(message.rail, report)
+            settlement_id, attempt = self._find(message, report)
             number = len(records.inbound_reports) + 1
             records.message_of_report[number] = key
             records.inbound_reports[number] = OpenReport(
@@ -47,13 +49,15 @@ class MemoryInbound:
             )
         return True
 
-    def _find(self, rail: str, report: StatusReport) -> tuple[UUID | None, int]:
-        """Find the payment that all given references name."""
+    def _find(self, message: InboundMessage, report: StatusReport) -> tuple[UUID | None, int]:
+        """Find the payment that all given references name, among those that the sender may report on."""
         given = report.references
         found: dict[UUID, int] = {}
         for settlement in self._records.histories.values():
             attempt = settlement.attempt
-            if attempt is None or attempt.route.rail != rail:
+            if attempt is None or attempt.route.rail != message.rail:
+                continue
+            if not _may_report(message, settlement.instruction):
                 continue
             names = attempt.references
             is_named = (
@@ -122,3 +126,8 @@ class MemoryInbound:
             {name: text for name, text in detail.items() if text},
             self._records.clock.now(),
         )
+
+
+def _may_report(message: InboundMessage, instruction: Instruction) -> bool:
+    currency = instruction.amount.currency
+    return not message.scope or is_in_scope(message.scope, instruction.from_bank, currency)

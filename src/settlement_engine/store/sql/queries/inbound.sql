@@ -1,10 +1,13 @@
 -- name: record_inbound
 -- Store messages and match their reports to payments; a repeated message only increments its counter.
--- A report matches a payment when all references in it belong to that payment, on this rail.
+-- A report matches a payment when all references in it belong to that payment, on this rail, and the payment is
+-- in the scope of the sender (texts BANK/CURRENCY with * for any, as in domain/payment_scope.py; '' is no limit).
 WITH given AS (
-    SELECT g.rail, g.source, g.sender_reference, g.content, sha256(g.content) AS hash, g.place
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])
-        WITH ORDINALITY AS g (rail, source, sender_reference, content, place)
+    SELECT
+        g.rail, g.source, g.sender_reference, g.content, sha256(g.content) AS hash, g.place,
+        string_to_array(nullif(g.scope, ''), ' ') AS scope
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $12::text[])
+        WITH ORDINALITY AS g (rail, source, sender_reference, content, scope, place)
 ), stored AS (
     INSERT INTO inbound_messages AS m (rail, source, sender_reference, sha256, content)
     SELECT g.rail, g.source, g.sender_reference, g.hash, g.content FROM given AS g ORDER BY g.place
@@ -36,6 +39,13 @@ WITH given AS (
                 AND r.end_to_end_id IS NULL AND r.uetr IS NULL AND r.message_id IS NULL
         ) AS found
         WHERE found.rail = g.rail
+            AND (g.scope IS NULL OR EXISTS (
+                SELECT 1 FROM settlement_transactions AS t
+                WHERE t.id = found.settlement_id AND g.scope && ARRAY[
+                    folded_bank(t.from_bank) || '/' || t.currency,
+                    folded_bank(t.from_bank) || '/*', '*/' || t.currency, '*/*'
+                ]
+            ))
         HAVING count(DISTINCT found.settlement_id) = 1
     ) AS p ON true
     ORDER BY r.place, r.number

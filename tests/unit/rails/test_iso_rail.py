@@ -16,11 +16,13 @@ from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.ports import PaymentReferences, StatusReport
-from settlement_engine.rails.swift.dialect import Dialect, institution, read_terms
-from settlement_engine.rails.swift.profile import shipped_profile
-from settlement_engine.rails.swift.rail import SwiftRail, SwiftSettings, one_of
-from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
+from settlement_engine.rails.iso20022.orders import read_order, read_terms
+from settlement_engine.rails.iso20022.parties import agent
+from settlement_engine.rails.iso20022.rail import IsoRail, one_of
+from settlement_engine.rails.transport.http import HttpSettings
 from settlement_engine.simulator.answers import message_reject
+from tests.support.isorails import connection, iso_rail, profile_of
+from tests.support.isorails import dialect as dialect_of
 from tests.unit.rails.builders import CALLER, START, HandClock, Heard, question, settlement
 
 if TYPE_CHECKING:
@@ -28,29 +30,29 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.ports import Question
+    from settlement_engine.rails.iso20022.dialect import Dialect
 
 NAMES = references(CALLER, "k", 1)
 
 
 @pytest.fixture
 def dialect() -> Dialect:
-    return Dialect("SETTGB2L", shipped_profile())
+    return dialect_of(profile_of())
 
 
-def rail(port: int = 1, **settings) -> SwiftRail:
-    transport = HttpTransport(HttpSettings(endpoint=f"http://127.0.0.1:{port}", **settings))
-    ours = SwiftSettings(our_code="SETTGB2L", profile=shipped_profile())
-    return SwiftRail(ours, transport, HandClock())
+def rail(port: int = 1, **settings) -> IsoRail:
+    http = HttpSettings(endpoint=f"http://127.0.0.1:{port}", **settings)
+    return iso_rail(HandClock(), connection(profile_of(), http))
 
 
 def test_a_new_bank_is_of_class_d_and_has_all_parts() -> None:
-    rules = shipped_profile().capabilities()
+    rules = profile_of().capabilities(START.date())
     assert (rules.rail_class, rules.is_not_found_definite) == ("d", False)
     assert rules.asks == {Ask.SEND, Ask.ENQUIRE, Ask.RECALL}
 
 
 def test_the_document_says_who_pays_whom(dialect) -> None:
-    content = opened(dialect.transfer(settlement("k"), NAMES)).content
+    content = opened(dialect.order(settlement("k"), NAMES)).content
     (one,) = content.transfers
     assert (one.debtor.bic, one.debtor_agent.bic, one.creditor.bic) == (
         "SETTGB2L",
@@ -62,10 +64,11 @@ def test_the_document_says_who_pays_whom(dialect) -> None:
 
 
 def test_only_the_header_says_that_it_may_be_a_duplicate(dialect) -> None:
-    document = dialect.transfer(settlement("k"), NAMES)
+    document = dialect.order(settlement("k"), NAMES)
     inside = document.partition(b"\n")[2]
-    first = dialect.sent(document, is_possible_duplicate=False)
-    again = dialect.sent(document, is_possible_duplicate=True)
+    order = read_order(document)
+    first = dialect.sent(document, order, is_possible_duplicate=False)
+    again = dialect.sent(document, order, is_possible_duplicate=True)
     assert inside in first
     assert inside in again
     marks = [opened(each).head for each in (first, again)]
@@ -75,31 +78,29 @@ def test_only_the_header_says_that_it_may_be_a_duplicate(dialect) -> None:
 
 
 def test_the_terms_are_read_back(dialect) -> None:
-    terms = read_terms(dialect.transfer(settlement("k"), NAMES))
+    terms = read_terms(dialect.order(settlement("k"), NAMES))
     assert terms is not None
     assert (terms.from_bank, terms.to_bank, terms.amount) == ("DEUTDEFF", "CHASUS33", "12.50")
     assert terms.references == NAMES
     assert read_terms(b"<") is None
-    assert (
-        read_terms(dialect.recall(dialect.transfer(settlement("k"), NAMES), NAMES, "R1", START))
-        is None
-    )
+    order = read_order(dialect.order(settlement("k"), NAMES))
+    assert read_terms(dialect.recall(order, NAMES, "R1", START)) is None
 
 
 def test_a_bank_without_a_bic_is_named_by_its_code() -> None:
-    assert institution("BANK0001").bic is None
-    assert institution("BANK0001").other_id == "BANK0001"
+    assert agent("BANK0001").bic is None
+    assert agent("BANK0001").other_id == "BANK0001"
 
 
 def test_a_question_names_the_payment_and_is_named_after_it(dialect) -> None:
-    document = dialect.transfer(settlement("k"), NAMES)
-    asked = opened(dialect.enquiry(document, NAMES, "Q1", START)).content
+    order = read_order(dialect.order(settlement("k"), NAMES))
+    asked = opened(dialect.enquiry(order, NAMES, "Q1", START)).content
     assert asked.questions[0].uetr == str(NAMES.uetr)
     assert asked.questions[0].group.message_id == NAMES.message_id
-    recalled = opened(dialect.recall(document, NAMES, "R1", START)).content
+    recalled = opened(dialect.recall(order, NAMES, "R1", START)).content
     assert recalled.underlying[0].cancellations[0].uetr == str(NAMES.uetr)
     with pytest.raises(MessageError):
-        dialect.enquiry(b"<a/>", NAMES, "Q1", START)
+        read_order(b"<a/>")
 
 
 async def test_what_did_not_leave_is_undelivered_and_an_unsent_question_is_silence() -> None:
@@ -153,7 +154,7 @@ class Kept:
         self.messages += messages
 
 
-def again(made: SwiftRail, key: str) -> Question:
+def again(made: IsoRail, key: str) -> Question:
     return msgspec.structs.replace(question(made, key), is_possible_duplicate=True)
 
 
@@ -240,7 +241,7 @@ def test_of_several_reports_the_final_one_counts_and_a_contradiction_none(events
     assert (None if found is None else found.event) is chosen
 
 
-async def test_what_nobody_asked_for_is_stored_before_it_is_acknowledged(dialect) -> None:
+async def test_what_nobody_asked_for_is_stored_before_it_is_acknowledged() -> None:
     made = rail()
     stored = []
 
@@ -249,25 +250,23 @@ async def test_what_nobody_asked_for_is_stored_before_it_is_acknowledged(dialect
 
     made.listen(receive)
     body = message_reject("M1", "X", "no", 0)
-    await made.take(body)
+    await made.take(body, {"bank"})
     assert [(each.content, each.reports) for each in stored] == [(body, ())]
     for bad in (b"<", b"x" * 2_000_000):
         with pytest.raises(MessageError):
-            await made.take(bad)
+            await made.take(bad, {"bank"})
     assert len(stored) == 1
 
 
-async def test_what_a_person_has_to_hear_of_is_counted_by_name(dialect) -> None:
+async def test_what_a_person_has_to_hear_of_is_counted_by_name() -> None:
     counted = []
-    settings = SwiftSettings(our_code="SETTGB2L", profile=shipped_profile())
-    transport = HttpTransport(HttpSettings(endpoint="http://127.0.0.1:1"))
-    made = SwiftRail(settings, transport, HandClock(), lambda *each: counted.append(each))
+    made = iso_rail(HandClock(), count_alarm=lambda *each: counted.append(each))
 
     async def receive(_messages) -> None:
         return
 
     made.listen(receive)
-    await made.take(message_reject("M1", "X", "no", 0))
+    await made.take(message_reject("M1", "X", "no", 0), {"bank"})
     assert counted == [("swift", "unexpected_message")]
     metrics = Metrics("0")
     metrics.rail_alarm(*counted[0])

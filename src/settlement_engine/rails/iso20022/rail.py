@@ -1,13 +1,13 @@
-"""The rail ``swift``: asks the bank each question over HTTP, and reports the classified responses.
+"""A rail of ISO 20022 over HTTP: asks the bank of a payment each question, and reports the classified responses.
 
-Promises: a payment that was never transmitted is reported as undelivered, also when the engine cancels the call; an
-answer is reported as soon as it arrives. Must never: log any text of a message; alarms are logged without it.
+Promises: an order goes to the bank that keeps our account, and to no other; a payment that was never transmitted is
+reported as undelivered, also when the engine cancels the call; an answer is reported as soon as it arrives. Must
+never: log any text of a message; alarms are logged without it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -24,8 +24,9 @@ from settlement_engine.ports import (
 )
 from settlement_engine.ports.inbound import CONTENT_BYTES_MAX, REPORTS_MAX
 from settlement_engine.rails.classification import Asked, Purpose, classify, read_body, unasked
+from settlement_engine.rails.iso20022.connections import heard_scope
+from settlement_engine.rails.iso20022.orders import read_order, read_terms
 from settlement_engine.rails.keeping import MessageKeeper
-from settlement_engine.rails.swift.dialect import Dialect, read_terms
 from settlement_engine.rails.transport.results import (
     ExchangeProgress,
     ExchangeResult,
@@ -34,7 +35,8 @@ from settlement_engine.rails.transport.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import date
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
@@ -44,16 +46,15 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Clock, Question, RailCapabilities
     from settlement_engine.ports.messages import Keep
     from settlement_engine.ports.rails import Receive, Report
-    from settlement_engine.rails.swift.profile import SwiftProfile
-    from settlement_engine.rails.transport.http import HttpTransport
+    from settlement_engine.rails.iso20022.connections import BankConnection, Connections
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
-RAIL_NAME: Final = "swift"
 PATH: Final = "/messages"
 CONTRADICTION: Final = "CONTRADICTION"
 """The alarm for a response that contains two different final statuses of its payment."""
 
+UNREACHED: Final = "no bank of this rail takes this order"
 READ_AT_ONCE_BYTES_MAX: Final = 65_536
 """A longer message is parsed in a thread, so that it does not block the event loop."""
 
@@ -63,59 +64,46 @@ FINAL: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwiftSettings:
-    """Our institution, the profile of the bank, and which payments the rail carries: None means no limit.
-
-    ``banks`` are folded codes.
-    """
-
-    our_code: str
-    profile: SwiftProfile
-    banks: frozenset[str] | None = None
-    currencies: frozenset[str] | None = None
-
-
 class Leaving(NamedTuple):
-    """A message on its way to the bank. ``message`` is to be stored first; None: its bytes are recorded."""
+    """A message on its way to a bank; without ``bank`` there is nobody who takes it.
+
+    ``message`` is to be stored first; None: its bytes are recorded.
+    """
 
     question: Question
     asked: Asked
     body: bytes
+    bank: BankConnection | None
     message: KeptMessage | None = None
 
 
-class SwiftRail:
+class IsoRail:
     """A rail that takes payments, enquiries and recalls."""
-
-    name: Final = RAIL_NAME
 
     def __init__(
         self,
-        settings: SwiftSettings,
-        transport: HttpTransport,
+        name: str,
+        connections: Connections,
         clock: Clock,
         count_alarm: Callable[[str, str], None] | None = None,
     ) -> None:
-        self._dialect = Dialect(settings.our_code, settings.profile)
-        self._transport = transport
+        self.name = name
+        self._connections = connections
         self._clock = clock
         self._count_alarm = count_alarm
-        self._capabilities = replace(
-            settings.profile.capabilities(), banks=settings.banks, currencies=settings.currencies
-        )
+        self._rules, self._rules_end = self._rules_on(clock.now().date())
         self.receive: Receive | None = None
-        self._keeper = MessageKeeper(self.name, clock)
-        self._types = {
-            Purpose.SEND: settings.profile.transfer,
-            Purpose.ENQUIRE: settings.profile.enquiry,
-            Purpose.RECALL: settings.profile.recall,
-        }
+        self._keeper = MessageKeeper(name, clock)
 
     @property
     def capabilities(self) -> RailCapabilities:
-        """The rail's rules."""
-        return self._capabilities
+        """The rail's rules, as they are today."""
+        if self._rules_end is not None and self._clock.now().date() >= self._rules_end:
+            self._rules, self._rules_end = self._rules_on(self._clock.now().date())
+        return self._rules
+
+    def _rules_on(self, day: date) -> tuple[RailCapabilities, date | None]:
+        return self._connections.capabilities(day), self._connections.limits_change_on(day)
 
     def listen(self, receive: Receive) -> None:
         """Set the function that stores what the bank reports unasked."""
@@ -127,15 +115,20 @@ class SwiftRail:
 
     async def start(self) -> None:
         """Open the connections."""
-        await self._transport.start()
+        for each in self._connections.all:
+            await each.transport.start()
 
     async def stop(self) -> None:
         """Close them."""
-        await self._transport.stop()
+        for each in self._connections.all:
+            await each.transport.stop()
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Build the document of an attempt."""
-        return self._dialect.transfer(settlement, references)
+        instruction = settlement.instruction
+        bank = self._connections.of(instruction.from_bank, instruction.amount.currency)
+        assert bank is not None, "a payment is routed only where somebody takes it"
+        return bank.dialect.order(settlement, references)
 
     def read(self, payload: bytes) -> PaymentTerms | None:
         """Parse what a document asks the bank to do; None when it cannot be read."""
@@ -143,26 +136,32 @@ class SwiftRail:
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
         """Send documents; answers acknowledged, settled, rejected or undelivered."""
-        await self._ask_all(questions, report, self._transfer)
+        await self._ask_all(questions, report, Purpose.SEND)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
         """Enquire by our references; answers acknowledged, settled, rejected or not found."""
-        await self._ask_all(questions, report, self._enquiry)
+        await self._ask_all(questions, report, Purpose.ENQUIRE)
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
         """Recall payments; answers recalled, recall refused, settled, rejected, acknowledged."""
-        await self._ask_all(questions, report, self._recall)
+        await self._ask_all(questions, report, Purpose.RECALL)
 
-    async def take(self, body: bytes) -> None:
-        """Store a message that the bank sent unasked; it may be acknowledged when this returns.
+    async def take(self, body: bytes, senders: Collection[str]) -> None:
+        """Store a message that a bank sent unasked; it may be acknowledged when this returns.
 
-        Raises MessageError for a message that is unreadable or too large, and Unavailable if it was not stored.
+        ``senders`` are the connections as which the bank is known. Raises MessageError for a message that is
+        unreadable or too large, and Unavailable if it was not stored.
         """
         assert self.receive is not None, "listen() is called before the bank can call"
+        banks = self._connections.named(senders)
+        assert banks, "the sender of a call-back is one of the rail's banks"
         if len(body) > CONTENT_BYTES_MAX:
             raise MessageError("message", f"has more than {CONTENT_BYTES_MAX} bytes")
+        final = frozenset(banks[0].profile.settled_by).intersection(
+            *(each.profile.settled_by for each in banks)
+        )
         is_long = len(body) > READ_AT_ONCE_BYTES_MAX
-        found = await asyncio.to_thread(unasked, body) if is_long else unasked(body)
+        found = await asyncio.to_thread(unasked, body, final) if is_long else unasked(body, final)
         if len(found.reports) > REPORTS_MAX:
             raise MessageError("message", f"reports on more than {REPORTS_MAX} payments")
         for alarm in found.alarms:
@@ -172,65 +171,59 @@ class SwiftRail:
             source=MessageSource.CALLBACK,
             content=body,
             reports=found.reports,
+            scope=heard_scope(banks),
         )
         await self.receive([message])
 
-    # --- messages to the bank -----------------------------------------------------------------------
+    # --- messages to the banks ----------------------------------------------------------------------
 
-    def _transfer(self, question: Question) -> Leaving:
-        names, marked = question.references, question.is_possible_duplicate
-        body = self._dialect.sent(question.payload, is_possible_duplicate=marked)
-        return self._leaving(question, Purpose.SEND, body, names.message_id, is_kept=not marked)
-
-    def _enquiry(self, question: Question) -> Leaving:
-        names, now = question.references, self._clock.now()
-        question_id = _renamed(names, "Q")
-        body = self._dialect.enquiry(question.payload, names, question_id, now)
-        return self._leaving(question, Purpose.ENQUIRE, body, question_id)
-
-    def _recall(self, question: Question) -> Leaving:
-        names, now = question.references, self._clock.now()
-        recall_id = _renamed(names, "R")
-        body = self._dialect.recall(question.payload, names, recall_id, now)
-        return self._leaving(question, Purpose.RECALL, body, recall_id)
-
-    def _leaving(
-        self,
-        question: Question,
-        purpose: Purpose,
-        body: bytes,
-        message_id: str,
-        *,
-        is_kept: bool = False,
-    ) -> Leaving:
-        """Make what leaves; ``is_kept``: its bytes are recorded with the send intent."""
+    def _leaving(self, question: Question, purpose: Purpose) -> Leaving:
+        """Write a question to the bank that it is for. Raises MessageError for what is no order of ours."""
+        order, names = read_order(question.payload), question.references
+        bank = self._connections.of(order.bank, order.transfer.amount.currency)
+        message_id = _message_id(names, purpose)
         asked = Asked(
             purpose=purpose,
-            payment=_names(question.references),
+            payment=_names(names),
             question_id="" if purpose is Purpose.SEND else message_id,
             is_possible_duplicate=question.is_possible_duplicate,
+            settled_by=frozenset(bank.profile.settled_by) if bank else frozenset(),
         )
-        if is_kept:
-            return Leaving(question, asked, body)
-        type_ = self._types[purpose]
+        if bank is None:
+            return Leaving(question, asked, b"", None)
+        if purpose is Purpose.SEND:
+            marked = question.is_possible_duplicate
+            body = bank.dialect.sent(question.payload, order, is_possible_duplicate=marked)
+            if not marked:
+                return Leaving(question, asked, body, bank)  # recorded with the send intent
+            type_ = order.definition
+        elif purpose is Purpose.ENQUIRE:
+            body = bank.dialect.enquiry(order, names, message_id, self._clock.now())
+            type_ = bank.profile.enquiry
+        else:
+            body = bank.dialect.recall(order, names, message_id, self._clock.now())
+            type_ = bank.profile.recall
         message = self._keeper.sent(question, body, type_=type_, message_id=message_id)
-        return Leaving(question, asked, body, message)
+        return Leaving(question, asked, body, bank, message)
 
     # --- requests and responses ---------------------------------------------------------------------
 
     async def _ask_all(
-        self, questions: Sequence[Question], report: Report, write: Callable[[Question], Leaving]
+        self, questions: Sequence[Question], report: Report, purpose: Purpose
     ) -> None:
         leaving: list[Leaving] = []
         for question in questions:
             try:
-                leaving.append(write(question))
+                leaving.append(self._leaving(question, purpose))
             except MessageError as error:
                 log.warning("rail.unreadable_payload", rail=self.name, why=error.reason)
         stored = await self._stored(leaving, report)
         async with asyncio.TaskGroup() as group:
             for each in stored:
-                group.create_task(self._ask(each, report))
+                if each.bank is None:
+                    self._report_not_sent(each, report, UNREACHED)
+                else:
+                    group.create_task(self._ask(each.bank, each, report))
 
     async def _stored(self, leaving: list[Leaving], report: Report) -> list[Leaving]:
         """Store what is not recorded yet; what cannot be stored does not leave."""
@@ -244,10 +237,10 @@ class SwiftRail:
                     self._report_not_sent(each, report, "it was not stored", is_held_back=True)
         return leaving if is_stored else [each for each in leaving if each.message is None]
 
-    async def _ask(self, leaving: Leaving, report: Report) -> None:
+    async def _ask(self, bank: BankConnection, leaving: Leaving, report: Report) -> None:
         progress = ExchangeProgress()
         try:
-            result = await self._transport.post(PATH, leaving.body, HEADERS, progress)
+            result = await bank.transport.post(PATH, leaving.body, HEADERS, progress)
         except asyncio.CancelledError:
             if not progress.has_begun:
                 self._report_not_sent(leaving, report, "not sent in time")
@@ -307,8 +300,11 @@ def _names(references: References) -> PaymentReferences:
     )
 
 
-def _renamed(references: References, letter: str) -> str:
-    """Derive the id of an enquiry or recall from the payment's message id, so that it is always the same."""
+def _message_id(references: References, purpose: Purpose) -> str:
+    """Return a message's id; that of an enquiry or recall is derived from the payment's, so it is always the same."""
+    if purpose is Purpose.SEND:
+        return references.message_id
+    letter = "Q" if purpose is Purpose.ENQUIRE else "R"
     return letter + references.message_id[1:]
 
 
