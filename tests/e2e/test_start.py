@@ -46,7 +46,10 @@ ANY_PORTS = (
     *("--set", "server.http_port=0"),
     *("--set", "monitoring.metrics_port=0"),
 )
-REHEARSAL = ("--set", "banks.mock_allowed_in_production=true")
+REHEARSAL = (
+    *("--set", "banks.mock_allowed_in_production=true"),
+    *("--set", "banks.directory_required=false"),
+)
 OPEN_ALL_DAY = "INSERT INTO settlement_windows VALUES (DEFAULT, 'EUR', 'UTC', '0:00', '0:00', $1)"
 
 

@@ -172,6 +172,7 @@ class Scene:
             self.folder,
             *("--set", f"server.http_port={self.http_port}", *ports),
             *("--config", str(self.folder / "config.toml")),
+            *("--set", "banks.directory_required=true"),
             variables=self.urls,
         )
         grpc_port, _, _ = self.serving.ports()
@@ -214,6 +215,10 @@ class Scene:
     @property
     def accounts(self) -> rpc.AccountServiceStub:
         return rpc.AccountServiceStub(self.channel)
+
+    @property
+    def banks(self) -> rpc.BankServiceStub:
+        return rpc.BankServiceStub(self.channel)
 
     def ends(self, settlement_id: str) -> pb.SettlementStatusResponse:
         """Wait for the end of a settlement."""
@@ -263,6 +268,8 @@ def scene(tmp_path: Path, urls: dict[str, str]) -> Iterator[Scene]:
         configuration(tmp_path, files, bank, http_port)
         made = stack.enter_context(Scene(tmp_path, files, urls, bank, http_port))
         made.start()
+        for code in ("DEUTDEFF", "CHASUS33"):
+            made.banks.PutBank(pb.PutBankRequest(bank=pb.Bank(code=code, name=code)), timeout=10)
         open_accounts(made.accounts)
         yield made
 
@@ -310,6 +317,29 @@ def test_an_engine_that_is_killed_while_the_bank_works_pays_once(
     assert line["times_debited"] == 1
     proof = run(tmp_path, "prove", variables=scene.urls)
     assert proof.returncode == ExitCode.OK, proof.stdout + proof.stderr
+
+
+def test_in_production_accounts_and_settlements_name_only_banks_of_the_directory(
+    scene: Scene,
+) -> None:
+    """The certificate says who entered a bank; what is not entered is refused, and the field is named."""
+    found = scene.banks.GetBank(pb.GetBankRequest(code="DEUTDEFF"), timeout=10)
+    assert (found.version, found.changed_by) == (1, "alice.example")
+    account = pb.OpenAccountRequest(kind=pb.VOSTRO, bank="BNPAFRPP", currency="EUR")
+    request = payment_request(to_bank="BNPAFRPP")
+    calls: list[tuple[Any, Any]] = [
+        (scene.accounts.OpenAccount, account),
+        (scene.settlements.ExecuteSettlement, request),
+    ]
+    for call, asked in calls:
+        with pytest.raises(grpc.RpcError, match="bank directory") as refused:
+            call(asked, timeout=30)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    entry = pb.Bank(code="BNPAFRPP", name="BNP Paribas")
+    scene.banks.PutBank(pb.PutBankRequest(bank=entry), timeout=10)
+    scene.accounts.OpenAccount(account, timeout=30)
+    sent = scene.settlements.ExecuteSettlement(request, timeout=30)
+    assert scene.ends(sent.settlement_id).status == pb.COMPLETED
 
 
 def test_a_stranger_reaches_neither_the_bank_nor_the_call_backs(scene: Scene) -> None:

@@ -17,6 +17,7 @@ from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.audit import PostgresAuditor, checks
+from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.barrier import PostgresBarrierStore
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
@@ -33,6 +34,7 @@ from settlement_lab.memory import (
     MemoryAccounts,
     MemoryArchive,
     MemoryAuditor,
+    MemoryBanks,
     MemoryBarrierStore,
     MemoryCases,
     MemoryDeadLetters,
@@ -75,6 +77,7 @@ class Stores(ABC):
     name: str
     settlements: ports.SettlementStore
     accounts: ports.AccountStore
+    banks: ports.BankStore
     dead_letters: ports.DeadLetterStore
     inbound: ports.InboundStore
     messages: ports.MessageStore
@@ -122,6 +125,7 @@ class MemoryStores(Stores):
         self.records = records or Records(clock=WallClock())
         self.settlements = MemorySettlements(self.records)
         self.accounts = MemoryAccounts(self.records, CountedIds())
+        self.banks = MemoryBanks(self.records)
         self.stream = MemoryStream(self.records)
         self.registry = MemoryRegistry(self.records)
         self.auditor = MemoryAuditor(self.records)
@@ -171,6 +175,7 @@ class PostgresStores(Stores):
         facts = AnnouncementCache()
         self.settlements: PostgresSettlements = PostgresSettlements(settings, self._readers, facts)
         self.accounts: PostgresAccounts = PostgresAccounts(settings, self._readers, CountedIds())
+        self.banks: PostgresBanks = PostgresBanks(settings, self._readers)
         self.stream: PostgresStream = PostgresStream(settings, self._readers, facts)
         self.registry: PostgresRegistry = PostgresRegistry(settings)
         self.auditor = PostgresAuditor(settings)
@@ -239,6 +244,7 @@ class PostgresStores(Stores):
         await self.close_beside()
         await self.settlements.close()
         await self.accounts.close()
+        await self.banks.close()
         await self.dead_letters.close()
         await self.inbound.close()
         await self.messages.close()

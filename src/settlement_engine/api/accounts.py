@@ -44,6 +44,9 @@ KINDS: Final[Mapping[int, AccountKind]] = MappingProxyType(
         pb.FX: AccountKind.FX,
     }
 )
+OF_RAILS: Final = frozenset({AccountKind.SETTLEMENT, AccountKind.SUSPENSE})
+"""The accounts whose owner is a rail: all others belong to a bank."""
+
 _NUMBERS: Final = {kind: pb.AccountKind.ValueType(number) for number, kind in KINDS.items()}
 
 
@@ -53,9 +56,16 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name_
 class AccountCalls:
     """Serves the calls."""
 
-    def __init__(self, accounts: AccountStore, undisturbed: Undisturbed) -> None:
+    def __init__(
+        self,
+        accounts: AccountStore,
+        undisturbed: Undisturbed,
+        *,
+        needs_listed_banks: bool = False,
+    ) -> None:
         self._accounts = accounts
         self._undisturbed = undisturbed
+        self._needs_listed_banks = needs_listed_banks
 
     def unary(self) -> Service:
         """Map the names of the calls, as in the proto, to their handlers."""
@@ -92,6 +102,7 @@ class AccountCalls:
             credit_limit=credit_limit,
             caller=call.caller,
             idempotency_key=key,
+            needs_listed_bank=self._needs_listed_banks and kind not in OF_RAILS,
         )
         account = await self._undisturbed.run(self._accounts.open_account(spec))
         answer = to_account(account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from settlement_engine.api.accounts import AccountCalls
+from settlement_engine.api.banks import BankCalls
 from settlement_engine.api.call import Drain, Undisturbed
 from settlement_engine.api.dossiers import DossierCalls
 from settlement_engine.api.exceptions import ExceptionCalls
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import (
         AccountStore,
         Archive,
+        BankStore,
         CaseManagement,
         DeadLetterStore,
         Engine,
@@ -43,6 +45,7 @@ class Calls:
         engine: Engine,
         settlements: SettlementStore,
         accounts: AccountStore,
+        banks: BankStore,
         stream: Stream,
         archive: Archive,
         finder: StuckFinder,
@@ -59,7 +62,10 @@ class Calls:
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
         self.messages = MessageCalls(self.settlement.find, messages)
-        self.account = AccountCalls(accounts, self.undisturbed)
+        self.account = AccountCalls(
+            accounts, self.undisturbed, needs_listed_banks=settings.needs_listed_banks
+        )
+        self.bank = BankCalls(banks, self.undisturbed, trusts_names=settings.trusts_names)
         self.exceptions = ExceptionCalls(
             case_management, self.undisturbed, trusts_names=settings.trusts_names
         )
@@ -76,6 +82,7 @@ class Calls:
                 **self.messages.unary(),
             },
             "AccountService": self.account.unary(),
+            "BankService": self.bank.unary(),
             "IntakeService": self.intake.unary(),
             "ExceptionService": self.exceptions.unary(),
         }

@@ -73,7 +73,8 @@ class ApiSettings:
     buffers about ``stream_unsent_bytes_max`` of it.
     ``trusts_names`` says whether a caller without a certificate may name the person who acts: the check for
     two different people is then a check for two different names only. With ``is_port_shared`` several
-    engines of one machine listen on the same port (SO_REUSEPORT).
+    engines of one machine listen on the same port (SO_REUSEPORT). With ``needs_listed_banks`` new accounts name only
+    banks that stand in the bank directory.
     """
 
     host: str = "127.0.0.1"
@@ -82,6 +83,7 @@ class ApiSettings:
     has_reflection: bool = False
     tls: TlsFiles | None = None
     trusts_names: bool = True
+    needs_listed_banks: bool = False
     keep_alive: KeepAlive = field(default_factory=KeepAlive)
     http: HttpBounds = field(default_factory=HttpBounds)
     allowed_hosts: tuple[str, ...] = ()

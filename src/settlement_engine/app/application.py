@@ -34,6 +34,7 @@ from settlement_engine.monitoring.metrics import BALANCE_ACCOUNTS_MAX, Metrics
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.archive import PostgresArchive
+from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.barrier import PostgresBarrierStore
 from settlement_engine.store.database import Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
@@ -95,6 +96,7 @@ class Application:
         self.readers = Readers(self.watched)
         self.ids = TimedIds()
         self.accounts = PostgresAccounts(self.watched, self.readers, self.ids)
+        self.banks = PostgresBanks(self.watched, self.readers)
         cache = AnnouncementCache()
         self.settlements = PostgresSettlements(self.watched, self.readers, cache)
         self.stream = PostgresStream(self.watched, self.readers, cache)
@@ -125,6 +127,7 @@ class Application:
             engine=self.engine,
             settlements=self.settlements,
             accounts=self.accounts,
+            banks=self.banks,
             stream=self.stream,
             archive=self.archive,
             finder=self.finder,
@@ -168,6 +171,7 @@ class Application:
             case_management=self.case_management,
             stream_check=self._stream_check(),
             messages=self.messages,
+            banks=self.banks,
         )
 
     def _nats(self) -> NatsAccess | None:
@@ -223,6 +227,7 @@ class Application:
         await self.cases.close()
         await self.resolutions.close()
         await self.accounts.close()
+        await self.banks.close()
         await self.inbound.close()
         await self.messages.close()
         await self.dead_letters.close()

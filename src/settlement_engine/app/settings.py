@@ -72,6 +72,7 @@ def engine_settings(config: Config) -> EngineSettings:
         ),
         is_queueing=settlement.when_window_closed == "queue",
         has_real_windows=settlement.real_windows,
+        needs_listed_banks=config.banks.directory_required,
         windows_by_rail=_windows_by_rail(config),
         drain_grace_seconds=config.server.drain_grace_seconds,
     )
@@ -186,6 +187,7 @@ def api_settings(config: Config) -> ApiSettings:
         callbacks=_callbacks(config),
         grpc_connections_max=server.max_grpc_connections,
         grpc_handshake_seconds=server.http_header_seconds,
+        needs_listed_banks=config.banks.directory_required,
         message_bytes_max=server.max_message_bytes,
         calls_max=server.max_concurrent_rpcs,
         batch_items_max=server.max_batch_items,

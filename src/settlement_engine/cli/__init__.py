@@ -57,6 +57,7 @@ COMMANDS: Final = {
         "explain": ("histories:explain", "Explain a settlement in sentences."),
         "tail": ("tail:tail", "Follow the settlement events."),
         "cancel": ("settlements:cancel", "Request cancellation or recall."),
+        "banks": ("banks:banks", "Put, import, show and list banks of the directory."),
         "accounts": ("accounts:accounts", "Open, fund, list and (de)activate accounts."),
     },
     "Decide": {

@@ -54,6 +54,7 @@ class EngineClient:
 
     settlements: settlement_pb2_grpc.SettlementServiceStub
     accounts: settlement_pb2_grpc.AccountServiceStub
+    banks: settlement_pb2_grpc.BankServiceStub
     intake: settlement_pb2_grpc.IntakeServiceStub
     exceptions: settlement_pb2_grpc.ExceptionServiceStub
 
@@ -123,6 +124,7 @@ def reach(address: EngineAddress) -> Iterator[EngineClient]:
             yield EngineClient(
                 settlements=settlement_pb2_grpc.SettlementServiceStub(channel),
                 accounts=settlement_pb2_grpc.AccountServiceStub(channel),
+                banks=settlement_pb2_grpc.BankServiceStub(channel),
                 intake=settlement_pb2_grpc.IntakeServiceStub(channel),
                 exceptions=settlement_pb2_grpc.ExceptionServiceStub(channel),
             )

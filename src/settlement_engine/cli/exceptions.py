@@ -6,13 +6,12 @@ approval carries the proposal's fingerprint; ``--dry-run`` changes nothing.
 
 from __future__ import annotations
 
-import getpass
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from settlement_engine.cli.acting import acting, name_of, who_option
 from settlement_engine.cli.cases import (
     FINDINGS,
     KIND_PREFIX,
@@ -42,12 +41,6 @@ from settlement_engine.proto import settlement_pb2 as wire
 if TYPE_CHECKING:
     from settlement_engine.cli.connection import EngineClient
 
-ACTOR: Final = "settlement-actor"
-"""The metadata entry with the name of the person who acts."""
-
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
-"""The names of persons that the engine accepts."""
-
 EVIDENCE_BYTES_MAX: Final = 1024 * 1024
 KINDS: Final = [
     name.removeprefix(KIND_PREFIX).lower()
@@ -66,9 +59,6 @@ AFTER_APPROVAL: Final = {
 }
 """The result of an approval, once it is known."""
 
-_who = click.option(
-    "--as", "who", metavar="NAME", help="Who acts. Default: the user of this machine."
-)
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done; do nothing.")
 
 
@@ -147,14 +137,14 @@ def show(*, exception_id: str, address: EngineAddress, is_json: bool) -> None:
 @lasting
 @exceptions.command()
 @click.argument("exception_id", metavar="ID")
-@_who
+@who_option
 @engine_options
 @example("settlement-engine exceptions acknowledge 7")
 def acknowledge(*, exception_id: str, who: str | None, address: EngineAddress) -> None:
     """Record that you are working on an exception."""
     with reach(address) as engine:
         found = engine.exceptions.AcknowledgeException(
-            wire.AcknowledgeExceptionRequest(id=exception_id), **_acting(who, address)
+            wire.AcknowledgeExceptionRequest(id=exception_id), **acting(who, address)
         )
     mark(GOOD, f"exception {found.id} acknowledged by {found.acknowledged_by}")
 
@@ -163,7 +153,7 @@ def acknowledge(*, exception_id: str, who: str | None, address: EngineAddress) -
 @exceptions.command()
 @click.argument("exception_id", metavar="ID")
 @click.option("--reason", required=True, help="How the exception was resolved.")
-@_who
+@who_option
 @_dry_run
 @engine_options
 @example('settlement-engine exceptions close 7 --reason "the bank has returned the second payment"')
@@ -175,10 +165,10 @@ def close(
         if dry_run:
             wanted = wire.GetExceptionRequest(id=exception_id)
             print_exception(engine.exceptions.GetException(wanted, timeout=CALL_SECONDS))
-            say(f"\n  {_name(who, address)} would close it with the reason: {reason}")
+            say(f"\n  {name_of(who, address)} would close it with the reason: {reason}")
             return
         request = wire.CloseExceptionRequest(id=exception_id, reason=reason)
-        found = engine.exceptions.CloseException(request, **_acting(who, address))
+        found = engine.exceptions.CloseException(request, **acting(who, address))
     mark(GOOD, f"exception {found.id} closed by {found.closed_by}")
 
 
@@ -228,7 +218,7 @@ def evidence(*, proposal_id: str, output: Path, address: EngineAddress) -> None:
     help="A statement or a letter of the bank, at most 1 MiB. Not needed for a parked settlement.",
 )
 @click.option("--reason", required=True, help="What the evidence shows, or why you decide so.")
-@_who
+@who_option
 @_dry_run
 @engine_options
 @as_json
@@ -267,7 +257,7 @@ def resolve(  # noqa: PLR0913 -- each option of the command is an argument
     )
     with reach(address) as engine:
         name_subject(engine, request, name)
-        found = engine.exceptions.ProposeResolution(request, **_acting(who, address))
+        found = engine.exceptions.ProposeResolution(request, **acting(who, address))
     if is_json:
         print_json(as_dict(found))
         return
@@ -293,7 +283,7 @@ def _print_trial(found: wire.ResolutionProposal) -> None:
 @click.command()
 @click.argument("proposal_id", metavar="PROPOSAL")
 @click.option("--fingerprint", default="", help="Refuse unless the proposal has this fingerprint.")
-@_who
+@who_option
 @_dry_run
 @engine_options
 @as_json
@@ -321,12 +311,12 @@ def approve(
             content_sha256=fingerprint or shown.content_sha256,
             validate_only=dry_run,
         )
-        found = engine.exceptions.ApproveProposal(request, **_acting(who, address))
+        found = engine.exceptions.ApproveProposal(request, **acting(who, address))
     if is_json:
         print_json(as_dict(found))
         return ExitCode.OK
     if dry_run:
-        say(f"\n  {_name(who, address)} would approve it")
+        say(f"\n  {name_of(who, address)} would approve it")
         return ExitCode.OK
     asked = "it is applied now" if found.finding in PARKED else ASKED_FIRST
     now = AFTER_APPROVAL.get(found.status, asked)
@@ -338,7 +328,7 @@ def approve(
 @lasting
 @click.command()
 @click.argument("proposal_id", metavar="PROPOSAL")
-@_who
+@who_option
 @_dry_run
 @engine_options
 @example("settlement-engine decline 3 --as grace")
@@ -347,11 +337,11 @@ def decline(*, proposal_id: str, who: str | None, dry_run: bool, address: Engine
     with reach(address) as engine:
         found = engine.exceptions.DeclineProposal(
             wire.DeclineProposalRequest(id=proposal_id, validate_only=dry_run),
-            **_acting(who, address),
+            **acting(who, address),
         )
     if dry_run:
         print_proposal(found)
-        say(f"\n  {_name(who, address)} would decline it")
+        say(f"\n  {name_of(who, address)} would decline it")
         return
     mark(GOOD, f"proposal {found.id} declined by {found.decided_by}")
 
@@ -359,29 +349,6 @@ def decline(*, proposal_id: str, who: str | None, dry_run: bool, address: Engine
 def _find(engine: EngineClient, proposal_id: str) -> wire.ResolutionProposal:
     wanted = wire.GetProposalRequest(id=proposal_id)
     return engine.exceptions.GetProposal(wanted, timeout=CALL_SECONDS)
-
-
-def _name(who: str | None, address: EngineAddress) -> str:
-    """Return the name of the person who acts."""
-    if who is None and address.certificate is not None:
-        return "the person named in the certificate"
-    if who is None:
-        try:
-            who = getpass.getuser()
-        except (KeyError, OSError):
-            message = "the name of your user is not known: give your name with --as NAME"
-            raise click.UsageError(message) from None
-    if NAME.fullmatch(who) is None:
-        message = f"{who!r} is not a valid name: use --as with up to 64 of A-Z, a-z, 0-9, ._@+-"
-        raise click.UsageError(message)
-    return who
-
-
-def _acting(who: str | None, address: EngineAddress) -> dict[str, Any]:
-    """Return the deadline and the metadata of a call; a certificate replaces the default name."""
-    name = _name(who, address)
-    is_named = who is not None or address.certificate is None
-    return {"timeout": CALL_SECONDS, "metadata": ((ACTOR, name),) if is_named else ()}
 
 
 def _read(file: Path) -> bytes:

@@ -148,8 +148,9 @@ class RailWindow(Section):
 
 
 class BanksConfig(Section):
-    """The rails, and the behaviour of the mock bank."""
+    """The bank directory, the rails, and the behaviour of the mock bank."""
 
+    directory_required: bool = True
     mock_enabled: bool = True
     mock_allowed_in_production: bool = False
     mock_latency_ms: Milliseconds = 500

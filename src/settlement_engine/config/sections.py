@@ -248,6 +248,7 @@ _DEVELOPMENT: Final[Mapping[str, object]] = MappingProxyType(
         "server.reflection": True,
         "database.auto_migrate": True,
         "settlement.real_windows": False,
+        "banks.directory_required": False,
         "settlement.enquiry_first_delay_seconds": 0.2,
         "institution.bic": "SETTGB2L",
         "institution.name": "Settlement Engine Development",

@@ -133,12 +133,13 @@ def _faults_of_party(party: PaymentParty) -> Iterator[tuple[str, str]]:
     yield from _identifier("lei", party.lei, LEI_CHARACTERS, fault_of_lei)
     yield from _identifier("agent_bic", party.agent_bic, BIC_CHARACTERS_MAX, fault_of_bic)
     if party.account is not None:
-        yield from _faults_of_account(party.account)
+        yield from faults_of_account(party.account)
     if party.address is not None:
-        yield from _faults_of_address(party.address)
+        yield from faults_of_address(party.address)
 
 
-def _faults_of_account(account: PaymentAccount) -> Iterator[tuple[str, str]]:
+def faults_of_account(account: PaymentAccount) -> Iterator[tuple[str, str]]:
+    """Check an account; the fields are called ``account`` and ``account.iban``, and so on."""
     if bool(account.iban) is bool(account.other_id):
         yield "account", "must have either iban or other_id"
     yield from _identifier("account.iban", account.iban, ACCOUNT_CHARACTERS_MAX, fault_of_iban)
@@ -155,7 +156,7 @@ def _fault_of_number(text: str) -> str:
     return "must be A-Z, a-z, 0-9 and ._:/- with single spaces between them"
 
 
-def _faults_of_address(address: PostalAddress) -> Iterator[tuple[str, str]]:
+def faults_of_address(address: PostalAddress) -> Iterator[tuple[str, str]]:
     """Check an address: town and country have fields of their own, as SWIFT's CBPR+ asks since November 2026."""
     for field, most in ADDRESS_CHARACTERS_MAX.items():
         yield from _text(f"address.{field}", getattr(address, field), most)
@@ -186,11 +187,16 @@ def _identifier(
 
 def _text(field: str, text: str, most: int) -> Iterator[tuple[str, str]]:
     """Check a text for people; it may be empty."""
+    if fault := fault_of_text(text, most):
+        yield field, fault
+
+
+def fault_of_text(text: str, most: int) -> str:
+    """Say what is wrong with a text for people, which may be empty; empty when nothing is."""
     if len(text) > most:
-        yield field, f"has more than {most} characters"
-    elif has_unseen(text) or _NOT_IN_XML.search(text) is not None:
-        yield field, _UNSEEN
-    elif text != text.strip():
-        yield field, "begins or ends with a space"
-    elif has_card_number(text):
-        yield field, _CARD_NUMBER
+        return f"has more than {most} characters"
+    if has_unseen(text) or _NOT_IN_XML.search(text) is not None:
+        return _UNSEEN
+    if text != text.strip():
+        return "begins or ends with a space"
+    return _CARD_NUMBER if has_card_number(text) else ""

@@ -88,7 +88,8 @@ class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a rail can take one payment now.
 
     ``window_opening`` is the time in which both the currency's and the rail's own windows are open now. If it is None,
-    ``opens_at`` is when the next such time begins, or None if there is none.
+    ``opens_at`` is when the next such time begins, or None if there is none. ``is_bank_reached`` is False where the
+    bank directory states the paying bank's rails, and this one is not among them.
     """
 
     name: str
@@ -97,6 +98,7 @@ class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     opens_at: datetime | None = None
     has_room: bool = True
     is_breaker_open: bool = False
+    is_bank_reached: bool = True
 
 
 class RejectedRail(msgspec.Struct, frozen=True):
@@ -171,6 +173,9 @@ def _objection(offer: RailOffer, instruction: Instruction) -> tuple[RouteReason,
     lasting = lasting_objection(offer.rules, instruction)
     if lasting is not None:
         return lasting
+    if not offer.is_bank_reached:
+        text = f"{instruction.from_bank} is not reachable by this rail, says the bank directory"
+        return RouteReason.BANK_NOT_REACHED, text
     if offer.window_opening is None:
         opening = offer.opens_at.isoformat() if offer.opens_at else "never"
         return RouteReason.WINDOW_CLOSED, f"next opening: {opening}"

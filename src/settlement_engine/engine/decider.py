@@ -72,6 +72,7 @@ class Decider:
 
         ``decide`` gets the same routes, so that it finds the accounts of the rail that the funds are held for.
         """
+        await self._router.make_current()
         routes = self._router.routes(settlements, now)
         rails = [route.rail or None for route in routes]
         await self._directory.prefetch(zip(settlements, rails, strict=True))

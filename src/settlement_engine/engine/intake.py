@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.engine.lease import EngineLease
+    from settlement_engine.engine.listed_banks import ListedBanks
     from settlement_engine.engine.mailbox import Mailbox
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Ids, Meter, NoteRead, SettlementStore
@@ -76,7 +77,7 @@ class _Entry:
 class Intake:
     """Writes instructions to the store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an instruction passes on its way
         self,
         settings: EngineSettings,
         store: SettlementStore,
@@ -84,6 +85,8 @@ class Intake:
         lease: EngineLease,
         ids: Ids,
         meter: Meter,
+        *,
+        listed: ListedBanks | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -91,6 +94,7 @@ class Intake:
         self._lease = lease
         self._ids = ids
         self._meter = meter
+        self._listed = listed
         self._batcher: Batcher[_Entry] = Batcher(
             self._write,
             batch_max=settings.intake_batch_max,
@@ -179,10 +183,19 @@ class Intake:
         """Answer the instructions that are not accepted today, and return the others.
 
         Repeated calls are recognised first: at the first call the value date and the currency may have been
-        valid.
+        valid, and the banks may have stood in the directory.
         """
         today = self._lease.now().astimezone(UTC).date()
-        faults = self._faults([entry.admission.instruction for entry in batch], today)
+        instructions = [entry.admission.instruction for entry in batch]
+        faults = self._faults(instructions, today)
+        if self._listed is not None:
+            try:
+                unlisted = await self._listed.faults(instructions)
+            except SettlementEngineError as error:
+                for entry in batch:
+                    entry.put(error)
+                return []
+            faults = [fault or other for fault, other in zip(faults, unlisted, strict=True)]
         others = [(entry, fault) for entry, fault in zip(batch, faults, strict=True) if fault]
         if not others:
             return batch

@@ -6,8 +6,10 @@ that the two cannot differ. Must never: choose a rail itself (``domain/routing.p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.routing import RailOffer, choose_route, lasting_objection
 
 if TYPE_CHECKING:
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.domain.windows import WindowOpening
+    from settlement_engine.engine.listed_banks import ListedBanks
     from settlement_engine.engine.window_calendar import WindowCalendar
     from settlement_engine.ports import RailCapabilities, SendRail
+
+
+NOT_STATED: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 
 def _yes(_rail: str, _bank: str) -> bool:
@@ -35,27 +41,49 @@ class Router:
         *,
         has_room: Callable[[str, str], bool] = _yes,
         is_sending: Callable[[str, str], bool] = _yes,
+        listed: ListedBanks | None = None,
     ) -> None:
         self._rails = rails
         self._window_calendar = window_calendar
         self._has_room = has_room
         self._is_sending = is_sending
+        self._listed = listed
         self._usual: dict[str, RailOffer] = {}
+
+    async def make_current(self) -> None:
+        """Read what has changed in the bank directory, if it is time. Raises Unavailable."""
+        if self._listed is not None:
+            await self._listed.keep_current()
+
+    @property
+    def _directory(self) -> Mapping[str, frozenset[str]]:
+        """The rails of each bank, as the bank directory states them; empty without a directory."""
+        return self._listed.facts.rails if self._listed is not None else NOT_STATED
 
     def route(self, settlement: Settlement, now: datetime) -> RouteDecision:
         """Decide the route of a settlement that was never sent."""
-        return choose_route(settlement.instruction, self._offers(settlement.instruction, now))
+        return self._choose(settlement.instruction, now, self._directory)
 
     def routes(self, settlements: Iterable[Settlement], now: datetime) -> list[RouteDecision]:
         """Decide the routes of several settlements; one each, in order."""
-        return [self.route(each, now) for each in settlements]
+        directory = self._directory
+        return [self._choose(each.instruction, now, directory) for each in settlements]
 
-    def _offers(self, instruction: Instruction, now: datetime) -> Iterator[RailOffer]:
+    def _choose(
+        self, instruction: Instruction, now: datetime, directory: Mapping[str, frozenset[str]]
+    ) -> RouteDecision:
+        return choose_route(instruction, self._offers(instruction, now, directory))
+
+    def _offers(
+        self, instruction: Instruction, now: datetime, directory: Mapping[str, frozenset[str]]
+    ) -> Iterator[RailOffer]:
         currency, bank = instruction.amount.currency, instruction.from_bank
+        stated = directory.get(folded_bank(bank)) if directory else None
         for name, rail in self._rails.items():
             window_opening = self._window_calendar.window_opening(currency, now, name)
             has_room, is_sending = self._has_room(name, bank), self._is_sending(name, bank)
-            if window_opening is not None and has_room and is_sending:
+            is_reached = not stated or name in stated
+            if window_opening is not None and has_room and is_sending and is_reached:
                 yield self._usual_offer(name, rail.capabilities, window_opening)
                 continue
             yield RailOffer(
@@ -67,6 +95,7 @@ class Router:
                 else self._window_calendar.next_opening(currency, now, name),
                 has_room=has_room,
                 is_breaker_open=not is_sending,
+                is_bank_reached=is_reached,
             )
 
     def _usual_offer(
@@ -83,8 +112,10 @@ class Router:
     def possible(self, settlement: Settlement) -> tuple[str, ...]:
         """Return the rails that may carry a settlement, whether or not they are open or have room now."""
         instruction = settlement.instruction
+        stated = self._directory.get(folded_bank(instruction.from_bank))
         return tuple(
             name
             for name, rail in self._rails.items()
             if lasting_objection(rail.capabilities, instruction) is None
+            and (not stated or name in stated)
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -21,33 +21,36 @@ from settlement_engine.engine.decider import Decider
 from settlement_engine.engine.directory import Directory
 from settlement_engine.engine.dispatch.dispatcher import Dispatcher
 from settlement_engine.engine.executor import Executor
-from settlement_engine.engine.external_timeout import is_cancelled
 from settlement_engine.engine.gate import Gate
 from settlement_engine.engine.inbound import InboundWorker
 from settlement_engine.engine.intake import Intake
 from settlement_engine.engine.integrity import Integrity
 from settlement_engine.engine.lease import EngineLease
+from settlement_engine.engine.listed_banks import listed_banks
 from settlement_engine.engine.mailbox import Mailbox
 from settlement_engine.engine.message_journal import MessageJournal
 from settlement_engine.engine.router import Router
 from settlement_engine.engine.takeover import Takeover
 from settlement_engine.engine.unbookable import Unbookable
+from settlement_engine.engine.unending import unending
 from settlement_engine.engine.waiters import EndWaiters
 from settlement_engine.engine.window_calendar import WindowCalendar, keep_window_calendar
 from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.ports import Accepted, MessageRail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from random import Random
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.engine.listed_banks import ListedBanks
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import (
         AccountStore,
         Announcement,
+        BankStore,
         BarrierStore,
         Clock,
         EngineRegistry,
@@ -91,6 +94,7 @@ class SettlementService:
         stream_check: EventStreamCheck | None = None,
         case_management: EngineCases | None = None,
         messages: MessageStore | None = None,
+        banks: BankStore | None = None,
     ) -> None:
         self._settings, self._window_calendar = settings, WindowCalendar.of(settings)
         self._store, self._accounts, self._stream = store, accounts, stream
@@ -102,14 +106,13 @@ class SettlementService:
         self._unbookable = Unbookable(settings, cases, self._lease, meter)
         self._integrity = Integrity(rails, self._lease, meter, cases)
         self._dispatcher = self._make_dispatcher(rails, meter)
-        self._router = self._make_router(rails)
-        self._decider = self._make_decider(rails, chance)
+        self._listed, self._router, self._decider = self._make_decider(rails, chance, banks)
         self._inbound, self._journal = self._make_message_workers(inbound, messages, rails, meter)
         self._asker = self._make_asker(rails, screening, meter)
         self._mailbox = Mailbox(store, self._asker, self._inbound, self._lease, meter)
         self._executor, self._takeover = self._make_executor(meter), self._make_takeover(meter)
         self._canceller = Canceller(self._waiting, self._decider, self._mailbox)
-        self._intake = Intake(settings, store, self._mailbox, self._lease, ids, meter)
+        self._intake = self._make_intake(ids, meter)
         self._barrier = self._make_barrier(barrier_store, stream_check, rails, meter)
         self._case_worker = self._make_case_worker(case_management, rails, meter)
 
@@ -142,16 +145,24 @@ class SettlementService:
             is_too_late=lambda each: self._decider.is_too_late_to_send(each, self._lease.now()),
         )
 
-    def _make_router(self, rails: Mapping[str, SendRail]) -> Router:
-        return Router(
+    def _make_decider(
+        self, rails: Mapping[str, SendRail], chance: Random, banks: BankStore | None
+    ) -> tuple[ListedBanks | None, Router, Decider]:
+        listed = listed_banks(self._settings, banks, self._lease)
+        router = Router(
             rails,
             self._window_calendar,
             has_room=self._dispatcher.has_room,
             is_sending=self._dispatcher.is_sending,
+            listed=listed,
         )
+        return listed, router, Decider(self._settings, rails, self._directory, router, chance)
 
-    def _make_decider(self, rails: Mapping[str, SendRail], chance: Random) -> Decider:
-        return Decider(self._settings, rails, self._directory, self._router, chance)
+    def _make_intake(self, ids: Ids, meter: Meter) -> Intake:
+        needed = self._listed if self._settings.needs_listed_banks else None
+        return Intake(
+            self._settings, self._store, self._mailbox, self._lease, ids, meter, listed=needed
+        )
 
     def _make_asker(
         self, rails: Mapping[str, SendRail], screening: Screening, meter: Meter
@@ -270,34 +281,22 @@ class SettlementService:
                         keep_window_calendar, self._settings, self._accounts, self._window_calendar
                     ),
                 ):
-                    group.create_task(self._unending(work))
+                    group.create_task(unending(work, self))
                 if self._barrier is not None:
-                    group.create_task(self._unending(self._barrier.run))
+                    group.create_task(unending(self._barrier.run, self))
                 if self._journal is not None:
-                    group.create_task(self._unending(self._journal.run))
+                    group.create_task(unending(self._journal.run, self))
                 if self._case_worker is not None:
-                    group.create_task(self._unending(self._case_worker.run))
+                    group.create_task(unending(self._case_worker.run, self))
         finally:
             self._lease.cancel_tasks()
-
-    async def _unending(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a loop of the engine; one that ends by itself is a bug, and ends the engine.
-
-        A task group does not report a member that was cancelled from inside, or that has returned.
-        """
-        try:
-            await work()
-        except asyncio.CancelledError:
-            if is_cancelled():
-                raise
-        if not self.is_draining:
-            message = f"{work!r} has stopped unexpectedly"
-            raise AssertionError(message)
 
     def _forget(self) -> None:
         """Discard all settlements in memory: this engine was declared gone, or a system epoch began."""
         self._mailbox.drop_all()
         self._gate.forget()
+        if self._listed is not None:
+            self._listed.forget()
         if self._barrier is not None:
             self._barrier.look_again()
 

@@ -28,6 +28,8 @@ class EngineSettings:
     ``is_queueing`` queues an instruction while its window is closed, instead of refusing it.
     ``windows_by_rail`` are the windows of rails that have their own: the currency's must be open as well.
     ``value_dates`` are the days for which instructions are accepted.
+    ``needs_listed_banks`` accepts only settlements between banks that stand in the bank directory.
+    ``banks_refresh_seconds`` is for how long at most a bank is taken for what it was in the directory.
     ``inbound_poll_seconds`` is how soon an engine processes messages that another one has received.
     ``no_enquiry_due_seconds``: how long a payment of a rail without enquiries is parked at a time.
     ``full_lane`` is how long a payment waits, without a hold, while the queue of its bank's lane is full.
@@ -57,6 +59,8 @@ class EngineSettings:
     gate_waiting_max: int = 5_000
     is_queueing: bool = False
     value_dates: ValueDateRange = field(default_factory=ValueDateRange)
+    needs_listed_banks: bool = False
+    banks_refresh_seconds: float = 5.0
     has_real_windows: bool = True
     windows_by_rail: Mapping[str, Sequence[Window]] = field(default_factory=dict)
     windows_refresh_seconds: float = 30.0

@@ -14,6 +14,7 @@ from settlement_engine.ports.accounts import (
     Funding,
     TransferFilter,
 )
+from settlement_engine.ports.banks import BankFilter, BankPut, BankStore
 from settlement_engine.ports.cases import (
     Archive,
     CaseFilter,
@@ -108,8 +109,11 @@ __all__ = [
     "Archive",
     "Auditor",
     "Balance",
+    "BankFilter",
     "BankPage",
     "BankPayment",
+    "BankPut",
+    "BankStore",
     "BarrierState",
     "BarrierStep",
     "BarrierStore",

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSpec:
-    """An account to open. If ``account_number`` is empty, the store chooses one."""
+    """An account to open. If ``account_number`` is empty, the store chooses one.
+
+    With ``needs_listed_bank`` a new account is opened only for a bank that stands in the bank directory.
+    """
 
     kind: AccountKind
     bank: str
@@ -25,6 +28,7 @@ class AccountSpec:
     credit_limit: int
     caller: str
     idempotency_key: str
+    needs_listed_bank: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,8 @@ class AccountStore(Protocol):
     async def open_account(self, spec: AccountSpec) -> Account:
         """Open an account, or return the one that the same key opened before.
 
-        Raises IdempotencyConflict, and InvalidInstruction for a new account in a withdrawn currency.
+        Raises IdempotencyConflict, and InvalidInstruction for a new account in a withdrawn currency, or of a
+        bank that is not in the directory if it has to be.
         """
         ...
 

@@ -216,6 +216,31 @@ TRANSFER_LEG_RETURN_CHARGES: TransferLeg.ValueType  # 8
 """What the bank charged for a return: it stands on the fees account of FROM's bank."""
 Global___TransferLeg: _TypeAlias = TransferLeg  # noqa: Y015
 
+class _CorrespondentMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CorrespondentMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CorrespondentMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CORRESPONDENT_METHOD_UNSPECIFIED: _CorrespondentMethod.ValueType  # 0
+    CORRESPONDENT_METHOD_SERIAL: _CorrespondentMethod.ValueType  # 1
+    """One payment order, from bank to bank."""
+    CORRESPONDENT_METHOD_COVER: _CorrespondentMethod.ValueType  # 2
+    """The order goes to the bank itself, the money through the correspondent."""
+
+class CorrespondentMethod(_CorrespondentMethod, metaclass=_CorrespondentMethodEnumTypeWrapper):
+    """--- banks ---------------------------------------------------------------------------------------
+
+    How a payment travels through a correspondent.
+    """
+
+CORRESPONDENT_METHOD_UNSPECIFIED: CorrespondentMethod.ValueType  # 0
+CORRESPONDENT_METHOD_SERIAL: CorrespondentMethod.ValueType  # 1
+"""One payment order, from bank to bank."""
+CORRESPONDENT_METHOD_COVER: CorrespondentMethod.ValueType  # 2
+"""The order goes to the bank itself, the money through the correspondent."""
+Global___CorrespondentMethod: _TypeAlias = CorrespondentMethod  # noqa: Y015
+
 class _ExceptionKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -454,6 +479,94 @@ class SettlementRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SettlementRequest: _TypeAlias = SettlementRequest  # noqa: Y015
+
+@_typing.final
+class PaymentAccount(_message.Message):
+    """An account: either its IBAN or another number."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IBAN_FIELD_NUMBER: _builtins.int
+    OTHER_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    iban: _builtins.str
+    """Without spaces, in capital letters."""
+    other_id: _builtins.str
+    """At most 34 of A-Z, a-z, 0-9 and ._:/- with single spaces between them."""
+    type: _builtins.str
+    """An ISO external cash account type, such as CACC: four capital letters or digits."""
+    def __init__(
+        self,
+        *,
+        iban: _builtins.str = ...,
+        other_id: _builtins.str = ...,
+        type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iban", b"iban", "other_id", b"other_id", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentAccount: _TypeAlias = PaymentAccount  # noqa: Y015
+
+@_typing.final
+class PostalAddress(_message.Message):
+    """A postal address. Town and country are required: banks no longer take unstructured addresses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREET_NAME_FIELD_NUMBER: _builtins.int
+    BUILDING_NUMBER_FIELD_NUMBER: _builtins.int
+    BUILDING_NAME_FIELD_NUMBER: _builtins.int
+    FLOOR_FIELD_NUMBER: _builtins.int
+    POST_BOX_FIELD_NUMBER: _builtins.int
+    ROOM_FIELD_NUMBER: _builtins.int
+    POST_CODE_FIELD_NUMBER: _builtins.int
+    TOWN_NAME_FIELD_NUMBER: _builtins.int
+    DISTRICT_NAME_FIELD_NUMBER: _builtins.int
+    COUNTRY_SUB_DIVISION_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    street_name: _builtins.str
+    building_number: _builtins.str
+    building_name: _builtins.str
+    floor: _builtins.str
+    post_box: _builtins.str
+    room: _builtins.str
+    post_code: _builtins.str
+    town_name: _builtins.str
+    district_name: _builtins.str
+    country_sub_division: _builtins.str
+    country: _builtins.str
+    """ISO 3166, two capital letters."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most two lines of 70 characters, for what has no field of its own."""
+
+    def __init__(
+        self,
+        *,
+        street_name: _builtins.str = ...,
+        building_number: _builtins.str = ...,
+        building_name: _builtins.str = ...,
+        floor: _builtins.str = ...,
+        post_box: _builtins.str = ...,
+        room: _builtins.str = ...,
+        post_code: _builtins.str = ...,
+        town_name: _builtins.str = ...,
+        district_name: _builtins.str = ...,
+        country_sub_division: _builtins.str = ...,
+        country: _builtins.str = ...,
+        lines: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["building_name", b"building_name", "building_number", b"building_number", "country", b"country", "country_sub_division", b"country_sub_division", "district_name", b"district_name", "floor", b"floor", "lines", b"lines", "post_box", b"post_box", "post_code", b"post_code", "room", b"room", "street_name", b"street_name", "town_name", b"town_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PostalAddress: _TypeAlias = PostalAddress  # noqa: Y015
 
 @_typing.final
 class SettlementResponse(_message.Message):
@@ -2076,6 +2189,262 @@ class Transfer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
+
+@_typing.final
+class ClearingMember(_message.Message):
+    """The bank's number in a clearing system."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYSTEM_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    system: _builtins.str
+    """A code of ISO 20022's external list of clearing systems, such as USABA."""
+    member_id: _builtins.str
+    """At most 35 characters; for USABA a routing number with its check digit."""
+    def __init__(
+        self,
+        *,
+        system: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "system", b"system"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearingMember: _TypeAlias = ClearingMember  # noqa: Y015
+
+@_typing.final
+class StandingInstruction(_message.Message):
+    """How payments in one currency go to the bank."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    OUR_ACCOUNT_FIELD_NUMBER: _builtins.int
+    THEIR_ACCOUNT_FIELD_NUMBER: _builtins.int
+    CORRESPONDENT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """ISO 4217."""
+    correspondent: _builtins.str
+    """The bank through which it is paid; empty: no other."""
+    method: Global___CorrespondentMethod.ValueType
+    """Given with a correspondent, and only with one."""
+    @_builtins.property
+    def our_account(self) -> Global___PaymentAccount:
+        """Our account there."""
+
+    @_builtins.property
+    def their_account(self) -> Global___PaymentAccount:
+        """Where the bank is paid: its account with the correspondent, or with itself where there is none."""
+
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        our_account: Global___PaymentAccount | None = ...,
+        their_account: Global___PaymentAccount | None = ...,
+        correspondent: _builtins.str = ...,
+        method: Global___CorrespondentMethod.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["our_account", b"our_account", "their_account", b"their_account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correspondent", b"correspondent", "currency", b"currency", "method", b"method", "our_account", b"our_account", "their_account", b"their_account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandingInstruction: _TypeAlias = StandingInstruction  # noqa: Y015
+
+@_typing.final
+class Bank(_message.Message):
+    """A bank's entry in the directory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    BIC_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    LEI_FIELD_NUMBER: _builtins.int
+    CLEARING_MEMBERS_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    RAILS_FIELD_NUMBER: _builtins.int
+    IS_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CHANGED_BY_FIELD_NUMBER: _builtins.int
+    CHANGED_TIME_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """As settlements and accounts name it: a BIC, or any other code, [A-Za-z0-9._-]{1,20}. Kept in upper case, and
+    without the final XXX of a BIC.
+    """
+    bic: _builtins.str
+    """ISO 9362. Empty: the code, if that is a BIC."""
+    name: _builtins.str
+    """At most 140 characters. Required."""
+    lei: _builtins.str
+    """ISO 17442, with its check digits."""
+    is_withdrawn: _builtins.bool
+    """It no longer stands in the directory."""
+    version: _builtins.int
+    """The rest is only in answers: the number of this version, from 1, who made it and when."""
+    changed_by: _builtins.str
+    unchanged: _builtins.bool
+    """Only in the answer to PutBank: whether the present version said the same, so that nothing was written."""
+    @_builtins.property
+    def address(self) -> Global___PostalAddress: ...
+    @_builtins.property
+    def clearing_members(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClearingMember]:
+        """At most 20, one for each clearing system."""
+
+    @_builtins.property
+    def instructions(self) -> _containers.RepeatedCompositeFieldContainer[Global___StandingInstruction]:
+        """At most 200, one for each currency."""
+
+    @_builtins.property
+    def rails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The rails over which the bank takes orders, at most 32. Empty: not stated, and no rail is ruled out."""
+
+    @_builtins.property
+    def changed_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only in the answer to PutBank: what a person should look at, such as a BIC that no list here has."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        bic: _builtins.str = ...,
+        name: _builtins.str = ...,
+        address: Global___PostalAddress | None = ...,
+        lei: _builtins.str = ...,
+        clearing_members: _abc.Iterable[Global___ClearingMember] | None = ...,
+        instructions: _abc.Iterable[Global___StandingInstruction] | None = ...,
+        rails: _abc.Iterable[_builtins.str] | None = ...,
+        is_withdrawn: _builtins.bool = ...,
+        version: _builtins.int = ...,
+        changed_by: _builtins.str = ...,
+        changed_time: _timestamp_pb2.Timestamp | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+        unchanged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "changed_time", b"changed_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "bic", b"bic", "changed_by", b"changed_by", "changed_time", b"changed_time", "clearing_members", b"clearing_members", "code", b"code", "instructions", b"instructions", "is_withdrawn", b"is_withdrawn", "lei", b"lei", "name", b"name", "rails", b"rails", "unchanged", b"unchanged", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bank: _TypeAlias = Bank  # noqa: Y015
+
+@_typing.final
+class PutBankRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_FIELD_NUMBER: _builtins.int
+    AFTER_VERSION_FIELD_NUMBER: _builtins.int
+    after_version: _builtins.int
+    """The version that the change was made from; if another one is present by then, nothing is written. 0: any."""
+    @_builtins.property
+    def bank(self) -> Global___Bank: ...
+    def __init__(
+        self,
+        *,
+        bank: Global___Bank | None = ...,
+        after_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "bank", b"bank"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutBankRequest: _TypeAlias = PutBankRequest  # noqa: Y015
+
+@_typing.final
+class GetBankRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    version: _builtins.int
+    """0: the present one."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBankRequest: _TypeAlias = GetBankRequest  # noqa: Y015
+
+@_typing.final
+class ListBanksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    RAIL_FIELD_NUMBER: _builtins.int
+    INCLUDE_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """Only those with a standing instruction in it."""
+    rail: _builtins.str
+    """Only those that state this rail."""
+    include_withdrawn: _builtins.bool
+    page_size: _builtins.int
+    """0: 100. More than 1,000 are not given at once."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        rail: _builtins.str = ...,
+        include_withdrawn: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "include_withdrawn", b"include_withdrawn", "page_size", b"page_size", "page_token", b"page_token", "rail", b"rail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBanksRequest: _TypeAlias = ListBanksRequest  # noqa: Y015
+
+@_typing.final
+class ListBanksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def banks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bank]: ...
+    def __init__(
+        self,
+        *,
+        banks: _abc.Iterable[Global___Bank] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["banks", b"banks", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBanksResponse: _TypeAlias = ListBanksResponse  # noqa: Y015
 
 @_typing.final
 class DeadLetter(_message.Message):

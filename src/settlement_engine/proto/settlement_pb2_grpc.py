@@ -889,6 +889,174 @@ class AccountService:
             _registered_method=True)
 
 
+class BankServiceStub:
+    """Keeps the bank directory: what we know of the banks with which we settle. An entry is never overwritten: each
+    change is a version of its own, with who made it and when.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.PutBank = channel.unary_unary(
+                '/settlement.BankService/PutBank',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.PutBankRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.Bank.FromString,
+                _registered_method=True)
+        self.GetBank = channel.unary_unary(
+                '/settlement.BankService/GetBank',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetBankRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.Bank.FromString,
+                _registered_method=True)
+        self.ListBanks = channel.unary_unary(
+                '/settlement.BankService/ListBanks',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBanksRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBanksResponse.FromString,
+                _registered_method=True)
+
+
+class BankServiceServicer:
+    """Keeps the bank directory: what we know of the banks with which we settle. An entry is never overwritten: each
+    change is a version of its own, with who made it and when.
+    """
+
+    def PutBank(self, request, context):
+        """Writes a bank's entry whole, as its next version. What says the same as the present version writes nothing.
+        Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBank(self, request, context):
+        """Returns a bank's entry, as it is now or in one of its earlier versions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBanks(self, request, context):
+        """Lists the entries as they are now, by code.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_BankServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'PutBank': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutBank,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.PutBankRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.Bank.SerializeToString,
+            ),
+            'GetBank': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBank,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetBankRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.Bank.SerializeToString,
+            ),
+            'ListBanks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBanks,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBanksRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBanksResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'settlement.BankService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('settlement.BankService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class BankService:
+    """Keeps the bank directory: what we know of the banks with which we settle. An entry is never overwritten: each
+    change is a version of its own, with who made it and when.
+    """
+
+    @staticmethod
+    def PutBank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.BankService/PutBank',
+            settlement__engine_dot_proto_dot_settlement__pb2.PutBankRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.Bank.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.BankService/GetBank',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetBankRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.Bank.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBanks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.BankService/ListBanks',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListBanksRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListBanksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class IntakeServiceStub:
     """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted.
     """

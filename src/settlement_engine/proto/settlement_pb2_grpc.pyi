@@ -336,6 +336,73 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class BankServiceStub:
+    """Keeps the bank directory: what we know of the banks with which we settle. An entry is never overwritten: each
+    change is a version of its own, with who made it and when.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> BankServiceAsyncStub: ...
+    PutBank: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.PutBankRequest, _settlement_pb2.Bank]
+    """Writes a bank's entry whole, as its next version. What says the same as the present version writes nothing.
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    """
+    GetBank: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetBankRequest, _settlement_pb2.Bank]
+    """Returns a bank's entry, as it is now or in one of its earlier versions."""
+    ListBanks: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListBanksRequest, _settlement_pb2.ListBanksResponse]
+    """Lists the entries as they are now, by code."""
+
+@_typing.type_check_only
+class BankServiceAsyncStub(BankServiceStub):
+    """Keeps the bank directory: what we know of the banks with which we settle. An entry is never overwritten: each
+    change is a version of its own, with who made it and when.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    PutBank: _aio.UnaryUnaryMultiCallable[_settlement_pb2.PutBankRequest, _settlement_pb2.Bank]  # type: ignore[assignment]
+    """Writes a bank's entry whole, as its next version. What says the same as the present version writes nothing.
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    """
+    GetBank: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetBankRequest, _settlement_pb2.Bank]  # type: ignore[assignment]
+    """Returns a bank's entry, as it is now or in one of its earlier versions."""
+    ListBanks: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListBanksRequest, _settlement_pb2.ListBanksResponse]  # type: ignore[assignment]
+    """Lists the entries as they are now, by code."""
+
+class BankServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Keeps the bank directory: what we know of the banks with which we settle. An entry is never overwritten: each
+    change is a version of its own, with who made it and when.
+    """
+
+    @_abc_1.abstractmethod
+    def PutBank(
+        self,
+        request: _settlement_pb2.PutBankRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.Bank, _abc.Awaitable[_settlement_pb2.Bank]]:
+        """Writes a bank's entry whole, as its next version. What says the same as the present version writes nothing.
+        Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBank(
+        self,
+        request: _settlement_pb2.GetBankRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.Bank, _abc.Awaitable[_settlement_pb2.Bank]]:
+        """Returns a bank's entry, as it is now or in one of its earlier versions."""
+
+    @_abc_1.abstractmethod
+    def ListBanks(
+        self,
+        request: _settlement_pb2.ListBanksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListBanksResponse, _abc.Awaitable[_settlement_pb2.ListBanksResponse]]:
+        """Lists the entries as they are now, by code."""
+
+def add_BankServiceServicer_to_server(servicer: BankServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class IntakeServiceStub:
     """What intake could not take in from clearing's stream, and what people do about it. Nothing is deleted."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.bank_directory import NOT_IN_DIRECTORY
 from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import AccountKind, full, fund
 from settlement_engine.domain.money import fault_of_currency_today, format_amount
@@ -74,9 +75,9 @@ class PostgresAccounts:
         named = key_of_opening(spec)
         hashed = key_hash(spec.caller, named, "open_account")
         async with self._writing.session() as connection, connection.transaction():
-            if fault := fault_of_currency_today(spec.currency):
+            if fault := await _fault_today(connection, spec):
                 if await connection.fetchrow(query("recall_call"), hashed) is None:
-                    raise InvalidInstruction([("currency", fault)])
+                    raise InvalidInstruction([fault])
                 return await _replay(connection, hashed, content, spec)
             opened = await connection.fetchrow(
                 query("open_account"),
@@ -221,6 +222,15 @@ class PostgresAccounts:
         """Return the settlement windows in force; loads the exponents of all known currencies with them."""
         keep_exponents(await self._readers.fetch("currencies"))
         return [to_window(row) for row in await self._readers.fetch("windows")]
+
+
+async def _fault_today(connection: Connection, spec: AccountSpec) -> tuple[str, str] | None:
+    """Return the field that a new account may not have today, and why: an earlier call may have had it."""
+    if fault := fault_of_currency_today(spec.currency):
+        return "currency", fault
+    if spec.needs_listed_bank and not await connection.fetch(query("bank_stands"), spec.bank):
+        return "bank", NOT_IN_DIRECTORY
+    return None
 
 
 async def _post(connection: Connection, transfer: Transfer) -> None:

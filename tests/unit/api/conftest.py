@@ -58,6 +58,7 @@ class Edge:
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
         self.settlements = rpc.SettlementServiceStub(self.channel)
         self.accounts = rpc.AccountServiceStub(self.channel)
+        self.banks = rpc.BankServiceStub(self.channel)
         self.intake = rpc.IntakeServiceStub(self.channel)
         self.exceptions = rpc.ExceptionServiceStub(self.channel)
 

@@ -78,6 +78,8 @@ class World:
         self.waiting_max = 0
         self.stores = MemoryStores()
         self.dead_letters = self.stores.dead_letters
+        self.banks = self.stores.banks
+        self.specs: list[AccountSpec] = []
         self.case_management = FakeCaseManagement(self.stores)
 
     # --- the engine ---------------------------------------------------------------------------
@@ -262,6 +264,7 @@ class World:
     async def open_account(self, spec: AccountSpec) -> Account:
         if self.holding is not None:
             await self.holding.wait()
+        self.specs.append(spec)
         number = len(self.accounts_known) + 1
         account = Account(
             id=number,
@@ -327,6 +330,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         engine=world,
         settlements=world,
         accounts=world,
+        banks=world.banks,
         stream=world,
         archive=world,
         finder=world,

@@ -16,6 +16,7 @@ from settlement_engine.api.render_exceptions import KINDS
 from settlement_engine.api.settings import ApiSettings
 from settlement_engine.app.settings import api_settings
 from settlement_engine.cli import exceptions as commands
+from settlement_engine.cli.acting import ACTOR
 from settlement_engine.config import Config
 from settlement_engine.config.sections import ServerConfig
 from settlement_engine.domain.exceptions import CaseKind
@@ -287,6 +288,6 @@ async def test_an_unknown_payment_cannot_be_resolved(edge: Edge, scene: Scene) -
 def test_the_proto_has_every_kind_and_finding() -> None:
     assert set(KINDS.values()) == set(CaseKind)
     assert set(FINDINGS.values()) == set(Finding)
-    assert commands.ACTOR == ACTOR_HEADER
+    assert ACTOR == ACTOR_HEADER
     assert commands.EVIDENCE_BYTES_MAX == EVIDENCE_BYTES_MAX
     assert [kind.value for kind in KINDS.values()] == commands.KINDS

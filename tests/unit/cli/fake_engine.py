@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any as Anything
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from settlement_engine.cli.acting import ACTOR
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
 
@@ -65,7 +66,9 @@ def history() -> wire.SettlementStatusResponse:
 
 
 class FakeEngine(
-    settlement_pb2_grpc.SettlementServiceServicer, settlement_pb2_grpc.AccountServiceServicer
+    settlement_pb2_grpc.SettlementServiceServicer,
+    settlement_pb2_grpc.AccountServiceServicer,
+    settlement_pb2_grpc.BankServiceServicer,
 ):
     """``answers`` holds what to answer by call; ``failures`` what to fail with; ``asked`` the requests."""
 
@@ -79,6 +82,9 @@ class FakeEngine(
         self.total = 0
         self.head = 42
         self.breaks_after = 0
+        self.banks: dict[str, list[wire.Bank]] = {}
+        self.refused_banks: dict[str, status_pb2.Status] = {}
+        self.actors: list[str] = []
         self.accounts = [
             wire.Account(
                 id=str(number),
@@ -240,6 +246,29 @@ class FakeEngine(
         )
         return wire.ListTransfersResponse(transfers=[transfer])
 
+    def PutBank(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._note("PutBank", request, context)
+        self.actors += [text for name, text in context.invocation_metadata() if name == ACTOR]
+        written = wire.Bank()
+        written.CopyFrom(request.bank)
+        if written.code in self.refused_banks:
+            context.abort_with_status(rpc_status.to_status(self.refused_banks[written.code]))
+        versions = self.banks.setdefault(written.code, [])
+        written.version, written.changed_by = len(versions) + 1, self.actors[-1]
+        written.changed_time.FromDatetime(BEGAN)
+        versions.append(written)
+        return written
+
+    def GetBank(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._note("GetBank", request, context)
+        if request.code not in self.banks:
+            context.abort(grpc.StatusCode.NOT_FOUND, "the bank directory has no such bank")
+        return self.banks[request.code][request.version - 1]
+
+    def ListBanks(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._note("ListBanks", request, context)
+        return wire.ListBanksResponse(banks=[each[-1] for each in self.banks.values()])
+
 
 def not_a_field(field: str, text: str) -> error_details_pb2.BadRequest:
     violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
@@ -255,6 +284,7 @@ def serving(fake: FakeEngine) -> Iterator[str]:
     server = grpc.server(ThreadPoolExecutor(max_workers=2))
     settlement_pb2_grpc.add_SettlementServiceServicer_to_server(fake, server)
     settlement_pb2_grpc.add_AccountServiceServicer_to_server(fake, server)
+    settlement_pb2_grpc.add_BankServiceServicer_to_server(fake, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

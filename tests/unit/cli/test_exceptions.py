@@ -12,8 +12,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from settlement_engine.cli import exceptions as commands
 from settlement_engine.cli import histories
+from settlement_engine.cli.acting import ACTOR
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
@@ -71,11 +71,11 @@ class FakeExceptionService(settlement_pb2_grpc.ExceptionServiceServicer):
         self.proposal.proposed_time.FromDatetime(datetime(2026, 1, 31, tzinfo=UTC))
 
     def _tried(self, request: Any, context: Any) -> Any:
-        self._refuse_mallory(dict(context.invocation_metadata()).get(commands.ACTOR, ""), context)
+        self._refuse_mallory(dict(context.invocation_metadata()).get(ACTOR, ""), context)
         return self.proposal
 
     def _who(self, request: Any, context: Any) -> str:
-        who: str = dict(context.invocation_metadata()).get(commands.ACTOR, "")
+        who: str = dict(context.invocation_metadata()).get(ACTOR, "")
         self.did.append((who, request))
         self._refuse_mallory(who, context)
         return who

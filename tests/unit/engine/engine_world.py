@@ -31,6 +31,7 @@ from settlement_engine.ports import (
 from settlement_lab.memory import (
     MemoryAccounts,
     MemoryAuditor,
+    MemoryBanks,
     MemoryCases,
     MemoryInbound,
     MemoryMessages,
@@ -268,9 +269,10 @@ class EngineWorld:
         stream_check: EventStreamCheck | None = None,
         rail: ScriptedRail | None = None,
         others: Sequence[ScriptedRail] = (),
+        has_banks: bool = False,
         **settings: Any,
     ) -> None:
-        """Build an engine; ``others`` are further rails."""
+        """Build an engine; ``others`` are further rails; with ``has_banks`` it has a bank directory."""
         self.records = records or Records(clock=LoopClock())
         self.ids = CountedIds()
         self.rail = rail or ScriptedRail()
@@ -279,6 +281,7 @@ class EngineWorld:
         self.meter = Tally()
         self.store = ShakyStore(self.records)
         self.accounts = MemoryAccounts(self.records, self.ids)
+        self.banks = MemoryBanks(self.records)
         self.stream = MemoryStream(self.records)
         self.inbound = MemoryInbound(self.records)
         self.messages = MemoryMessages(self.records)
@@ -306,6 +309,7 @@ class EngineWorld:
             stream_check=stream_check,
             case_management=self.case_management,
             messages=self.messages,
+            banks=self.banks if has_banks else None,
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -51,7 +51,11 @@ WARNING: Final = """\
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write all addresses to this file, as JSON, when everything is ready.",
 )
-@click.option("--sample-data", is_flag=True, help="Open and fund accounts of eight banks.")
+@click.option(
+    "--sample-data",
+    is_flag=True,
+    help="Enter eight banks in the directory; open and fund their accounts.",
+)
 @click.option(
     "--simulator",
     is_flag=True,

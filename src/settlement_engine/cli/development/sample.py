@@ -1,4 +1,4 @@
-"""Sample accounts: eight banks, seven currencies, opened and funded through the public API.
+"""Sample data: eight banks in the directory, with accounts in seven currencies, through the public API.
 
 Promises: a repetition changes nothing, because every call has an idempotency key.
 """
@@ -8,28 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, reach
+from settlement_engine.cli.development.sample_banks import SAMPLE_BANKS, put_sample_banks
 from settlement_engine.domain.money import exponent, format_amount
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-BANKS: Final = (
-    "DEUTDEFF",
-    "CHASUS33",
-    "BNPAFRPP",
-    "HSBCGB2L",
-    "EBILAEAD",
-    "HDFCINBB",
-    "UBSWCHZH",
-    "SBZAZAJJ",
-)
+BANKS: Final = tuple(bank.code for bank in SAMPLE_BANKS)
 CURRENCIES: Final = ("EUR", "USD", "GBP", "AED", "INR", "JPY", "KWD")
 FUNDED_UNITS: Final = 10_000_000
 
 
 def open_sample_accounts(target: str) -> int:
-    """Open and fund all accounts; return their number."""
+    """Enter the banks, and open and fund all accounts; return the number of accounts."""
+    put_sample_banks(target)
     opened = open_accounts(target, BANKS, CURRENCIES)
     fund_accounts(target, BANKS, CURRENCIES, FUNDED_UNITS)
     return opened

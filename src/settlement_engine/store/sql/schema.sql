@@ -70,6 +70,18 @@ CREATE TABLE attempts (
     recorded_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE bank_versions (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    code text NOT NULL,
+    version integer NOT NULL,
+    rails text[] NOT NULL,
+    currencies text[] NOT NULL,
+    is_withdrawn boolean NOT NULL,
+    content jsonb NOT NULL,
+    changed_by text NOT NULL,
+    changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE currencies (
     code text NOT NULL,
     exponent smallint NOT NULL
@@ -925,6 +937,20 @@ BEGIN
 END;
 $function$;
 
+CREATE OR REPLACE FUNCTION public.refuse_a_gap_of_versions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF new.version <> 1 + coalesce(
+        (SELECT max(v.version) FROM bank_versions AS v WHERE v.code = new.code), 0
+    ) THEN
+        RAISE EXCEPTION 'bank %: version % does not follow the last one', new.code, new.version
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'bank_versions_follow';
+    END IF;
+    RETURN new;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.refuse_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1089,6 +1115,8 @@ ALTER TABLE answers ADD CONSTRAINT answers_pkey PRIMARY KEY (id);
 
 ALTER TABLE attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (settlement_id, number);
 
+ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_pkey PRIMARY KEY (id);
+
 ALTER TABLE currencies ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
 
 ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_pkey PRIMARY KEY (id);
@@ -1137,6 +1165,8 @@ ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_pkey PRIMAR
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_key UNIQUE (kind, bank, currency, account_number);
 
+ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_code_version_key UNIQUE (code, version);
+
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE NULLS NOT DISTINCT (settlement_id, kind, fingerprint);
 
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_rail_sha256_key UNIQUE (rail, sha256);
@@ -1163,6 +1193,18 @@ ALTER TABLE attempts ADD CONSTRAINT attempts_check CHECK (undelivered >= 0 AND u
 ALTER TABLE attempts ADD CONSTRAINT attempts_number_check CHECK (number > 0);
 
 ALTER TABLE attempts ADD CONSTRAINT attempts_sends_check CHECK (sends > 0);
+
+ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_changed_by_check CHECK (length(changed_by) >= 1 AND length(changed_by) <= 256);
+
+ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_check CHECK (jsonb_typeof(content) = 'object'::text AND (content ->> 'code'::text) = code AND octet_length(content::text) <= 262144);
+
+ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_code_check CHECK (code = folded_bank(code) AND code ~ '^[A-Z0-9._-]{1,20}$'::text);
+
+ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_currencies_check CHECK (cardinality(currencies) <= 200);
+
+ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_rails_check CHECK (cardinality(rails) <= 32);
+
+ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_version_check CHECK (version >= 1 AND version <= 10000);
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z]{3}$'::text);
 
@@ -1364,6 +1406,8 @@ CREATE INDEX attempts_by_message_id ON public.attempts USING brin (message_id te
 
 CREATE INDEX attempts_by_uetr ON public.attempts USING hash (uetr);
 
+CREATE INDEX banks_by_code ON public.bank_versions USING btree (code) WHERE (version = 1);
+
 CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
 
 CREATE INDEX dead_letter_acts_ended ON public.dead_letter_acts USING btree (at) WHERE (outcome <> 'refused'::text);
@@ -1427,6 +1471,12 @@ ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempt_stays;
 
 CREATE TRIGGER attempts_stay BEFORE DELETE OR TRUNCATE ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempts_stay;
+
+CREATE TRIGGER bank_versions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.bank_versions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_append_only;
+
+CREATE TRIGGER bank_versions_follow BEFORE INSERT ON public.bank_versions FOR EACH ROW EXECUTE FUNCTION refuse_a_gap_of_versions();
+ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_follow;
 
 CREATE TRIGGER currencies_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.currencies FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE currencies ENABLE ALWAYS TRIGGER currencies_stay;

@@ -8,6 +8,7 @@ and reads no clock of its own. It must never be used where money has to outlive 
 from settlement_lab.memory.accounts import MemoryAccounts
 from settlement_lab.memory.archive import MemoryArchive
 from settlement_lab.memory.audit import MemoryAuditor
+from settlement_lab.memory.banks import MemoryBanks
 from settlement_lab.memory.barrier import MemoryBarrierStore
 from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
@@ -23,6 +24,7 @@ __all__ = [
     "MemoryAccounts",
     "MemoryArchive",
     "MemoryAuditor",
+    "MemoryBanks",
     "MemoryBarrierStore",
     "MemoryCases",
     "MemoryDeadLetters",

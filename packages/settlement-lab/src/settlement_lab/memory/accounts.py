@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.bank_directory import NOT_IN_DIRECTORY
 from settlement_engine.domain.identifiers import key_hash
 from settlement_engine.domain.ledger import Account, AccountKind, full, fund
 from settlement_engine.domain.money import fault_of_currency_today, format_amount
@@ -56,6 +57,8 @@ class MemoryAccounts:
             return self._replay(hashed, content, spec)
         if fault := fault_of_currency_today(spec.currency):
             raise InvalidInstruction([("currency", fault)])
+        if spec.needs_listed_bank and not self._records.stands(owner):
+            raise InvalidInstruction([("bank", NOT_IN_DIRECTORY)])
         taken = self._records.by_number.get((spec.kind, owner, spec.currency, number))
         if taken is not None:
             raise number_taken(taken)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.bank_directory import BankVersion
     from settlement_engine.domain.deadletters import DeadLetter
     from settlement_engine.domain.exceptions import CaseKind
     from settlement_engine.domain.identifiers import References
@@ -189,6 +190,7 @@ class Records:
     by_number: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     transfers: dict[tuple[UUID, int, Leg], Transfer] = field(default_factory=dict)
     calls: dict[UUID, AccountCall] = field(default_factory=dict)
+    bank_versions: list[BankVersion] = field(default_factory=list)
     windows: list[Window] = field(default_factory=_reference_windows)
 
     engines: dict[int, EngineRecord] = field(default_factory=dict)
@@ -209,6 +211,11 @@ class Records:
         """Record the time of the start, and the currencies that exist from then on."""
         self.made_at = self.clock.now()
         book_exponents({code: exponent(code) for code in currencies()})
+
+    def stands(self, code: str) -> bool:
+        """Return whether a bank stands in the directory, by its folded code."""
+        present = {each.bank.code: each.bank for each in self.bank_versions}
+        return code in present and not present[code].is_withdrawn
 
     def holder(self, obligation_id: str) -> UUID | None:
         """Return the settlement of the obligation that is open or has completed."""

@@ -1,0 +1,93 @@
+"""Which banks stand in the bank directory, as far as an engine has to know: kept in memory, read when it is old.
+
+Promises: a bank that was entered is known at once; one that was withdrawn, or whose rails have changed, is
+taken for what it was for at most ``EngineSettings.banks_refresh_seconds``. A bank is called unknown only after a
+read that began when it was asked for. Must never: cost a query for each settlement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.bank_directory import (
+    BANKS_MAX,
+    NOT_IN_DIRECTORY,
+    DirectoryFacts,
+    unlisted_field,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.engine.lease import EngineLease
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import BankStore
+
+CHANGES_AT_ONCE_MAX: Final = 1_000
+"""How many changes are read in one query."""
+
+READS_MAX: Final = BANKS_MAX // CHANGES_AT_ONCE_MAX + 2
+"""How many queries one look takes at most: each bank is returned once."""
+
+
+def listed_banks(
+    settings: EngineSettings, banks: BankStore | None, lease: EngineLease
+) -> ListedBanks | None:
+    """Make the cache of the bank directory, if there is a directory."""
+    if banks is None:
+        assert not settings.needs_listed_banks, "what is required is there"
+        return None
+    return ListedBanks(settings, banks, lease)
+
+
+class ListedBanks:
+    """The directory's facts, and when they were read."""
+
+    def __init__(self, settings: EngineSettings, banks: BankStore, lease: EngineLease) -> None:
+        self._refresh_seconds = settings.banks_refresh_seconds
+        self._banks = banks
+        self._lease = lease
+        self._reading = asyncio.Lock()
+        self._read_at: float | None = None
+        self.facts = DirectoryFacts()
+
+    def forget(self) -> None:
+        """Read everything again: the database may be another one, or one that has lost commits."""
+        self.facts, self._read_at = DirectoryFacts(), None
+
+    async def keep_current(self) -> None:
+        """Read what has changed, unless the last look is recent enough. Raises Unavailable."""
+        read_at = self._read_at
+        now = self._lease.monotonic()
+        if read_at is None or now - read_at >= self._refresh_seconds:
+            await self._look(now)
+
+    async def _look(self, wanted_at: float) -> None:
+        """Read the changes; a look that began at the wanted time or later is not repeated."""
+        async with self._reading:
+            if self._read_at is not None and self._read_at >= wanted_at:
+                return
+            began_at, facts = self._lease.monotonic(), self.facts
+            for _ in range(READS_MAX):
+                changes = await self._banks.bank_changes(facts.position, CHANGES_AT_ONCE_MAX)
+                for change in changes:
+                    facts.take(change)
+                if len(changes) < CHANGES_AT_ONCE_MAX:
+                    break
+            if facts is self.facts:
+                self._read_at = began_at
+
+    async def faults(self, instructions: Sequence[Instruction]) -> list[tuple[str, str] | None]:
+        """Return, for each instruction, the field that names a bank outside of the directory, and why."""
+        await self.keep_current()
+        fields = self._unlisted(instructions)
+        if any(fields):  # it may have been entered since
+            await self._look(self._lease.monotonic())
+            fields = self._unlisted(instructions)
+        return [(field, NOT_IN_DIRECTORY) if field else None for field in fields]
+
+    def _unlisted(self, instructions: Sequence[Instruction]) -> list[str]:
+        facts = self.facts
+        return [unlisted_field(facts, each.from_bank, each.to_bank) for each in instructions]

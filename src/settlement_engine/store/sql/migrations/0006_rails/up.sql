@@ -1,0 +1,2 @@
+-- compatible-from: 5
+-- What real rails need beside the settlements; each subject has a file of its own in this folder.
