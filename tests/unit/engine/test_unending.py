@@ -26,7 +26,10 @@ async def test_a_loop_that_ends_by_itself_is_a_bug_until_the_engine_drains(work)
 
 
 async def test_a_loop_that_is_cancelled_from_outside_is_cancelled() -> None:
-    task = asyncio.ensure_future(unending(asyncio.Event().wait, SimpleNamespace(is_draining=False)))
+    async def waits() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(unending(waits, SimpleNamespace(is_draining=False)))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
