@@ -21,6 +21,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.ports import AccountSpec, Funding
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto.settlement_pb2_grpc import SettlementServiceStub
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -59,8 +60,7 @@ async def carry_only(engine: SettlementService) -> None:
     """Carry settlements, and do nothing by itself: no heartbeat, no claim, no work on cases."""
     assert engine._barrier is not None
     opening = asyncio.get_running_loop().create_task(engine._barrier.run())
-    while not engine.is_open:  # noqa: ASYNC110 - the gate has no notifier for a test
-        await asyncio.sleep(POLL_SECONDS)
+    await until(lambda: engine.is_open)
     opening.cancel()
     engine._lease._renewed_at = math.inf  # nothing renews the lease here, and nobody else is there
     async with asyncio.TaskGroup() as group:

@@ -18,6 +18,7 @@ from settlement_engine.domain.proposals import Finding
 from settlement_engine.ports import DoubtLimit, ProposalSpec, Result
 from tests.support.histories import Scene
 from tests.support.stores import PostgresStores
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -257,9 +258,11 @@ async def test_two_concurrent_reports_after_the_end_are_one_transition_without_e
             group.create_task(each.settlements.apply([step], scene.engine_id))
             for each, step in zip(beside, _words(scene, settlement), strict=True)
         ]
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            while await watching.fetchval(WAITING) < len(tasks):  # noqa: ASYNC110 - nothing to await
-                await asyncio.sleep(0.01)
+
+        async def are_waiting() -> bool:
+            return bool(await watching.fetchval(WAITING) >= len(tasks))
+
+        await until(are_waiting)
     await watching.close()
     found = sorted(outcome.result for task in tasks for outcome in task.result())
     assert found == sorted([Result.APPLIED, Result.STALE])

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import time
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from uuid import UUID, uuid4
@@ -35,6 +34,7 @@ from settlement_engine.errors import (
 from settlement_engine.events import ClearingIntake, ClearingSettings, NatsAccess
 from settlement_engine.events.clearing import _Parsed
 from settlement_engine.ports import Accepted
+from tests.support.waiting import until
 from tests.unit.events.fakes import MemoryDeadLetters
 
 TIMEOUT_SECONDS = 20.0
@@ -168,23 +168,15 @@ def obligations(first, last):
     return [{"obligation_id": f"OBL-{number}"} for number in range(first, last)]
 
 
-async def until(condition):
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.005)
-
-
 async def until_settled(url):
     """Wait until NATS has an answer for every message."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
     async with jetstream(url) as js:
-        while True:
+
+        async def settled():
             info = await js.consumer_info("clearing", "settlement-engine")
-            if info.num_pending == 0 and info.num_ack_pending == 0:
-                return info
-            assert time.monotonic() < deadline, f"still open: {info}"
-            await asyncio.sleep(0.01)
+            return info if info.num_pending == 0 and info.num_ack_pending == 0 else None
+
+        return await until(settled)
 
 
 async def test_instructions_are_submitted_in_batches_and_acknowledged(
@@ -203,9 +195,11 @@ async def test_nothing_is_acknowledged_before_it_is_written_down(server, engine,
         engine.gate.clear()
         await send(server.url(), *obligations(0, 3))
         async with jetstream(server.url()) as js:
-            deadline = time.monotonic() + TIMEOUT_SECONDS
-            while not (await js.consumer_info("clearing", "settlement-engine")).num_ack_pending:
-                assert time.monotonic() < deadline
+
+            async def are_delivered():
+                return (await js.consumer_info("clearing", "settlement-engine")).num_ack_pending
+
+            await until(are_delivered)
         assert not engine.accepted
         # The intake dies here, before the commit.
     engine.gate.set()
@@ -486,12 +480,15 @@ class SwallowingEngine(RecordingEngine):
 async def test_an_intake_ends_although_its_cancellation_was_swallowed(server, dead_letter_queue):
     engine = SwallowingEngine()
     task = asyncio.create_task(make_intake(server.url(), engine, dead_letter_queue).run())
+
+    async def is_sent():
+        with contextlib.suppress(nats.js.errors.NoStreamResponseError):
+            await send(server.url(), *obligations(0, 1))
+            return True
+        return task.done()
+
+    await until(is_sent)
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not task.done():
-            with contextlib.suppress(nats.js.errors.NoStreamResponseError):
-                await send(server.url(), *obligations(0, 1))
-                break
-            await asyncio.sleep(0.01)
         await engine.is_asked.wait()
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=TIMEOUT_SECONDS)

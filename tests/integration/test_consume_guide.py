@@ -26,6 +26,8 @@ from settlement_engine.events import (
     ReplaySettings,
     StreamSpec,
 )
+from tests.integration.test_relay import jetstream
+from tests.support.waiting import until
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "consume-events.md"
@@ -81,12 +83,6 @@ async def counted(database):
     return Counter({row["type"]: row["events"] for row in rows})
 
 
-async def until(truth):
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not await truth():  # noqa: ASYNC110 - another process cannot be awaited
-            await asyncio.sleep(0.01)
-
-
 @contextlib.contextmanager
 def consuming(folder, server, database_url):
     file = folder / "reporting.py"
@@ -121,11 +117,14 @@ async def test_the_guides_program_applies_each_event_once_however_often_it_is_ki
             assert process.poll() is None, (tmp_path / "reporting.log").read_text()
 
     async def is_done():
-        return (await counted(database)).total() >= EVENTS
+        """All are applied, and JetStream has nothing left to deliver, for the first time or again."""
+        async with jetstream(server.url()) as js:
+            info = await js.consumer_info("settlement-events", "reporting")
+        is_empty = info.num_pending == 0 and info.num_ack_pending == 0
+        return is_empty and (await counted(database)).total() >= EVENTS
 
     with consuming(tmp_path, server, empty_database_url):
         await until(is_done)
-        await asyncio.sleep(1.0)  # what is handed out again comes within this time
     wanted = Counter(announcement_type(each.moved) for each in outbox.announcements)
     assert await counted(database) == wanted
     assert await database.fetchval("SELECT count(*) FROM event_inbox") == EVENTS

@@ -16,6 +16,7 @@ from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from tests.support.histories import Scene, results
 from tests.support.stores import PostgresStores
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -53,9 +54,7 @@ async def batch(stores: PostgresStores) -> tuple[list[TransitionCommand], list[S
 
 
 async def waits(connection: asyncpg.Connection) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not await connection.fetchval(WAITERS):  # noqa: ASYNC110 - the server cannot be awaited
-            await asyncio.sleep(0.005)
+    await until(lambda: connection.fetchval(WAITERS))
 
 
 async def free(connection: asyncpg.Connection, table: str, column: str) -> set[object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from bisect import bisect_right
 from datetime import timedelta
@@ -16,7 +15,15 @@ from settlement_engine.domain.announcement import POSITIONS_PER_EPOCH, event_id
 from settlement_engine.embedded import EmbeddedNats
 from settlement_engine.events import NatsAccess, Relay, StreamSpec
 from settlement_engine.events.stream_check import NatsEventStreamCheck
-from tests.integration.test_relay import STREAM, jetstream, running, settings, stored, until
+from tests.integration.test_relay import (
+    STREAM,
+    jetstream,
+    running,
+    settings,
+    stored,
+    until_forgotten,
+)
+from tests.support.waiting import until
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox, announcement
 
 if TYPE_CHECKING:
@@ -349,7 +356,7 @@ async def test_nothing_is_written_twice_because_of_foreign_messages_between(serv
             await until(lambda wanted=number: outbox.marked >= wanted)
             await publish(server, FORGED if number % 2 else FOREIGN["beyond every bound"])
     first = (await stored(server.url()))[0]
-    await asyncio.sleep(0.3)  # the stream forgets the names
+    await until_forgotten(server.url(), 0.1)
     copied = {key: first.headers[key] for key in ("ce-sequence", "Nats-Msg-Id", "ce-id", "ce-time")}
     await publish(server, copied, FOREIGN["beyond every bound"])
     outbox.add(5)

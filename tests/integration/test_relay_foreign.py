@@ -13,9 +13,10 @@ from settlement_engine.events import NatsAccess, StreamSpec
 from settlement_engine.events.announce import Announcer, Message
 from settlement_engine.events.connection import connect
 from settlement_engine.events.publisher import BATCH_MIN, Conflict, Publisher
-from tests.integration.test_relay import STREAM, jetstream, make_relay, running, stored, until
+from tests.integration.test_relay import STREAM, jetstream, make_relay, running, stored
 from tests.integration.test_relay_epochs import EpochOutbox
 from tests.integration.test_relay_epochs import make_relay as relay_on
+from tests.support.waiting import until
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from settlement_engine.events import (
     ReplaySettings,
     StreamSpec,
 )
+from tests.support.waiting import until
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox, announcement
 
 if TYPE_CHECKING:
@@ -86,12 +87,6 @@ async def relaying(server, outbox):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition):
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not condition():  # noqa: ASYNC110 - a predicate cannot be awaited
-            await asyncio.sleep(0.01)
 
 
 async def published(server, outbox):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from settlement_engine.store.safety import require_safety, require_sessions
 from settlement_engine.store.watch import ServerWatch
 from tests.support.pooler import Pooler
 from tests.support.stores import PostgresStores
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,9 +74,11 @@ async def test_a_reload_does_not_reach_sessions_that_are_open(server):
         changes = [f"ALTER SYSTEM SET {name} = '{bad}'" for name, (bad, _) in OURS.items()]
         await tell(server.url(), *changes, "SELECT pg_reload_conf()")
         fresh = await asyncpg.connect(server.url())
-        async with asyncio.timeout(20):
-            while await fresh.fetchval("SHOW synchronous_commit") != "off":  # noqa: ASYNC110 - nothing to await
-                await asyncio.sleep(0.05)
+
+        async def is_reloaded():
+            return await fresh.fetchval("SHOW synchronous_commit") == "off"
+
+        await until(is_reloaded)
         await fresh.close()
         assert await shown(connection) == GOOD
     finally:

@@ -360,13 +360,6 @@ def payment_request() -> Instruction:
     )
 
 
-async def until(truth: Callable[[], Any]) -> None:
-    """Wait until a condition is true."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not truth():  # noqa: ASYNC110 - a predicate cannot be awaited
-            await asyncio.sleep(LOOK_SECONDS)
-
-
 QUESTIONS = {
     State.VALIDATING: Ask.SCREEN,
     State.LOCKED: Ask.SEND,

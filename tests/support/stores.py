@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import uuid
 from abc import ABC, abstractmethod
@@ -48,6 +47,7 @@ from settlement_lab.memory import (
     MemoryStuckFinder,
     Records,
 )
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from settlement_engine import ports
@@ -227,9 +227,11 @@ class PostgresStores(Stores):
     async def end_session(self, engine_id: int) -> None:
         connection = await asyncpg.connect(self.url)
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                while await connection.fetchval(_END_SESSION, engine_id):  # noqa: ASYNC110 - nothing to await
-                    await asyncio.sleep(POLL_SECONDS)
+
+            async def has_ended() -> bool:
+                return not await connection.fetchval(_END_SESSION, engine_id)
+
+            await until(has_ended)
         finally:
             await connection.close()
 

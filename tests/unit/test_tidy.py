@@ -381,6 +381,43 @@ def test_every_query_says_what_it_does():
             assert found[2].startswith("-- "), f"{path.name}: {found[1]} has no comment"
 
 
+# --- time in tests ----------------------------------------------------------------------------------
+
+REAL_WAITS = (
+    # Real processes that die, freeze or run for long: time itself is a part of what is tested there.
+    *(
+        "tests/failure/",
+        "tests/soak/",
+        "tests/e2e/",
+        "tests/support/soak_",
+        "tests/support/takeover.py",
+    ),
+    "tests/support/waiting.py",  # the one place that waits for a condition
+)
+VIRTUAL_CLOCKS = ("tests/unit/engine/", "tests/simulation/")
+"""Their event loops jump to the next timer: a ``sleep`` there takes no real time."""
+
+
+def test_no_test_waits_for_a_fixed_time():
+    """It would be slow on a fast machine, and fail on a busy one (``tests/support/waiting.py``)."""
+    waits = [
+        f"{path.relative_to(ROOT).as_posix()}:{node.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if not path.relative_to(ROOT).as_posix().startswith((*REAL_WAITS, *VIRTUAL_CLOCKS))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] == "sleep"
+        and [ast.unparse(each) for each in node.args] != ["0"]
+    ]
+    assert waits == []
+
+
+def test_the_engines_tests_run_on_a_virtual_clock():
+    """Else what they sleep would be real time, and the exemption above wrong."""
+    text = (ROOT / "tests" / "unit" / "engine" / "conftest.py").read_text()
+    assert "JumpingLoop" in text
+
+
 # --- the repository ---------------------------------------------------------------------------------
 
 

@@ -31,9 +31,9 @@ from tests.support.duel import (
     end_lease,
     open_banks,
     payment_request,
-    until,
 )
 from tests.support.stores import MemoryStores, PostgresStores, patient_settings
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

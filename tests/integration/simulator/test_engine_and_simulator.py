@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +16,7 @@ from settlement_engine.messages.naming import name_of
 from settlement_engine.rails.transport.http import HttpSettings
 from tests.support.isorails import agreed_profile, connection, iso_rail
 from tests.support.scriptedbank import ScriptedBank
+from tests.support.waiting import until
 from tests.unit.engine.engine_world import EngineWorld, RealClock
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ class World:
 
     async def state(self, settlement, *states: str) -> str:
         """Wait until a settlement has come to one of these states."""
-        async with asyncio.timeout(20):
-            while True:
-                history = await self.engine_world.history(settlement)
-                if history[-1] in states:
-                    return history[-1]
-                await asyncio.sleep(0.02)
+
+        async def reached() -> str:
+            history = await self.engine_world.history(settlement)
+            return history[-1] if history[-1] in states else ""
+
+        return str(await until(reached))
 
     async def held(self) -> int:
         return (await self.engine_world.nostro(FROM)).held

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from settlement_engine.messages.nacha.building import build_file
 from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.rails.transport.folder import FolderSettings, FolderTransport, Placing
 from tests.support import nacha
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +33,15 @@ def folders(tmp_path: Path) -> FolderTransport:
 async def reported(folders: FolderTransport, count: int) -> list[bytes]:
     """Pick up and archive until so many files have come."""
     contents: list[bytes] = []
-    async with asyncio.timeout(60):
-        while len(contents) < count:
-            found, _ = folders.pick_up()
-            for file in found:
-                contents.append(file.content)
-                folders.archive(file)
-            await asyncio.sleep(0.05)
+
+    def has_all() -> bool:
+        found, _ = folders.pick_up()
+        for file in found:
+            contents.append(file.content)
+            folders.archive(file)
+        return len(contents) >= count
+
+    await until(has_all)
     return contents
 
 

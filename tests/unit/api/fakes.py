@@ -339,12 +339,3 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         messages=world,
         settings=settings,
     )
-
-
-async def until(truth, what: str) -> None:
-    """Poll until the condition is true."""
-    for _ in range(POLLS_MAX):
-        if truth():
-            return
-        await asyncio.sleep(POLL_SECONDS)
-    raise AssertionError(what)

@@ -9,7 +9,7 @@ import pytest
 from settlement_engine.api.accounts import KINDS
 from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.unit.api import fakes
+from tests.support.waiting import until
 from tests.unit.api.test_grpc import failed, violations
 
 
@@ -147,7 +147,7 @@ async def test_transfers_are_listed_in_pages(edge) -> None:
 async def test_an_account_is_opened_even_if_its_caller_disconnects(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.accounts.OpenAccount(opening(), timeout=10)
-    await fakes.until(lambda: edge.calls.undisturbed._tasks, "the store is at work")
+    await until(lambda: edge.calls.undisturbed._tasks, "the store is at work")
     call.cancel()
     await asyncio.sleep(0)
     edge.world.holding.set()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from settlement_engine.errors import Overloaded
-from tests.unit.api import fakes
+from tests.support.waiting import until
 
 GOOD = {
     "obligationId": "OBL-1",
@@ -228,7 +228,7 @@ async def test_a_stream_whose_caller_disconnects_ends(edge) -> None:
         assert got.status == 200
         assert edge.calls.events._bound._count == 1
         got.close()
-    await fakes.until(lambda: edge.calls.events._bound._count == 0, "the stream has ended")
+    await until(lambda: edge.calls.events._bound._count == 0, "the stream has ended")
 
 
 async def test_draining_ends_a_stream_with_an_error_line(edge) -> None:

@@ -25,6 +25,7 @@ from settlement_engine.errors import (
     Unavailable,
 )
 from settlement_engine.proto import settlement_pb2 as pb
+from tests.support.waiting import until
 from tests.unit.api import fakes
 
 STATUS_NAMES = {int(number): name for name, number in pb.SettlementStatus.items()}
@@ -115,9 +116,9 @@ async def test_a_status_that_is_not_final_is_an_answer(edge) -> None:
 async def test_a_caller_that_disconnects_changes_nothing(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
-    await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
+    await until(lambda: edge.world.waiting == 1, "the engine waits")
     call.cancel()
-    await fakes.until(lambda: edge.world.waiting == 0, "the handler has gone")
+    await until(lambda: edge.world.waiting == 0, "the handler has gone")
     found = await edge.settlements.GetSettlementStatus(
         pb.SettlementStatusRequest(obligation_id="OBL-1")
     )
@@ -255,7 +256,7 @@ async def test_many_refusals_are_written_in_slices_and_few_at_once(edge) -> None
         settlements=[payment_request(n, amount="x") for n in range(51)]
     )
     waiting = edge.settlements.SubmitSettlements(many, timeout=30)
-    await fakes.until(lambda: lane._waiters, "it waits for its turn")
+    await until(lambda: lane._waiters, "it waits for its turn")
     lane.release()
     assert {result.error.code for result in (await waiting).results} == {3}
 
@@ -421,7 +422,7 @@ async def test_draining_is_visible_in_health_and_finishes_calls(edge) -> None:
     health: Any = health_pb2_grpc.HealthStub(edge.channel)
     watching = health.Watch(health_pb2.HealthCheckRequest(service=SETTLEMENT_SERVICE))
     assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
-    await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
+    await until(lambda: edge.world.waiting == 1, "the engine waits")
     await edge.server.drain()
     assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
     async with asyncio.TaskGroup() as group:
@@ -436,7 +437,7 @@ async def test_draining_is_visible_in_health_and_finishes_calls(edge) -> None:
 async def test_calls_beyond_the_grace_period_are_ended(edge) -> None:
     edge.world.holding = asyncio.Event()
     executing = edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
-    await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
+    await until(lambda: edge.world.waiting == 1, "the engine waits")
     async with asyncio.timeout(5):
         await edge.server.stop(0.05)
     error = await failed(executing)
@@ -448,7 +449,7 @@ async def test_calls_beyond_the_limit_are_told_to_retry(make_edge) -> None:
     edge = await make_edge(calls_max=2)
     edge.world.holding = asyncio.Event()
     running = [edge.settlements.ExecuteSettlement(payment_request(n), timeout=10) for n in range(2)]
-    await fakes.until(lambda: edge.world.waiting == 2, "two are waiting")
+    await until(lambda: edge.world.waiting == 2, "two are waiting")
     error = await failed(edge.settlements.ExecuteSettlement(payment_request(3), timeout=10))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert retry_after_seconds(error) > 0
@@ -461,7 +462,7 @@ async def test_an_idle_connection_is_closed_and_reopened_by_a_call(make_edge) ->
     assert (
         await edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
     ).status == pb.COMPLETED
-    await fakes.until(
+    await until(
         lambda: edge.channel.get_state() is grpc.ChannelConnectivity.IDLE, "it has been closed"
     )
     assert (
@@ -530,8 +531,9 @@ async def test_a_call_with_its_request_does_not_time_out(make_edge) -> None:
     edge = await make_edge(http=HttpBounds(body_seconds=0.1))
     edge.world.holding = asyncio.Event()
     executing = edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
-    await fakes.until(lambda: edge.world.waiting == 1, "the engine waits")
-    await asyncio.sleep(0.3)
+    await until(lambda: edge.world.waiting == 1, "the engine waits")
+    later = half_a_call(edge)
+    assert (await failed(later)).code() is grpc.StatusCode.UNAVAILABLE, "its time is over"
     edge.world.holding.set()
     assert (await executing).status == pb.COMPLETED
 
@@ -584,7 +586,7 @@ async def test_silent_streams_do_not_lock_out_other_calls(make_edge) -> None:
 
     streams = [edge.settlements.ExecuteSettlements(never()) for _ in range(3)]
     refused = asyncio.gather(*(stream.code() for stream in streams))
-    await fakes.until(lambda: any(stream.done() for stream in streams), "one is refused")
+    await until(lambda: any(stream.done() for stream in streams), "one is refused")
     assert (
         await edge.settlements.ExecuteSettlement(payment_request(), timeout=10)
     ).status == pb.COMPLETED

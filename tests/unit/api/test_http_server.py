@@ -18,7 +18,7 @@ from settlement_engine.api.http_body import FREE_BYTES, BodyBudget
 from settlement_engine.api.http_server import HttpServer, _caller
 from settlement_engine.api.settings import HttpBounds
 from settlement_engine.errors import Misconfigured
-from tests.unit.api import fakes
+from tests.support.waiting import until
 from tests.unit.api.test_gateway import GOOD
 
 PATH = "/settlement.SettlementService/ExecuteSettlement"
@@ -100,7 +100,7 @@ async def test_idle_and_half_sent_headers_have_their_own_timeouts(make_edge):
             if bounds.header_seconds == SHORT:
                 caller.say(b"GET")
             await caller.received()
-        await fakes.until(lambda edge=edge: counted(edge) == 0, "the connection is gone")
+        await until(lambda edge=edge: counted(edge) == 0, "the connection is gone")
 
 
 async def test_a_body_that_does_not_arrive_times_out(make_edge) -> None:
@@ -118,12 +118,12 @@ async def test_a_caller_that_disconnects_amid_a_body_is_not_logged_as_an_error(
 ) -> None:
     edge = await make_edge(http=CALM)
     async with calling(edge, HALF) as [caller]:
-        await fakes.until(lambda: counted(edge) == 1, "it has been accepted")
+        await until(lambda: counted(edge) == 1, "it has been accepted")
         if is_reset:
             caller.writer.transport.abort()
         else:
             caller.writer.close()
-        await fakes.until(lambda: counted(edge) == 0, "it is gone")
+        await until(lambda: counted(edge) == 0, "it is gone")
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert "rror" not in "".join(capsys.readouterr())
     assert await execute(edge) == 200
@@ -147,7 +147,7 @@ async def test_a_refused_bodys_memory_is_freed_at_once(
                 await caller.writer.drain()
                 caller.writer.write_eof()
                 await caller.received()
-            await fakes.until(lambda: counted(edge) == 0, "it is gone")
+            await until(lambda: counted(edge) == 0, "it is gone")
         assert tracemalloc.get_traced_memory()[0] - before < len(sent)
     finally:
         tracemalloc.stop()
@@ -206,7 +206,7 @@ async def test_incomplete_bodies_do_not_count_as_calls(make_edge) -> None:
     """One call may be in progress; four with incomplete bodies do not count."""
     edge = await make_edge(http=CALM, calls_max=1)
     async with calling(edge, *[HALF] * 4):
-        await fakes.until(lambda: counted(edge) == 4, "all have been accepted")
+        await until(lambda: counted(edge) == 4, "all have been accepted")
         assert await execute(edge) == 200
 
 
@@ -232,7 +232,7 @@ async def test_a_request_in_progress_is_never_closed_for_a_new_connection(make_e
     edge.world.holding = asyncio.Event()
     body = json.dumps(GOOD).encode()
     async with calling(edge, head(len(body)) + body) as [served]:
-        await fakes.until(lambda: edge.world.waiting == 1, "it is being served")
+        await until(lambda: edge.world.waiting == 1, "it is being served")
         async with calling(edge, HALF) as [refused]:
             assert await refused.received() == b""
         edge.world.holding.set()
@@ -248,10 +248,10 @@ async def test_large_bodies_wait_for_memory_and_small_ones_do_not(make_edge) -> 
     edge = await make_edge(http=replace(CALM, body_bytes_max=500_000))
     budget = edge.gateway._bodies._budget
     async with calling(edge, *[large] * 4):
-        await fakes.until(lambda: len(budget._queue) == 3, "one is read, three wait")
+        await until(lambda: len(budget._queue) == 3, "one is read, three wait")
         assert budget._left == 100_000
         assert await execute(edge) == 200
-    await fakes.until(lambda: budget._left == 500_000, "all of it has been given back")
+    await until(lambda: budget._left == 500_000, "all of it has been given back")
 
 
 async def test_a_large_body_without_memory_is_told_to_retry(make_edge) -> None:
@@ -259,7 +259,7 @@ async def test_a_large_body_without_memory_is_told_to_retry(make_edge) -> None:
     bounds = replace(CALM, body_bytes_max=500_000)
     edge = await make_edge(http=bounds)
     async with calling(edge, large) as [first]:
-        await fakes.until(lambda: edge.gateway._bodies._budget._left == 100_000, "it is being read")
+        await until(lambda: edge.gateway._bodies._budget._left == 100_000, "it is being read")
         edge.gateway._bodies._bounds = replace(bounds, body_seconds=SHORT)
         async with calling(edge, large) as [second]:
             assert await second.status() == 429
@@ -305,7 +305,7 @@ async def test_memory_is_reserved_in_order_and_cancelled_waits_release_theirs() 
 async def test_draining_closes_connections_without_a_complete_request(make_edge) -> None:
     edge = await make_edge(http=CALM)
     async with calling(edge, b"", b"GET", *[HALF] * 5) as callers:
-        await fakes.until(lambda: counted(edge) == 7, "all have been accepted")
+        await until(lambda: counted(edge) == 7, "all have been accepted")
         await edge.http_server.drain()
         assert set(await asyncio.gather(*(each.received() for each in callers))) == {b""}
         with pytest.raises(OSError, match="onnect"):
@@ -316,7 +316,7 @@ async def test_what_is_being_served_is_answered_and_then_closed(make_edge) -> No
     edge = await make_edge(http=CALM)
     edge.world.holding = asyncio.Event()
     asked = asyncio.create_task(edge.post("ExecuteSettlement", GOOD))
-    await fakes.until(lambda: edge.world.waiting == 1, "it is being served")
+    await until(lambda: edge.world.waiting == 1, "it is being served")
     await edge.http_server.drain()
     edge.world.holding.set()
     status, _, headers = await asked
@@ -328,7 +328,7 @@ async def test_shutdown_has_a_time_limit() -> None:
 
     async def never(_: aiohttp.web.Request) -> aiohttp.web.Response:
         began.set()
-        await asyncio.sleep(LONG)
+        await asyncio.Event().wait()
         return aiohttp.web.Response()
 
     server = HttpServer([aiohttp.web.get("/", never)], CALM, grace_seconds=SHORT)

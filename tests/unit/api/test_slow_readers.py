@@ -19,12 +19,13 @@ from settlement_engine.api.turns import SLICE_SECONDS
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.support.histories import payment_request
-from tests.unit.api import fakes
+from tests.support.waiting import until, until_still
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from settlement_engine.ports import Announcement
+    from tests.unit.api import fakes
 
 CALL = Call(caller="local")
 EVENT_SECONDS = 0.001
@@ -43,6 +44,13 @@ def fill(world: fakes.World, count: int) -> None:
         world._accept(payment_request())
 
 
+def work(seconds: float) -> None:
+    """Keep the event loop busy for so long."""
+    ends_at = time.perf_counter() + seconds
+    while time.perf_counter() < ends_at:
+        pass
+
+
 @pytest.mark.parametrize("ends_at_head", [True, False])
 async def test_event_streams_are_written_in_turn(world, settings, ends_at_head: bool) -> None:
     fill(world, 30)
@@ -54,7 +62,7 @@ async def test_event_streams_are_written_in_turn(world, settings, ends_at_head: 
 
     def writer(reader: int) -> Any:
         def write(_: Announcement) -> int:
-            time.sleep(EVENT_SECONDS)
+            work(EVENT_SECONDS)
             order.append(reader)
             turns[turn] += 1
             return reader
@@ -141,16 +149,13 @@ class SilentReader:
 
     async def standstill(self) -> None:
         """Wait until the server reads no more events for this caller."""
-        await fakes.until(lambda: self.edge.gateway._in_flight._count == 1, "it is served")
-        before = -1
-        while self.read_up_to != before or before == 0:
-            before = self.read_up_to
-            await asyncio.sleep(0.1)
+        await until(lambda: self.edge.gateway._in_flight._count == 1, "it is served")
+        await until_still(lambda: self.read_up_to)
 
     async def cut_off(self) -> None:
         """Wait until the call and its connection have ended."""
-        await fakes.until(lambda: self.edge.gateway._in_flight._count == 0, "the call has ended")
-        await fakes.until(lambda: self.edge.http_server._connections.count == 0, "it is cut off")
+        await until(lambda: self.edge.gateway._in_flight._count == 0, "the call has ended")
+        await until(lambda: self.edge.http_server._connections.count == 0, "it is cut off")
 
 
 async def test_little_is_written_for_a_caller_that_does_not_read(edge) -> None:
@@ -162,7 +167,7 @@ async def test_little_is_written_for_a_caller_that_does_not_read(edge) -> None:
 async def test_a_caller_that_does_not_read_is_disconnected(make_edge) -> None:
     edge = await make_edge(stream_unread_seconds_max=0.3)
     async with SilentReader(edge) as reader:
-        await fakes.until(lambda: reader.read_up_to > 0, "it is served")
+        await until(lambda: reader.read_up_to > 0, "it is served")
         await reader.cut_off()
         assert reader.read_up_to < FEW
 
@@ -188,10 +193,7 @@ async def test_a_grpc_caller_that_pauses_receives_all_events_afterwards(edge) ->
         stub: Any = rpc.SettlementServiceStub(channel)
         call = stub.StreamSettlementEvents(pb.StreamRequest(ends_at_head=True), timeout=60)
         await call.read()
-        before = -1
-        while before != len(asked):
-            before = len(asked)
-            await asyncio.sleep(0.1)
+        await until_still(lambda: len(asked))
         assert asked[-1] < FEW
         following = [1]
         while (event := await call.read()) is not grpc.aio.EOF:

@@ -10,7 +10,7 @@ from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import Unavailable
 from settlement_engine.proto import settlement_pb2 as pb
-from tests.unit.api import fakes
+from tests.support.waiting import turns, until
 from tests.unit.api.test_grpc import failed, payment_request, violations
 
 
@@ -142,7 +142,7 @@ async def test_draining_finishes_a_message_in_progress_before_the_status(edge) -
     following = asyncio.gather(edge.server._stream_events(request, context))
     await context.begun.wait()
     await edge.server.drain()
-    await asyncio.sleep(0.02)
+    await turns()
     assert not following.done(), "gRPC would refuse the status"
     context.may_end.set()
     with pytest.raises(Unavailable):
@@ -225,7 +225,7 @@ async def test_a_stream_keeps_to_its_in_flight_limit(make_edge) -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(write())
-        await fakes.until(lambda: edge.world.waiting == 3, "three wait")
+        await until(lambda: edge.world.waiting == 3, "three wait")
         edge.world.holding.set()
         answers = [answer async for answer in call]
     assert len(answers) == 12
@@ -237,9 +237,9 @@ async def test_a_cancelled_stream_does_not_stop_its_settlements(edge) -> None:
     call = edge.settlements.ExecuteSettlements(timeout=10)
     for number in range(3):
         await call.write(payment_request(number))
-    await fakes.until(lambda: edge.world.waiting == 3, "three wait")
+    await until(lambda: edge.world.waiting == 3, "three wait")
     call.cancel()
-    await fakes.until(lambda: edge.world.waiting == 0, "the handler has gone")
+    await until(lambda: edge.world.waiting == 0, "the handler has gone")
     assert len(edge.world.settlements) == 3
 
 
@@ -247,7 +247,7 @@ async def test_draining_answers_the_requests_already_read(edge) -> None:
     edge.world.holding = asyncio.Event()
     call = edge.settlements.ExecuteSettlements(timeout=10)
     await call.write(payment_request(1))
-    await fakes.until(lambda: edge.world.waiting == 1, "one waits")
+    await until(lambda: edge.world.waiting == 1, "one waits")
     await edge.server.drain()
     edge.world.holding.set()
     assert (await call.read()).status == pb.COMPLETED

@@ -19,7 +19,7 @@ from settlement_engine.api.turns import (
     finish,
     in_parts,
 )
-from tests.unit.api import fakes
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -132,7 +132,7 @@ async def test_cancelled_work_releases_the_lane(ground: Ground) -> None:
     turns = Turns(CALLS_IDLE_RATIO)
     going = asyncio.create_task(turns.run(ground.work("a", 1_000_000)))
     staying = asyncio.create_task(turns.run(ground.work("b", 30)))
-    await fakes.until(lambda: "b" in ground.order, "both have had a turn")
+    await until(lambda: "b" in ground.order, "both have had a turn")
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going

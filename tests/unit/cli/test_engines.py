@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from settlement_engine.cli.development import engines
 from settlement_engine.cli.development.engines import BoundPorts, DevelopmentEngine
 from settlement_engine.errors import Unavailable
+from tests.support.waiting import until_blocking as until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,13 +30,6 @@ time.sleep(60)
 """
 STUBBORN = READY.replace("sys.exit(0)", "None").replace("60)", "60); time.sleep(60)")
 DEAD = "import sys; print('no disk'); sys.exit(9)"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.engine.waiters import EndWaiters
 from settlement_engine.errors import CorruptRecord, Unavailable
 from tests.support.histories import payment_request
+from tests.support.waiting import until
 from tests.unit.api import fakes
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ async def test_an_unavailable_store_is_read_again(store: Store) -> None:
     store.is_away = True
     waiting = asyncio.gather(room.wait(UUID(int=1), A_WHILE_SECONDS))
     looking = asyncio.create_task(room.run(CARRIED.__contains__))
-    await fakes.until(lambda: len(store.asked) > 1, "it is read again")
+    await until(lambda: len(store.asked) > 1, "it is read again")
     store.is_away, store.ended = False, {UUID(int=1)}
     assert (await waiting)[0] is not None
     looking.cancel()

@@ -15,6 +15,7 @@ from settlement_engine.rails import mock
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.rails.mock_message import status_message
 from settlement_engine.rails.scripts import SCRIPTS
+from tests.support.waiting import turns, until
 from tests.unit.rails.builders import (
     HandClock,
     Heard,
@@ -266,7 +267,7 @@ async def test_what_is_not_acknowledged_is_delivered_again(
     await ask(rail, "send", question(rail, "k", "contradict"))
     async with asyncio.timeout(WAIT_MAX_SECONDS):
         await acknowledged.wait()
-    await asyncio.sleep(0.05)
+    await until(lambda: not rail._deliveries)
     assert len(delivered) == 3, "acknowledged is acknowledged"
     assert len(set(delivered)) == 1, "it is the same message each time"
 
@@ -285,7 +286,7 @@ async def test_after_stop_the_bank_contradicts_nobody(
     rail.listen(receive)
     rail._report_later([status_message(references("c", "k", 1), Event.REJECTED)])
     await rail.stop()
-    await asyncio.sleep(0.01)
+    await turns()
     assert not unasked
     assert not rail._timers
 

@@ -1,6 +1,6 @@
 """The checks after the demo: the bank's ledger, our books and the consumed events must agree.
 
-Pure: it reads the collected data and does no I/O. ``tests/unit/cli/test_demo_checks.py`` shows for each
+Pure: it reads the collected data and does no I/O. ``tests/unit/lab/demo/test_checks.py`` shows for each
 check that it can fail.
 """
 
