@@ -40,6 +40,11 @@ def parts(is_short: bool) -> list[Part]:
         Part("schedules", (*SIMULATE, "--schedules", str(schedules))),
         Part("model", (*SIMULATE, "--model")),
         Part("mutants", (*PYTEST, "--timeout=0", *simulated)),
+        Part(
+            "rails",
+            (*PYTEST, "tests/contract/test_rail_rows.py"),
+            () if is_short else (("SETTLEMENT_WHOLE_MATRIX", "1"),),
+        ),
         Part("soak", (*PYTEST, "--timeout=0", "-s", *soak), (("SOAK_SECONDS", str(seconds)),)),
     ]
 

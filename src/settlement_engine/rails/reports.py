@@ -153,6 +153,7 @@ def _report(
         code=code if event is Event.REJECTED else code or status or "",
         text=text,
         stated=stated if event is Event.SETTLED else NOT_STATED,
+        confirmation=names.rail_reference if event is Event.SETTLED else "",
     )
 
 

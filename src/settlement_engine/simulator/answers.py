@@ -54,8 +54,11 @@ def _reasons(code: str, text: str = "") -> tuple[Reason, ...]:
     return (Reason(code=code, texts=(text,) if text else ()),) if code else ()
 
 
-def transaction_status(payment: Payment, status: str, code: str) -> pacs002.TransactionStatus:
+def transaction_status(
+    payment: Payment, status: str, code: str, *, names_another_debit: bool = False
+) -> pacs002.TransactionStatus:
     """Write a payment's status, with the amount if it differs from the one that was sent."""
+    reference = f"BANK{payment.id}"
     original = None
     if payment.debited_minor not in (None, payment.amount_minor):
         settled = Money(payment.debited_minor or 0, payment.currency)
@@ -67,7 +70,7 @@ def transaction_status(payment: Payment, status: str, code: str) -> pacs002.Tran
         uetr=payment.uetr,
         status=status,
         reasons=_reasons(code),
-        account_servicer_reference=f"BANK{payment.id}",
+        account_servicer_reference=f"{reference}-2" if names_another_debit else reference,
         original=original,
     )
 
@@ -182,7 +185,9 @@ class IsoAnswers:
 
     def status(self, payment: Payment, step: ScenarioStep, name: str, told_at_ms: int) -> bytes:
         """Write the status report (pacs.002)."""
-        said = transaction_status(payment, step.status, step.code)
+        said = transaction_status(
+            payment, step.status, step.code, names_another_debit=step.names_another_debit
+        )
         return status_report(name, told_at_ms, [said])
 
     def money_back(self, payment: Payment, coming: Coming, name: str, now_ms: int) -> bytes:

@@ -146,6 +146,10 @@ class ScriptedBank:
         ]
         first = reported[0].payment
         name = f"RSP{first.id}-{first.times_received}"
+        if not reported[0].is_known and first.treatment.reply is Reply.REFUSED:
+            text = "the message is refused"
+            body = answers.message_reject(first.message_id, "NARR", text, now_ms)
+            return BankResponse(status=UNPROCESSABLE, body=body)
         body = answers.status_report(name, now_ms, statuses)
         if not reported[0].is_known:
             return _in_its_manner(first.treatment, body)
@@ -276,7 +280,8 @@ class ScriptedBank:
         if treatment.recall is RecallReply.REFUSE:
             return "RJCR", "LEGL"
         if treatment.recall is RecallReply.PENDING:
-            self._events.recall_later(payment, now_ms + treatment.recall_after_ms)
+            if treatment.recall_after_ms:
+                self._events.recall_later(payment, now_ms + treatment.recall_after_ms)
             return "PDCR", ""
         self._events.recall_now(payment, now_ms)
         return "CNCL", ""

@@ -115,9 +115,7 @@ class Events:
 
     def recall_later(self, payment: Payment, due_at_ms: int) -> None:
         """Plan the answer to a recall; a repeated recall does not change the first plan."""
-        if due_at_ms > payment.received_at_ms and not self._ledger.has_step(
-            payment.id, SimulatorEventKind.RECALL
-        ):
+        if not self._ledger.has_step(payment.id, SimulatorEventKind.RECALL):
             self._ledger.plan_step(payment.id, SimulatorEventKind.RECALL, None, due_at_ms)
 
     def _happen(self, row: sqlite3.Row) -> None:

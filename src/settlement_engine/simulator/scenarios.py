@@ -34,6 +34,7 @@ class Reply(StrEnum):
     BOTH = auto()  # in the response, and by call-back as well
     LOST = auto()  # the connection ends without a response
     HALF = auto()  # the connection ends in the middle of the response
+    REFUSED = auto()  # the message is refused (admi.002), and with it the payment
 
 
 class RecallReply(StrEnum):
@@ -48,7 +49,8 @@ class ScenarioStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A status of the payment, ``after_ms`` after its receipt.
 
     ``told_after_ms`` is when it is reported, also counted from the receipt; without it, at ``after_ms``.
-    If ``is_true`` is false, the status is reported but not applied to the ledger: a false report.
+    If ``is_true`` is false, the status is reported but not applied to the ledger: a false report. With
+    ``names_another_debit`` the report has the reference of a second debit.
     """
 
     status: str
@@ -56,6 +58,7 @@ class ScenarioStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     after_ms: int = 0
     told_after_ms: int | None = None
     is_true: bool = True
+    names_another_debit: bool = False
 
 
 class MoneyBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +156,17 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
             steps=(
                 ScenarioStep(status="ACSC"),
                 ScenarioStep(status="RJCT", code="MS03", after_ms=SOON_MS, is_true=False),
+            )
+        ),
+        "refuse_message": Scenario(
+            steps=(ScenarioStep(status="RJCT", code="NARR"),), reply=Reply.REFUSED
+        ),
+        "settle_twice": Scenario(
+            steps=(
+                ScenarioStep(status="ACSC"),
+                ScenarioStep(
+                    status="ACSC", after_ms=SOON_MS, is_true=False, names_another_debit=True
+                ),
             )
         ),
         "other_amount": Scenario(amount_change_minor=-1),

@@ -20,8 +20,10 @@ from settlement_engine.simulator.bank import (
 )
 from settlement_engine.simulator.ledger import Ledger, Names
 from settlement_engine.simulator.scenarios import (
+    ACCEPTED,
     SCENARIOS,
     MoneyBack,
+    RecallReply,
     Reply,
     Rule,
     Scenario,
@@ -157,7 +159,7 @@ def test_a_crash_forgets_neither_debit_nor_plan(world, name) -> None:
     bank.crash()
     bank.says(transfer(ONE, is_possible_duplicate=True))
     row = bank.row()
-    rejected = {"reject", "accept_then_reject"}
+    rejected = {"reject", "accept_then_reject", "refuse_message"}
     open_still = {"recall_refused", "recall_delayed", "recall_accepted"}
     assert (row.debited_minor is None) == (name in rejected | open_still)
 
@@ -168,6 +170,22 @@ def test_a_lost_request_is_not_received(world) -> None:
     assert bank.says(enquiry(ONE)).status == 404
     assert statuses(bank.says(transfer(ONE, is_possible_duplicate=True))) == [("ACSC", None)]
     assert bank.row().times_received == 1
+
+
+def test_a_refused_message_is_no_payment(world) -> None:
+    bank = world("refuse_message")
+    answer = bank.says(transfer(ONE))
+    assert (answer.status, opened(answer.body).kind) == (422, "admi.002")
+    assert (bank.row().state, bank.row().debited_minor) == ("rejected", None)
+    assert statuses(bank.says(enquiry(ONE))) == [("RJCT", "NARR")]
+
+
+def test_a_recall_that_is_pending_stays_so_unless_its_end_is_planned(world) -> None:
+    bank = world(Scenario(steps=(ACCEPTED,), recall=RecallReply.PENDING))
+    bank.says(transfer(ONE))
+    for _ in range(2):
+        assert opened(bank.says(recall(ONE)).body).content.confirmation == "PDCR"
+        bank.later(DAY_MS)
 
 
 def test_a_lost_answer_is_found_by_an_enquiry(world) -> None:
