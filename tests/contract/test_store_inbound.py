@@ -14,6 +14,8 @@ from settlement_engine.ports import (
     CaseFilter,
     InboundMessage,
     MessageSource,
+    Named,
+    NamedBy,
     PaymentReferences,
     ReportClosing,
     ReportOutcome,
@@ -80,6 +82,80 @@ async def test_a_payment_is_found_by_the_rails_own_reference(scene):
     await record(scene, message(status(rail_reference=moved.rail_reference)))
     [report] = await of(scene, settlement)
     await close(scene, ReportOutcome.NO_NEWS, report)
+
+
+async def test_a_payment_is_found_by_its_trace(scene):
+    trace, other = f"0910000{next(_numbers):08d}", f"0910000{next(_numbers):08d}"
+    settlement = await scene.locked(trace)
+    await scene.locked(other)
+    await scene.locked()
+    assert settlement.attempt.trace == trace
+    await record(scene, message(status(trace=trace)))
+    [report] = await of(scene, settlement)
+    assert report.report.references == PaymentReferences(trace=trace)
+    mixed = status(trace=other, uetr=settlement.attempt.references.uetr)
+    unknown = status(trace=f"{trace}0")
+    await record(scene, message(mixed), message(unknown))
+    unmatched = [each for each in await found(scene) if each.settlement_id is None]
+    assert [each.report for each in unmatched] == [mixed, unknown]
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, *unmatched)
+    cases = await scene.stores.cases.cases(CaseFilter(limit=LIMIT))
+    assert f"{trace}0" in {each.detail.get("trace") for each in cases}
+    await close(scene, ReportOutcome.APPLIED, report)
+
+
+async def test_a_trace_used_twice_names_no_payment(scene):
+    trace = f"0910000{next(_numbers):08d}"
+    for _ in range(2):
+        await scene.locked(trace)
+    await record(scene, message(status(trace=trace)))
+    [report] = [each for each in await found(scene) if each.report == status(trace=trace)]
+    assert report.settlement_id is None
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
+
+
+async def test_the_rails_own_reference_of_a_quiet_answer_is_known(scene):
+    """The bank stated it when it had nothing new to say."""
+    settlement = await scene.bring(State.SENT)
+    name = f"QUIET-{settlement.id}"
+    quiet = await scene.move(settlement, Event.ACKNOWLEDGED, detail={"rail_reference": name})
+    assert quiet.seq == settlement.seq
+    await record(scene, message(status(rail_reference=name)))
+    [report] = await of(scene, settlement)
+    await close(scene, ReportOutcome.APPLIED, report)
+    assert await scene.stores.settlements.find_by_any_id(name) == [
+        Named(settlement.id, NamedBy.RAIL_REFERENCE)
+    ]
+
+
+async def test_the_rails_own_reference_is_learned_from_a_report_that_also_gives_ours(scene):
+    settlement = await scene.bring(State.SENT)
+    name = f"LEARNED-{settlement.id}"
+    uetr = settlement.attempt.references.uetr
+    await record(scene, message(status(Event.ACKNOWLEDGED, uetr=uetr, rail_reference=name)))
+    await record(scene, message(status(rail_reference=name)))
+    await record(scene, message(status(rail_reference=name), rail="other"))
+    first, second = await of(scene, settlement)
+    assert second.report == status(rail_reference=name)
+    assert second.attempt == first.attempt == settlement.attempt.number
+    assert await scene.stores.settlements.find_by_any_id(name) == [
+        Named(settlement.id, NamedBy.RAIL_REFERENCE)
+    ]
+    await close(scene, ReportOutcome.APPLIED, first, second)
+    [elsewhere] = [each for each in await found(scene) if each.rail == "other"]
+    assert elsewhere.settlement_id is None
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, elsewhere)
+
+
+async def test_a_rails_own_reference_of_two_payments_names_none(scene):
+    one, other = await scene.bring(State.SENT), await scene.bring(State.SENT)
+    shared = f"SHARED-{one.id}"
+    for each in (one, other):
+        await scene.move(each, Event.ACKNOWLEDGED, detail={"rail_reference": shared})
+    await record(scene, message(status(rail_reference=shared)))
+    [report] = [each for each in await found(scene) if each.report == status(rail_reference=shared)]
+    assert report.settlement_id is None
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
 
 
 async def test_references_of_two_payments_in_one_report_name_none(scene):

@@ -40,9 +40,20 @@ async def test_a_settlement_is_found_by_each_of_its_names(scene):
         (str(names.uetr), NamedBy.UETR),
         (str(names.uetr).upper(), NamedBy.UETR),
         (names.end_to_end_id, NamedBy.END_TO_END_ID),
+        (names.message_id, NamedBy.MESSAGE_ID),
         (reference, NamedBy.RAIL_REFERENCE),
     ):
         assert await find(name) == [Named(settlement.id, named_by)], named_by
+
+
+async def test_a_settlement_is_found_by_its_trace(scene):
+    trace = f"TRACE {scene.source_bank}"
+    settlement = await scene.locked(trace)
+    await scene.locked()
+    assert (await scene.load(settlement)).attempt.trace == trace
+    assert await scene.stores.settlements.find_by_any_id(trace) == [
+        Named(settlement.id, NamedBy.TRACE)
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "nobody", str(uuid.UUID(int=7)), "x" * 500, "{7}", "%"])

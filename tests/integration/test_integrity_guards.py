@@ -25,6 +25,7 @@ REWRITTEN = {
         "uetr": "gen_random_uuid()",
         "end_to_end_id": "'E2'",
         "message_id": "'M2'",
+        "trace": "'091000010000001'",
         "payload": r"'\x00'",
         "valid_until": "valid_until + interval '1 day'",
         "recorded_at": "now()",

@@ -1,4 +1,4 @@
-"""Lists over a long history read only what they return: with every filter, on every page.
+"""Lists and look-ups over a long history read only what they return: with every filter, by every reference.
 
 Rows are counted with EXPLAIN ANALYZE, and time is never measured. The planner has statistics, as autovacuum creates
 them long before a history is long.
@@ -6,6 +6,7 @@ them long before a history is long.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from itertools import pairwise
@@ -16,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from settlement_engine.domain.lifecycle import ENDS, State
-from settlement_engine.ports import SettlementFilter
+from settlement_engine.ports import NAMED_MAX, SettlementFilter
 from settlement_engine.store.queries import query
 from settlement_engine.store.settlements import filter_values, list_statement
 from tests.support.stores import PostgresStores
@@ -37,6 +38,12 @@ READ_MAX = 8 * PAGE
 RANGES_MAX = 12
 """A bank with few payments is searched in the block ranges that may contain it: of about nine hundred."""
 
+BRIN = (
+    *("settlements_by_terms", "attempts_by_message_id", "moves_by_rail_reference"),
+    *("answers_by_rail_reference", "inbound_reports_by_rail_reference"),
+)
+"""What autovacuum summarises as the tables grow."""
+
 FILL = """
 SET session_replication_role = replica;
 INSERT INTO settlement_transactions (
@@ -54,9 +61,11 @@ CROSS JOIN LATERAL (SELECT (CASE
 END)::settlement_state AS state) AS e;
 INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
 SELECT id, 1, 1, clock_timestamp() FROM settlement_transactions WHERE state = 'sent';
-INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt)
+INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail)
 SELECT 3 * s.n + k.seq, s.id, k.seq, k.old::settlement_state, k.event::settlement_event, k.new::settlement_state,
-    s.created_at, 1, 1
+    s.created_at, 1, 1,
+    CASE WHEN k.seq = 2 THEN jsonb_build_object('rail_reference', 'R' || 3 * s.n + k.seq, 'text', repeat('-', 40))
+        ELSE jsonb_build_object('text', repeat('-', 200)) END
 FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM settlement_transactions) AS s
 CROSS JOIN LATERAL (
     VALUES (1, 'pending', 'admitted', 'validating'), (2, 'sent', 'settled', 'completed'),
@@ -67,6 +76,24 @@ WHERE k.seq = 1 OR (k.seq = 2 AND s.state IN ('completed', 'returned'))
 INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt)
 SELECT 10000000 + row_number() OVER (), id, 2, 'validating', 'refused', 'failed', created_at, 1, 0
 FROM settlement_transactions WHERE state = 'failed';
+INSERT INTO attempts (
+    settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id,
+    trace, payload, valid_until, recorded_at
+)
+SELECT id, 1, 'mock', 1, 2, 3, 4, md5('U' || n)::uuid, 'E' || n, 'M' || n,
+    CASE WHEN n % 3 = 0 THEN 'T' || n END, decode(repeat('00', 300), 'hex'), created_at, created_at
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM settlement_transactions) AS s;
+INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
+SELECT id, 1, 'sent', 'acknowledged', 1, jsonb_build_object('rail_reference', 'A' || n), created_at
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM settlement_transactions) AS s;
+INSERT INTO inbound_messages (rail, source, sender_reference, sha256, content)
+SELECT 'mock', 'callback', '', sha256(content), content
+FROM (SELECT convert_to('message ' || n, 'UTF8') AS content FROM generate_series(1, 30) AS n) AS made;
+INSERT INTO inbound_reports (message_id, number, report, settlement_id, attempt, outcome, closed_at)
+SELECT 1 + n / 10000, 1 + n % 10000,
+    jsonb_build_object('references', jsonb_build_object('rail_reference', 'I' || n)),
+    lpad(to_hex(n + 1), 32, '0')::uuid, 1, 'applied', clock_timestamp()
+FROM generate_series(0, $1 - 1) AS n;
 SET session_replication_role = origin;
 """
 
@@ -79,7 +106,8 @@ async def url(databases: Databases) -> AsyncIterator[str]:
     for statement in FILL.split(";\n"):
         if statement.strip():
             await connection.execute(statement.replace("$1", str(HISTORY)).replace("$2", str(OPEN)))
-    await connection.execute("SELECT brin_summarize_new_values('settlements_by_terms')")
+    for index in BRIN:
+        await connection.execute("SELECT brin_summarize_new_values($1::regclass)", index)
     await connection.execute("ANALYZE")
     await connection.close()
     yield made
@@ -259,3 +287,88 @@ async def test_columns_that_change_before_completion_are_not_indexed(connection)
         "confirmation",
     }
     assert not changing & {row["attname"] for row in indexed}
+
+
+# --- by a reference -----------------------------------------------------------------------------------
+
+NUMBER = 9_999
+REFERENCES = {
+    "uetr": str(uuid.UUID(hashlib.md5(f"U{NUMBER}".encode()).hexdigest())),
+    "end_to_end_id": f"E{NUMBER}",
+    "message_id": f"M{NUMBER}",
+    "trace": f"T{NUMBER}",
+    "rail_reference of a move": f"R{3 * NUMBER + 2}",
+    "rail_reference of an answer": f"A{NUMBER}",
+    "rail_reference of a report": f"I{NUMBER - 1}",
+}
+COLUMNS = ("uetr", "end_to_end_id", "message_id", "trace", "rail_reference")
+REFERRED = {"attempts": 1, "moves": 2, "answers": 1, "inbound_reports": 1}
+"""The tables with references, and how many rows each has for one settlement."""
+
+SHARE_MAX = 0.1
+"""A Bloom filter also lets a search into a few ranges of pages in a hundred for nothing."""
+
+PLANS = ("force_custom_plan", "force_generic_plan")
+"""The server begins with plans for the parameters, and later keeps one for all if it looks as cheap."""
+
+
+async def read_by_reference(connection, statement: str, literals: str, mode: str) -> Any:
+    """Run a statement and undo it; return the whole plan, with what it has read."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    await connection.execute(f"PREPARE looked AS {query(statement)}")
+    text = await connection.fetchval(
+        f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE looked ({literals})"
+    )
+    await connection.execute("DEALLOCATE looked")
+    await transaction.rollback()
+    return json.loads(text)[0]["Plan"]
+
+
+def report_literals(name: str, value: str) -> str:
+    """Return the parameters of a message with one report, which gives one reference."""
+    column = name.split(" ", maxsplit=1)[0]
+    names = ["NULL" if each != column else f"'{value}'" for each in COLUMNS]
+    kinds = ["uuid[]", *["text[]"] * 4]
+    given = [f"ARRAY[{each}]::{kind}" for each, kind in zip(names, kinds, strict=True)]
+    report = f"""ARRAY['{{"references": {{"{column}": "{value}"}}}}']"""
+    message = ["ARRAY['mock']", "ARRAY['callback']", "ARRAY['']", "ARRAY['new'::bytea]"]
+    return ", ".join([*message, "ARRAY[1::bigint]", "ARRAY[1]", report, *given, "ARRAY['']"])
+
+
+def any_id_literals(name: str, value: str) -> str:
+    return f"'{value}', {literal(value if name == 'uetr' else None)}, {NAMED_MAX}"
+
+
+@pytest.mark.parametrize("mode", PLANS)
+@pytest.mark.parametrize(
+    ("statement", "literals"),
+    [("record_inbound", report_literals), ("find_by_any_id", any_id_literals)],
+)
+async def test_no_look_up_by_a_reference_reads_the_history(connection, statement, literals, mode):
+    too_much = []
+    for name, value in {**REFERENCES, "trace that is unknown": "T1"}.items():
+        whole = await read_by_reference(connection, statement, literals(name, value), mode)
+        for node in scans(whole):
+            table, kind = node["Relation Name"], node["Node Type"]
+            rows = HISTORY * REFERRED.get(table, 1)
+            limit = rows * SHARE_MAX if kind == "Bitmap Heap Scan" else READ_MAX
+            if table in REFERRED and (rows_read(node) > limit or kind == "Seq Scan"):
+                too_much.append((name, table, kind, rows_read(node)))
+    assert too_much == []
+
+
+async def test_each_reference_finds_its_payment_in_a_long_history(url):
+    stores = PostgresStores(url)
+    for name, value in REFERENCES.items():
+        [named] = await stores.settlements.find_by_any_id(value)
+        assert (named.settlement_id, named.named_by) == (numbered(NUMBER), name.split(" ")[0])
+    assert await stores.settlements.find_by_any_id("T1") == []
+    await stores.close()
+
+
+async def test_a_payment_without_a_trace_is_not_in_the_index_of_traces(connection):
+    """The hot path pays nothing for it: the index has no entry for what has no trace."""
+    definition = await connection.fetchval("SELECT pg_get_indexdef('attempts_by_trace'::regclass)")
+    assert definition.endswith("USING hash (trace) WHERE (trace IS NOT NULL)")

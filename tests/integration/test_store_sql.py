@@ -50,7 +50,8 @@ SETTLEMENT = (
     " rail_reference text, confirmation text, created_at timestamptz, ended_at timestamptz,"
     " epoch int8, asked int4, due_at timestamptz, number int2, rail text, source_id int8,"
     " agent_id int8, clearing_id int8, target_id int8, uetr uuid, end_to_end_id text,"
-    " message_id text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4, undelivered int4,"
+    " message_id text, trace text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4,"
+    " undelivered int4,"
     " intent text, returns text"
 )
 LISTED = ("text[] text text text uuid uuid timestamptz timestamptz int8", "id uuid")
@@ -146,9 +147,9 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "unclaimed": ("", "count int8"),
     "unknown_payments": ("int8", "reference text"),
     "admit": (f"int8{' text' * 13}", "at timestamptz, verdicts int2[], ids uuid[]"),
-    "apply": (f"int8{' text' * 38}", "at timestamptz, results int2[], available int8[]"),
+    "apply": (f"int8{' text' * 39}", "at timestamptz, results int2[], available int8[]"),
     "apply_and_keep": (
-        f"int8{' text' * 47}",
+        f"int8{' text' * 48}",
         "at timestamptz, results int2[], available int8[]",
     ),
     "keep_messages": ("text text text text text text text text text", ""),
@@ -199,7 +200,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         ),
     ),
     "record_inbound": (
-        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[] text[]",
+        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[] text[] text[]",
         "place int8, is_new bool",
     ),
     "open_inbound_reports": (
@@ -217,7 +218,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "uuid",
         (
             "number int2, rail text, source_id int8, agent_id int8, clearing_id int8,"
-            " target_id int8, uetr uuid, end_to_end_id text, message_id text, payload bytea,"
+            " target_id int8, uetr uuid, end_to_end_id text, message_id text, trace text, payload bytea,"
             " valid_until timestamptz, sends int4, undelivered int4, recorded_at timestamptz"
         ),
     ),

@@ -28,9 +28,9 @@ ALTER TABLE settlement_transactions ADD COLUMN ended_by text;
 CREATE INDEX settlements_by_priority ON settlement_transactions (priority, id);
 DO $$
 DECLARE
-    v_text text := pg_get_functiondef('apply_steps'::regproc);
+    v_text text := pg_get_functiondef('apply_steps_2'::regproc);
 BEGIN
-    v_text := replace(v_text, 'apply_steps', 'apply_steps_2');
+    v_text := replace(v_text, 'apply_steps_2', 'apply_steps_3');
     v_text := replace(v_text, 'seq = s.seq + 1,', 'seq = s.seq + 1, ended_by = p_event[g.i],');
     EXECUTE v_text;
 END $$;
@@ -73,7 +73,7 @@ async def test_the_previous_engine_settles_on_the_next_schema(database_url, monk
     begun_by_old = await scene.bring(State.SENT)
     pretend(monkeypatch, following(NUMBER))
     with monkeypatch.context() as upgraded:
-        second = queries()["apply"].replace("apply_steps(", "apply_steps_2(")
+        second = queries()["apply"].replace("apply_steps_2(", "apply_steps_3(")
         upgraded.setitem(queries(), "apply", second)
         await require_head(settings)
         scene.stores = new

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FUNCTION = re.compile(
     r"^CREATE (?:OR REPLACE )?FUNCTION (\w+)\(.*?^(?:END )?\$\$;", flags=re.MULTILINE | re.DOTALL
 )
+VERSION = re.compile(r"_\d+$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,14 @@ class SqlMutant:
 
 @cache
 def functions() -> list[str]:
-    """Return the text of every function of the database, as the newest migration has it."""
+    """Return the text of every function of the database, as the newest migration has it.
+
+    ``apply_steps_2`` stands in place of ``apply_steps``, which no statement calls any more.
+    """
     found: dict[str, str] = {}
     for migration in migrations():
-        found |= {match[1]: match[0] for match in FUNCTION.finditer(migration.sql)}
+        functions = FUNCTION.finditer(migration.sql)
+        found |= {VERSION.sub("", match[1]): match[0] for match in functions}
     return list(found.values())
 
 

@@ -245,7 +245,7 @@ class Scene:
 
     # --- steps ----------------------------------------------------------------------------------
 
-    def attempt(self, settlement: Settlement, **route: int) -> Attempt:
+    def attempt(self, settlement: Settlement, trace: str = "", **route: int) -> Attempt:
         instruction = settlement.instruction
         return Attempt(
             number=1,
@@ -254,7 +254,13 @@ class Scene:
             payload=b'\x00the exact bytes\\"{}',
             recorded_at=OPEN.opens_at,  # the store writes its own time
             valid_until=VALID_UNTIL,
+            trace=trace,
         )
+
+    async def locked(self, trace: str = "") -> Settlement:
+        """Make a settlement whose send intent is recorded, with a trace."""
+        settlement = await self.new()
+        return await self.move(settlement, Event.CLEARED, attempt=self.attempt(settlement, trace))
 
     def step(
         self,

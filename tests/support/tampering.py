@@ -364,6 +364,17 @@ TAMPERED |= {
         f"UPDATE attempts SET message_id = 'M2' WHERE settlement_id = {SENT}",
         {"references_follow_from_keys"},
     ),
+    "a trace was made up": (
+        f"UPDATE attempts SET trace = '091000010000001' WHERE settlement_id = {SENT}",
+        {"traces_are_as_locked"},
+    ),
+    "the trace of a send intent was made up": (
+        (
+            """UPDATE moves SET detail = detail || '{"trace": "091000010000001"}'"""
+            f" WHERE settlement_id = {SENT} AND to_state = 'locked'"
+        ),
+        {"traces_are_as_locked"},
+    ),
     "the time of an attempt was rewritten": (
         f"UPDATE attempts SET recorded_at = now() WHERE settlement_id = {SENT}",
         {"attempts_follow_moves"},

@@ -28,6 +28,9 @@ ANY_ID_CHARACTERS_MAX: Final = 500
 SHOWN_MAX: Final = 5
 """How many ids are listed when several settlements share an identifier."""
 
+KINDS: Final = "id, obligation id, UETR, end-to-end id, message id, trace or rail reference"
+"""By what a settlement is found, for the message that none was."""
+
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -92,7 +95,7 @@ def _the_one(named: Sequence[Named]) -> UUID:
     if not meant:
         raise NotFound(
             "there is no settlement with this reference",
-            why="no settlement has it as id, obligation id, UETR, end-to-end id or rail reference",
+            why=f"no settlement has it as {KINDS}",
             listed_by="list",
         )
     if len(meant) > 1:

@@ -88,8 +88,8 @@ settlement-engine show MY-OBLIGATION-7 --messages
 def show(*, name: str, with_messages: bool, address: EngineAddress, is_json: bool) -> None:
     """Show a settlement's history.
 
-    ID is any of its references: settlement id, obligation id, UETR, end-to-end id, or the bank's
-    reference.
+    ID is any of its references: settlement id, obligation id, UETR, end-to-end id, message id, trace, or
+    the bank's reference.
     """
     with reach(address) as engine:
         found = engine.settlements.GetSettlementStatus(by_name(name), timeout=CALL_SECONDS)

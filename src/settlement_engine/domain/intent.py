@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 PAYLOAD_SHA256: Final = "payload_sha256"
 ROUTE: Final = "route"
 VALID_UNTIL: Final = "valid_until"
+TRACE: Final = "trace"
 
 INSTANTS_KEPT_MAX: Final = 16
 """How many times are cached as text: all payments of a batch are valid until the same time."""
 
-INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL)
-"""The details of the move into LOCKED that keep the send intent."""
+INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL, TRACE)
+"""The details of the move into LOCKED that keep the send intent; only payments in files have a trace."""
 
 
 class PaymentTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,17 +68,20 @@ class Alteration(NamedTuple):
 
 
 def intent_detail(attempt: Attempt) -> dict[str, str]:
-    """Return the details of the move that records the send intent: the hash of the bytes, and the route.
+    """Return the details of the move that records the send intent: the hash of the bytes, route and trace.
 
     The route is the rail and the four accounts: source, agent, clearing, target.
     """
     route = attempt.route
     ours = f"{route.rail} {route.source_id} {route.agent_id}"
-    return {
+    detail = {
         PAYLOAD_SHA256: hashlib.sha256(attempt.payload).hexdigest(),
         ROUTE: f"{ours} {route.clearing_id} {route.target_id}",
         VALID_UNTIL: _in_utc(attempt.valid_until),
     }
+    if attempt.trace:
+        detail[TRACE] = attempt.trace
+    return detail
 
 
 @lru_cache(maxsize=INSTANTS_KEPT_MAX)
@@ -148,11 +152,14 @@ def intent_faults(attempt: Attempt, intent: Mapping[str, str]) -> list[Alteratio
         VALID_UNTIL: (AlteredPart.ROUTE, "it is valid until another time than was recorded"),
         PAYLOAD_SHA256: (AlteredPart.MESSAGE, "the bytes do not have the hash that was recorded"),
     }
-    return [
+    found = [
         Alteration(*faults[name])
         for name in faults
         if name in intent and intent[name] != made[name]
     ]
+    if intent.get(TRACE) != made.get(TRACE):  # no version has recorded an intent without its trace
+        found.append(Alteration(AlteredPart.REFERENCES, "the trace is not the one that was locked"))
+    return found
 
 
 def terms_faults(

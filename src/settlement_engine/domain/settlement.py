@@ -99,7 +99,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One payment at the rail: the bytes to send, recorded before the first transmission.
 
     ``sends`` counts the transmissions that were started, ``undelivered`` those that were proved never
-    transmitted. The attempt may be abandoned only while both are equal.
+    transmitted. The attempt may be abandoned only while both are equal. ``trace`` is the number under which a
+    file carries the payment (NACHA: 15 digits), allocated before the bytes were built; other rails have none.
     """
 
     number: int
@@ -110,6 +111,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     valid_until: datetime
     sends: int = 1
     undelivered: int = 0
+    trace: str = ""
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):

@@ -124,8 +124,8 @@ class AnswersRecord(Record, frozen=True, kw_only=True):
     latest: tuple[AnswerRecord, ...]
 
 
-class AttemptRecord(Record, frozen=True, kw_only=True):
-    """One payment at the rail; its exact bytes are kept beside it."""
+class AttemptRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One payment at the rail; its exact bytes are kept beside it. Only a payment in a file has a trace."""
 
     number: int
     rail: str
@@ -142,6 +142,7 @@ class AttemptRecord(Record, frozen=True, kw_only=True):
     valid_until: datetime
     sends: int
     undelivered: int
+    trace: str = ""
 
 
 class MessageRecord(Record, frozen=True, kw_only=True):

@@ -124,6 +124,7 @@ def record_attempt(attempt: Attempt, payload_sha256: str) -> AttemptRecord:
         valid_until=instant(attempt.valid_until),
         sends=attempt.sends,
         undelivered=attempt.undelivered,
+        trace=attempt.trace,
     )
 
 

@@ -148,9 +148,10 @@ def _kinds(opened: Sequence[ExceptionRecord]) -> str:
 
 def _attempt(attempt: AttemptRecord) -> str:
     proved = f", {attempt.undelivered} of these never transmitted" if attempt.undelivered else ""
+    trace = f", trace {attempt.trace}" if attempt.trace else ""
     return (
         f"Payment {attempt.number} uses rail {attempt.rail}, UETR {attempt.uetr},"
-        f" end-to-end reference {attempt.end_to_end_id}, message {attempt.message_id}:"
+        f" end-to-end reference {attempt.end_to_end_id}, message {attempt.message_id}{trace}:"
         f" {counted(attempt.sends, 'send intent')} recorded{proved};"
         f" the message is valid until {clock(attempt.valid_until)}."
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import References
-from settlement_engine.domain.intent import PAYLOAD_SHA256, ROUTE, VALID_UNTIL, PaymentTerms
+from settlement_engine.domain.intent import PAYLOAD_SHA256, ROUTE, TRACE, VALID_UNTIL, PaymentTerms
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Do
 
@@ -62,6 +62,9 @@ def _intent_faults(dossier: Dossier, attempt: AttemptRecord, lock: MoveRecord) -
         recorded = lock.detail.get(name, found)
         if recorded != found:
             yield f"attempt {attempt.number} has {name} {found}, and was locked with {recorded}"
+    trace = lock.detail.get(TRACE, "")
+    if trace != attempt.trace:
+        yield f"attempt {attempt.number} has trace {attempt.trace!r}, and was locked with {trace!r}"
 
 
 def route_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterator[str]:

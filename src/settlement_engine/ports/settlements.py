@@ -129,6 +129,8 @@ class NamedBy(StrEnum):
     OBLIGATION_ID = auto()
     UETR = auto()
     END_TO_END_ID = auto()
+    MESSAGE_ID = auto()
+    TRACE = auto()
     RAIL_REFERENCE = auto()
 
 

@@ -100,7 +100,7 @@ def _report_columns(messages: Sequence[InboundMessage]) -> tuple[list[object], .
     numbers: list[object] = []
     reports: list[object] = []
     uetrs: list[UUID | None] = []
-    names: tuple[list[object], ...] = ([], [], [])
+    names: tuple[list[object], ...] = ([], [], [], [])
     for ordinal, message in enumerate(messages, 1):
         for number, report in enumerate(message.reports, 1):
             references = report.references
@@ -110,5 +110,6 @@ def _report_columns(messages: Sequence[InboundMessage]) -> tuple[list[object], .
             uetrs.append(references.uetr)
             names[0].append(references.end_to_end_id or None)
             names[1].append(references.message_id or None)
-            names[2].append(references.rail_reference or None)
+            names[2].append(references.trace or None)
+            names[3].append(references.rail_reference or None)
     return ordinals, numbers, reports, list(uetrs), *names

@@ -75,6 +75,7 @@ def to_attempt(row: asyncpg.Record) -> Attempt | None:
         valid_until=row["valid_until"],
         sends=row["sends"],
         undelivered=row["undelivered"],
+        trace=row["trace"] or "",
     )
 
 

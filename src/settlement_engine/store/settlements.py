@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_engine.domain.settlement import Attempt, Moved, Settlement
     from settlement_engine.ports import Admission, SettlementFilter, TransitionCommand
     from settlement_engine.store.database import DatabaseSettings, Readers
 
@@ -333,6 +333,7 @@ def _lock_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
         arrays.uuids(name.uetr for name in names),
         arrays.texts(name.end_to_end_id for name in names),
         arrays.texts(name.message_id for name in names),
+        _traces(attempts),
         arrays.octets(attempt.payload for attempt in attempts),
         arrays.instants(attempt.valid_until for attempt in attempts),
         arrays.integers(amount.minor for amount in amounts),
@@ -340,6 +341,13 @@ def _lock_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
         arrays.instants(window_opening.opens_at for window_opening in window_openings),
         arrays.instants(window_opening.closes_at for window_opening in window_openings),
     )
+
+
+def _traces(attempts: Sequence[Attempt]) -> str:
+    """List the traces; nothing if no payment has one, as on most rails."""
+    if not any(attempt.trace for attempt in attempts):
+        return arrays.texts(())
+    return arrays.texts(attempt.trace or None for attempt in attempts)
 
 
 def _transfer_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:

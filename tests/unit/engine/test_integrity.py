@@ -58,6 +58,10 @@ def _end_to_end(attempt: Attempt) -> Attempt:
     return msgspec.structs.replace(attempt, references=names)
 
 
+def _trace(attempt: Attempt) -> Attempt:
+    return msgspec.structs.replace(attempt, trace="091000010000001")
+
+
 def _number(attempt: Attempt) -> Attempt:
     return msgspec.structs.replace(attempt, number=2)
 
@@ -78,6 +82,7 @@ ALTERED: dict[str, tuple[Alter, str]] = {
     "it is valid for longer": (_valid_until, "route"),
     "another UETR": (_uetr, "references"),
     "another end-to-end reference": (_end_to_end, "references"),
+    "a trace that it never had": (_trace, "references"),
     "another account is credited": (_target, "route"),
     "another attempt": (_number, "references"),
     "an unknown rail": (_rail, "route"),

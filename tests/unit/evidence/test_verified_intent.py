@@ -90,6 +90,22 @@ async def test_bytes_that_were_not_locked_are_noticed():
     assert faults(with_payload(aged(dossier), b"rubbish")) == {TERMS}
 
 
+async def test_a_trace_that_was_not_locked_is_noticed():
+    dossier = await dossier_of("completed")
+    assert faults(with_attempt(dossier, trace="091000010000001")) == {BYTES}
+    moves = [
+        replace(move, detail=move.detail | {"trace": "091000010000001"})
+        if move.event == "cleared"
+        else move
+        for move in dossier.moves
+    ]
+    locked = replace(dossier, moves=tuple(moves))
+    assert faults(locked) == {BYTES}
+    traced = with_attempt(locked, trace="091000010000001")
+    assert faults(traced) == set()
+    assert read(write(traced, VERSION)) == traced
+
+
 async def test_what_the_bytes_say_is_compared_with_the_instruction():
     dossier = aged(await dossier_of("completed"))
     for change in ({"to_bank": "EVIL"}, {"from_bank": "EVIL"}, {"amount": "99.00"}):

@@ -282,7 +282,7 @@ class Applying:
             history.ended_at = history.ended_at or self._at
         if step.transition.do is Do.LOCK:
             attempt = _present(step.attempt)
-            self._records.references.append((history.id, attempt.references))
+            self._records.attempts.append((history.id, attempt))
             history.attempt = msgspec.structs.replace(
                 attempt, recorded_at=self._at, sends=1, undelivered=0
             )
@@ -318,6 +318,7 @@ class Applying:
                 asked=asked,
                 at=self._at,
                 last_at=self._at,
+                detail=dict(step.detail) if said else {},
             )
         else:
             known.times += 1

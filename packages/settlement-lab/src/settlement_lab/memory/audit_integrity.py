@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash, references
-from settlement_engine.domain.intent import PAYLOAD_SHA256, ROUTE, VALID_UNTIL, intent_detail
+from settlement_engine.domain.intent import PAYLOAD_SHA256, ROUTE, TRACE, VALID_UNTIL, intent_detail
 from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
@@ -180,6 +180,18 @@ def _routes_are_as_locked(records: Records) -> Found:
     yield from _as_locked(records, (ROUTE, VALID_UNTIL))
 
 
+def _traces_are_as_locked(records: Records) -> Found:
+    """Compare the trace of each attempt with the one that its lock recorded: both or neither have one."""
+    for history in records.histories.values():
+        if history.attempt is None:
+            continue
+        found = intent_detail(history.attempt).get(TRACE)
+        for moved in _locks_of(history, records):
+            told = moved.detail.get(TRACE)
+            if told != found:
+                yield history.id, told, found
+
+
 def _routes_name_their_accounts(records: Records) -> Found:
     """Compare the four accounts of each attempt with the instruction's banks and the rail."""
     for history in records.histories.values():
@@ -248,6 +260,7 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "attempts_have_settlements": _attempts_have_settlements,
     "payloads_are_as_locked": _payloads_are_as_locked,
     "routes_are_as_locked": _routes_are_as_locked,
+    "traces_are_as_locked": _traces_are_as_locked,
     "routes_name_their_accounts": _routes_name_their_accounts,
     **audit_history.CHECKS,
     "instructions_are_as_received": _instructions_are_as_received,

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction
-    from settlement_engine.ports import InboundMessage, ReportClosing, StatusReport
+    from settlement_engine.ports import (
+        InboundMessage,
+        PaymentReferences,
+        ReportClosing,
+        StatusReport,
+    )
     from settlement_lab.memory.records import Records
 
 
@@ -52,6 +57,9 @@ class MemoryInbound:
     def _find(self, message: InboundMessage, report: StatusReport) -> tuple[UUID | None, int]:
         """Find the payment that all given references name, among those that the sender may report on."""
         given = report.references
+        stated = set()
+        if _has_only_the_rails_own(given):
+            stated = self._records.stating(given.rail_reference)
         found: dict[UUID, int] = {}
         for settlement in self._records.histories.values():
             attempt = settlement.attempt
@@ -61,13 +69,13 @@ class MemoryInbound:
                 continue
             names = attempt.references
             is_named = (
-                given.uetr == names.uetr
+                settlement.id in stated
+                or given.uetr == names.uetr
                 or given.end_to_end_id == names.end_to_end_id
                 or given.message_id == names.message_id
+                or (attempt.trace and given.trace == attempt.trace)
             )
-            has_ours = given.uetr or given.end_to_end_id or given.message_id
-            by_rail = bool(given.rail_reference) and not has_ours
-            if is_named or (by_rail and given.rail_reference == settlement.rail_reference):
+            if is_named:
                 found[settlement.id] = attempt.number
         return next(iter(found.items())) if len(found) == 1 else (None, 0)
 
@@ -113,6 +121,7 @@ class MemoryInbound:
             "end_to_end_id": given.end_to_end_id,
             "uetr": str(given.uetr or ""),
             "message_id": given.message_id,
+            "trace": given.trace,
             "rail_reference": given.rail_reference,
         }
         fingerprint = next(filter(None, names.values()), f"report {open_report.id}")
@@ -131,3 +140,8 @@ class MemoryInbound:
 def _may_report(message: InboundMessage, instruction: Instruction) -> bool:
     currency = instruction.amount.currency
     return not message.scope or is_in_scope(message.scope, instruction.from_bank, currency)
+
+
+def _has_only_the_rails_own(given: PaymentReferences) -> bool:
+    ours = given.uetr or given.end_to_end_id or given.message_id or given.trace
+    return bool(given.rail_reference) and not ours

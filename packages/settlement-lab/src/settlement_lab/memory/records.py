@@ -26,11 +26,10 @@ if TYPE_CHECKING:
     from settlement_engine.domain.bank_directory import BankVersion
     from settlement_engine.domain.deadletters import DeadLetter
     from settlement_engine.domain.exceptions import CaseKind
-    from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.proposals import Proposal
-    from settlement_engine.domain.settlement import Moved, Recorded, Settlement
+    from settlement_engine.domain.settlement import Attempt, Moved, Recorded, Settlement
     from settlement_engine.ports import (
         BarrierState,
         Clock,
@@ -88,6 +87,7 @@ class Quiet:
     asked: int
     at: datetime
     last_at: datetime
+    detail: Mapping[str, str] = field(default_factory=dict)
     times: int = 1
 
 
@@ -177,7 +177,7 @@ class Records:
     by_key: dict[UUID, UUID] = field(default_factory=dict)
     by_obligation: dict[str, list[UUID]] = field(default_factory=dict)
     moves: list[Moved] = field(default_factory=list)
-    references: list[tuple[UUID, References]] = field(default_factory=list)
+    attempts: list[tuple[UUID, Attempt]] = field(default_factory=list)
     moves_of: dict[UUID, list[Moved]] = field(default_factory=dict)
     answers: dict[UUID, dict[AnswerKey, Quiet]] = field(default_factory=dict)
     locks: dict[UUID, Lock] = field(default_factory=dict)
@@ -223,6 +223,24 @@ class Records:
             if self.histories[settlement_id].state not in OBLIGATION_FREED:
                 return settlement_id
         return None
+
+    def stating(self, rail_reference: str) -> set[UUID]:
+        """Return the settlements for which a rail has stated this reference: in a move, an answer or a report."""
+
+        def states(detail: Mapping[str, str]) -> bool:
+            return detail.get("rail_reference") == rail_reference
+
+        answers = self.answers.items()
+        reports = self.inbound_reports.values()
+        return {
+            *(each.settlement_id for each in self.moves if states(each.detail)),
+            *(key for key, own in answers if any(states(each.detail) for each in own.values())),
+            *(
+                each.settlement_id
+                for each in reports
+                if each.settlement_id and each.report.references.rail_reference == rail_reference
+            ),
+        }
 
     def copy(self, settlement_id: UUID) -> Settlement:
         """Return a copy of a settlement, as ``load`` does: the caller may change it."""

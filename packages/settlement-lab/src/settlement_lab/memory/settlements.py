@@ -213,17 +213,18 @@ class MemorySettlements:
         named = {Named(by_obligation.id, NamedBy.OBLIGATION_ID)} if by_obligation else set()
         if number in self._records.histories:
             named.add(Named(number, NamedBy.SETTLEMENT_ID))
-        for key, references in self._records.references:
+        for key, attempt in self._records.attempts:
+            references = attempt.references
             if references.uetr == number:
                 named.add(Named(key, NamedBy.UETR))
             if references.end_to_end_id == name:
                 named.add(Named(key, NamedBy.END_TO_END_ID))
-        named |= {
-            Named(moved.settlement_id, NamedBy.RAIL_REFERENCE)
-            for moved in self._records.moves
-            if moved.detail.get("rail_reference") == name
-        }
-        return sorted(named)
+            if references.message_id == name:
+                named.add(Named(key, NamedBy.MESSAGE_ID))
+            if name and attempt.trace == name:
+                named.add(Named(key, NamedBy.TRACE))
+        stated = self._records.stating(name) if name else set()
+        return sorted(named | {Named(key, NamedBy.RAIL_REFERENCE) for key in stated})
 
     async def count_settlements(self, wanted: SettlementFilter) -> int:
         """Count settlements, up to the filter's limit."""

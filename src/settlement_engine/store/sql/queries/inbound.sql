@@ -2,11 +2,13 @@
 -- Store messages and match their reports to payments; a repeated message only increments its counter.
 -- A report matches a payment when all references in it belong to that payment, on this rail, and the payment is
 -- in the scope of the sender (texts BANK/CURRENCY with * for any, as in domain/payment_scope.py; '' is no limit).
+-- The rail's own reference is used when it is the only one: the rail has stated it before, in an answer or in a
+-- report that also gave one of ours.
 WITH given AS (
     SELECT
         g.rail, g.source, g.sender_reference, g.content, sha256(g.content) AS hash, g.place,
         string_to_array(nullif(g.scope, ''), ' ') AS scope
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $12::text[])
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $13::text[])
         WITH ORDINALITY AS g (rail, source, sender_reference, content, scope, place)
 ), stored AS (
     INSERT INTO inbound_messages AS m (rail, source, sender_reference, sha256, content)
@@ -18,8 +20,9 @@ WITH given AS (
     INSERT INTO inbound_reports (message_id, number, report, settlement_id, attempt)
     SELECT s.id, r.number, r.report::jsonb, p.settlement_id, p.attempt
     FROM unnest(
-        $5::bigint[], $6::integer[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::text[]
-    ) AS r (place, number, report, uetr, end_to_end_id, message_id, rail_reference)
+        $5::bigint[], $6::integer[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::text[],
+        $12::text[]
+    ) AS r (place, number, report, uetr, end_to_end_id, message_id, trace, rail_reference)
     JOIN given AS g ON g.place = r.place
     JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash AND s.is_new
     LEFT JOIN LATERAL (
@@ -33,10 +36,21 @@ WITH given AS (
             SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
             WHERE a.message_id = r.message_id
             UNION ALL
-            SELECT a.settlement_id, a.number, a.rail FROM moves AS m
-            JOIN attempts AS a ON a.settlement_id = m.settlement_id AND a.number = m.attempt
-            WHERE m.detail ->> 'rail_reference' = r.rail_reference
-                AND r.end_to_end_id IS NULL AND r.uetr IS NULL AND r.message_id IS NULL
+            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a WHERE a.trace = r.trace
+            UNION ALL
+            SELECT a.settlement_id, a.number, a.rail FROM (
+                SELECT m.settlement_id, m.attempt FROM moves AS m
+                WHERE m.detail ->> 'rail_reference' = r.rail_reference
+                UNION ALL
+                SELECT n.settlement_id, n.attempt FROM answers AS n
+                WHERE n.detail ->> 'rail_reference' = r.rail_reference
+                UNION ALL
+                SELECT o.settlement_id, o.attempt FROM inbound_reports AS o
+                WHERE o.report #>> '{references,rail_reference}' = r.rail_reference
+            ) AS stated
+            JOIN attempts AS a
+                ON a.settlement_id = stated.settlement_id AND a.number = stated.attempt
+            WHERE coalesce(r.end_to_end_id, r.message_id, r.trace, r.uetr::text) IS NULL
         ) AS found
         WHERE found.rail = g.rail
             AND (g.scope IS NULL OR EXISTS (
@@ -75,7 +89,8 @@ INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
 SELECT NULL, 'unknown_payment',
     coalesce(
         c.report #>> '{references,end_to_end_id}', c.report #>> '{references,uetr}',
-        c.report #>> '{references,message_id}', c.report #>> '{references,rail_reference}',
+        c.report #>> '{references,message_id}', c.report #>> '{references,trace}',
+        c.report #>> '{references,rail_reference}',
         'report ' || c.id
     ),
     jsonb_strip_nulls(jsonb_build_object(
@@ -84,6 +99,7 @@ SELECT NULL, 'unknown_payment',
         'uetr', c.report #>> '{references,uetr}',
         'end_to_end_id', c.report #>> '{references,end_to_end_id}',
         'message_id', c.report #>> '{references,message_id}',
+        'trace', c.report #>> '{references,trace}',
         'rail_reference', c.report #>> '{references,rail_reference}'
     )),
     clock_timestamp()

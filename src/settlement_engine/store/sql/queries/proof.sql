@@ -389,6 +389,14 @@ SELECT x.subject, x.expected, x.found FROM (
 ) AS x
 WHERE x.expected <> x.found;
 
+-- name: prove_traces_are_as_locked
+-- An attempt's trace is the one that its lock recorded: both or neither have one.
+SELECT a.settlement_id::text || '/' || a.number AS subject, m.detail ->> 'trace' AS expected, a.trace AS found
+FROM attempts AS a
+JOIN moves AS m ON m.settlement_id = a.settlement_id AND m.attempt = a.number
+    AND m.event = 'cleared' AND m.to_state = 'locked'
+WHERE m.detail ->> 'trace' IS DISTINCT FROM a.trace;
+
 -- name: prove_routes_name_their_accounts
 -- An attempt's four accounts are those of the instruction's banks and of the rail.
 SELECT a.settlement_id::text || '/' || a.number AS subject,

@@ -7,17 +7,17 @@ SELECT at, verdicts, ids FROM admit_settlements(
 
 -- name: apply
 -- Apply transitions to settlements, guarded, in one transaction.
-SELECT at, results, available FROM apply_steps(
+SELECT at, results, available FROM apply_steps_2(
     $1, $2::text::bigint[], $3::text::uuid[], $4::text::integer[], $5::text::bigint[],
     $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::boolean[],
     $11::text::smallint[], $12::text::double precision[], $13::text::text[], $14::text::text[],
     $15::text::text[], $16::text::text[], $17::text::text[], $18::text::integer[],
     $19::text::smallint[], $20::text::text[], $21::text::bigint[], $22::text::bigint[],
     $23::text::bigint[], $24::text::bigint[], $25::text::uuid[], $26::text::text[],
-    $27::text::text[], $28::text::bytea[], $29::text::timestamptz[], $30::text::bigint[],
-    $31::text::text[], $32::text::timestamptz[], $33::text::timestamptz[], $34::text::integer[],
-    $35::text::smallint[], $36::text::bigint[], $37::text::bigint[], $38::text::bigint[],
-    $39::text::text[]
+    $27::text::text[], $28::text::text[], $29::text::bytea[], $30::text::timestamptz[], $31::text::bigint[],
+    $32::text::text[], $33::text::timestamptz[], $34::text::timestamptz[], $35::text::integer[],
+    $36::text::smallint[], $37::text::bigint[], $38::text::bigint[], $39::text::bigint[],
+    $40::text::text[]
 );
 
 -- name: apply_and_keep
@@ -29,25 +29,25 @@ WITH kept AS (
     SELECT m.settlement_id, m.at, m.direction, sha256(m.content), m.attempt, m.rail, m.type,
         m.message_id, nullif(m.response_status, 0), m.content
     FROM unnest(
-        $40::text::uuid[], $41::text::timestamptz[], $42::text::text[], $43::text::smallint[],
-        $44::text::text[], $45::text::text[], $46::text::text[], $47::text::smallint[],
-        $48::text::bytea[]
+        $41::text::uuid[], $42::text::timestamptz[], $43::text::text[], $44::text::smallint[],
+        $45::text::text[], $46::text::text[], $47::text::text[], $48::text::smallint[],
+        $49::text::bytea[]
     ) AS m (
         settlement_id, at, direction, attempt, rail, type, message_id, response_status, content
     )
     ON CONFLICT DO NOTHING
 )
-SELECT at, results, available FROM apply_steps(
+SELECT at, results, available FROM apply_steps_2(
     $1, $2::text::bigint[], $3::text::uuid[], $4::text::integer[], $5::text::bigint[],
     $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::boolean[],
     $11::text::smallint[], $12::text::double precision[], $13::text::text[], $14::text::text[],
     $15::text::text[], $16::text::text[], $17::text::text[], $18::text::integer[],
     $19::text::smallint[], $20::text::text[], $21::text::bigint[], $22::text::bigint[],
     $23::text::bigint[], $24::text::bigint[], $25::text::uuid[], $26::text::text[],
-    $27::text::text[], $28::text::bytea[], $29::text::timestamptz[], $30::text::bigint[],
-    $31::text::text[], $32::text::timestamptz[], $33::text::timestamptz[], $34::text::integer[],
-    $35::text::smallint[], $36::text::bigint[], $37::text::bigint[], $38::text::bigint[],
-    $39::text::text[]
+    $27::text::text[], $28::text::text[], $29::text::bytea[], $30::text::timestamptz[], $31::text::bigint[],
+    $32::text::text[], $33::text::timestamptz[], $34::text::timestamptz[], $35::text::integer[],
+    $36::text::smallint[], $37::text::bigint[], $38::text::bigint[], $39::text::bigint[],
+    $40::text::text[]
 );
 
 -- name: claim
@@ -71,7 +71,7 @@ SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligati
     s.refusal_detail::text AS refusal_detail, s.rail_reference, s.confirmation, s.created_at,
     s.ended_at, coalesce(w.epoch, 0) AS epoch, coalesce(w.asked, 0) AS asked, w.due_at,
     a.number, a.rail, a.source_id, a.agent_id, a.clearing_id, a.target_id, a.uetr,
-    a.end_to_end_id, a.message_id, a.payload, a.recorded_at, a.valid_until, a.sends, a.undelivered,
+    a.end_to_end_id, a.message_id, a.trace, a.payload, a.recorded_at, a.valid_until, a.sends, a.undelivered,
     (SELECT coalesce(m.detail, '{}')::text FROM moves AS m
         WHERE m.settlement_id = s.id AND m.attempt = s.attempt
             AND m.event = 'cleared' AND m.to_state = 'locked'
@@ -109,9 +109,19 @@ SELECT DISTINCT found.settlement_id, found.named_by FROM (
     UNION ALL
     SELECT a.settlement_id, 'end_to_end_id' FROM attempts AS a WHERE a.end_to_end_id = $1
     UNION ALL
+    SELECT a.settlement_id, 'message_id' FROM attempts AS a WHERE a.message_id = $1
+    UNION ALL
+    (SELECT a.settlement_id, 'trace' FROM attempts AS a WHERE a.trace = $1 LIMIT $3)
+    UNION ALL
     (
-        SELECT m.settlement_id, 'rail_reference' FROM moves AS m
-        WHERE m.detail ->> 'rail_reference' = $1 LIMIT $3
+        SELECT stated.settlement_id, 'rail_reference' FROM (
+            SELECT m.settlement_id FROM moves AS m WHERE m.detail ->> 'rail_reference' = $1
+            UNION ALL
+            SELECT n.settlement_id FROM answers AS n WHERE n.detail ->> 'rail_reference' = $1
+            UNION ALL
+            SELECT o.settlement_id FROM inbound_reports AS o
+            WHERE o.report #>> '{references,rail_reference}' = $1 AND o.settlement_id IS NOT NULL
+        ) AS stated LIMIT $3
     )
 ) AS found ORDER BY found.named_by, found.settlement_id;
 
