@@ -80,6 +80,8 @@ PROPOSAL = (
     " seen_at timestamptz"
 )
 
+BANK_VERSION = "version int4, content text, changed_by text, changed_at timestamptz"
+BREAKER_ORDER = "id int8, rail text, bank text, action text, who text, reason text, at timestamptz"
 SIGNATURES: dict[str, tuple[str, str]] = {
     "acknowledge_matter": ("int8 text", ""),
     "close_ended_doubts": ("text int8", "id int8"),
@@ -152,6 +154,17 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         f"int8{' text' * 48}",
         "at timestamptz, results int2[], available int8[]",
     ),
+    "lock_banks": ("", ""),
+    "bank_version": ("text int4", BANK_VERSION),
+    "bank_stands": ("text", "stands int4"),
+    "count_banks": ("int8", "banks int8"),
+    "add_bank_version": ("text int4 text[] text[] bool text text", "changed_at timestamptz"),
+    "list_banks": ("text text text bool int8", BANK_VERSION),
+    "bank_changes": ("int8 int8", "id int8, code text, rails text[], is_withdrawn bool"),
+    "give_breaker_order": ("text text text text text", BREAKER_ORDER),
+    "standing_breaker_orders": ("", BREAKER_ORDER),
+    "breaker_orders_after": ("int8 int8", BREAKER_ORDER),
+    "latest_breaker_orders": ("text int8", BREAKER_ORDER),
     "keep_messages": ("text text text text text text text text text", ""),
     "list_messages": (
         "uuid int8 timestamptz text bytea",

@@ -18,6 +18,7 @@ from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.audit import PostgresAuditor, checks
 from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.barrier import PostgresBarrierStore
+from settlement_engine.store.breaker_orders import PostgresBreakerOrders
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
@@ -35,6 +36,7 @@ from settlement_lab.memory import (
     MemoryAuditor,
     MemoryBanks,
     MemoryBarrierStore,
+    MemoryBreakerOrders,
     MemoryCases,
     MemoryDeadLetters,
     MemoryGauges,
@@ -81,6 +83,7 @@ class Stores(ABC):
     dead_letters: ports.DeadLetterStore
     inbound: ports.InboundStore
     messages: ports.MessageStore
+    breaker_orders: ports.BreakerStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -136,6 +139,7 @@ class MemoryStores(Stores):
         self.dead_letters = MemoryDeadLetters(self.records)
         self.inbound = MemoryInbound(self.records)
         self.messages = MemoryMessages(self.records)
+        self.breaker_orders = MemoryBreakerOrders(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -186,6 +190,7 @@ class PostgresStores(Stores):
         self.dead_letters: PostgresDeadLetters = PostgresDeadLetters(settings, self._readers)
         self.inbound: PostgresInbound = PostgresInbound(settings, self._readers)
         self.messages: PostgresMessages = PostgresMessages(settings, self._readers)
+        self.breaker_orders: PostgresBreakerOrders = PostgresBreakerOrders(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -250,6 +255,7 @@ class PostgresStores(Stores):
         await self.dead_letters.close()
         await self.inbound.close()
         await self.messages.close()
+        await self.breaker_orders.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

@@ -11,6 +11,7 @@ from settlement_engine.api.dossiers import DossierCalls
 from settlement_engine.api.exceptions import ExceptionCalls
 from settlement_engine.api.intake import IntakeCalls
 from settlement_engine.api.messages import MessageCalls
+from settlement_engine.api.rails import RailCalls
 from settlement_engine.api.service import SettlementCalls
 from settlement_engine.api.streams import EventStreams, ManySettlements
 from settlement_engine.api.turns import CALLS_IDLE_RATIO, Turns
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         DeadLetterStore,
         Engine,
         MessageStore,
+        RailControl,
         SettlementStore,
         Stream,
         StuckFinder,
@@ -52,6 +54,7 @@ class Calls:
         dead_letters: DeadLetterStore,
         case_management: CaseManagement,
         messages: MessageStore,
+        rails: RailControl,
         settings: ApiSettings,
         stuck_limits: StuckLimits | None = None,
     ) -> None:
@@ -69,6 +72,7 @@ class Calls:
         self.exceptions = ExceptionCalls(
             case_management, self.undisturbed, trusts_names=settings.trusts_names
         )
+        self.rails = RailCalls(rails, self.undisturbed, trusts_names=settings.trusts_names)
         self.intake = IntakeCalls(engine, dead_letters, self.undisturbed)
         self.events = EventStreams(engine, stream, settings, self.drain)
         self.many = ManySettlements(self.settlement, settings, self.drain)
@@ -85,6 +89,7 @@ class Calls:
             "BankService": self.bank.unary(),
             "IntakeService": self.intake.unary(),
             "ExceptionService": self.exceptions.unary(),
+            "RailService": self.rails.unary(),
         }
         known = pb.DESCRIPTOR.services_by_name
         return {known[name].full_name: service for name, service in named.items()}

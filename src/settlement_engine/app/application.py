@@ -36,6 +36,7 @@ from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.barrier import PostgresBarrierStore
+from settlement_engine.store.breaker_orders import PostgresBreakerOrders
 from settlement_engine.store.database import Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
@@ -52,6 +53,7 @@ from settlement_engine.store.watch import ServerWatch
 if TYPE_CHECKING:
     from settlement_engine.api.callbacks import Take
     from settlement_engine.config import Config
+    from settlement_engine.engine.breaker_control import BreakerControl
 
 
 class SystemClock:
@@ -104,6 +106,7 @@ class Application:
         self.archive = PostgresArchive(self.readers)
         self.inbound = PostgresInbound(self.watched, self.readers)
         self.messages = PostgresMessages(self.watched, self.readers)
+        self.breaker_orders = PostgresBreakerOrders(self.watched, self.readers)
         self.dead_letters = PostgresDeadLetters(self.watched, self.readers)
         self.finder = PostgresStuckFinder(self.readers)
         self.cases = PostgresCases(self.watched, self.readers)
@@ -134,9 +137,16 @@ class Application:
             dead_letters=self.dead_letters,
             case_management=self.case_management,
             messages=self.messages,
+            rails=self.rail_control,
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )
+
+    @property
+    def rail_control(self) -> BreakerControl:
+        """What follows the orders of operators about rails."""
+        assert self.engine.breakers is not None, "the engine has a store of orders"
+        return self.engine.breakers
 
     def takers(self) -> dict[str, Take]:
         """Return the functions that store call-backs, by rail."""
@@ -172,6 +182,7 @@ class Application:
             stream_check=self._stream_check(),
             messages=self.messages,
             banks=self.banks,
+            breaker_orders=self.breaker_orders,
         )
 
     def _nats(self) -> NatsAccess | None:
@@ -230,6 +241,7 @@ class Application:
         await self.banks.close()
         await self.inbound.close()
         await self.messages.close()
+        await self.breaker_orders.close()
         await self.dead_letters.close()
         await self.stream.close()
         await self.readers.close()

@@ -14,7 +14,7 @@ from settlement_engine.domain.value_dates import ValueDateRange
 from settlement_engine.domain.windows import Window
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import Misconfigured
-from settlement_engine.ports import DoubtLimit
+from settlement_engine.ports import BreakerLimits, DoubtLimit
 from settlement_engine.rails.mock import MockSettings
 from settlement_engine.screening.builtin import ScreeningRules
 from settlement_engine.store.database import DatabaseSettings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from settlement_engine.config import Config, RailBank
+    from settlement_engine.config.banks import RailBreaker
     from settlement_engine.ports import RailCapabilities
 
 TOKEN_CHARACTERS_MIN: Final = 16
@@ -74,7 +75,23 @@ def engine_settings(config: Config) -> EngineSettings:
         has_real_windows=settlement.real_windows,
         needs_listed_banks=config.banks.directory_required,
         windows_by_rail=_windows_by_rail(config),
+        breakers_by_rail={each.rail: _breaker(each) for each in config.banks.breakers},
         drain_grace_seconds=config.server.drain_grace_seconds,
+    )
+
+
+def _breaker(section: RailBreaker) -> BreakerLimits:
+    """Convert the circuit breaker of a rail; a share or a time of 0 switches its condition off."""
+    return BreakerLimits(
+        failures_in_a_row=section.failures_in_a_row,
+        window=section.window,
+        failure_share=float(section.failure_share),
+        rest=Backoff(
+            first_seconds=section.first_wait_seconds, max_seconds=section.max_wait_seconds
+        ),
+        reject_share=float(section.reject_share) or None,
+        slow_seconds=section.slow_seconds or None,
+        refuses_while_open=section.when_open == "refuse",
     )
 
 

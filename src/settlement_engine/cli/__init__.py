@@ -72,6 +72,7 @@ COMMANDS: Final = {
             "List the proposals for settlements in doubt or parked.",
         ),
         "decline": ("exceptions:decline", "Decline a proposal, or withdraw your own."),
+        "rails": ("rails:rails", "List rails; stop sending over them, or allow it again."),
     },
     "Check": {
         "prove": ("database:prove", "Recompute the books from the transfers."),

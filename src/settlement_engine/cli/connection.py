@@ -57,6 +57,7 @@ class EngineClient:
     banks: settlement_pb2_grpc.BankServiceStub
     intake: settlement_pb2_grpc.IntakeServiceStub
     exceptions: settlement_pb2_grpc.ExceptionServiceStub
+    rails: settlement_pb2_grpc.RailServiceStub
 
 
 def _file(flag: str, text: str) -> Callable[[AnyFunction], AnyFunction]:
@@ -127,6 +128,7 @@ def reach(address: EngineAddress) -> Iterator[EngineClient]:
                 banks=settlement_pb2_grpc.BankServiceStub(channel),
                 intake=settlement_pb2_grpc.IntakeServiceStub(channel),
                 exceptions=settlement_pb2_grpc.ExceptionServiceStub(channel),
+                rails=settlement_pb2_grpc.RailServiceStub(channel),
             )
     except grpc.RpcError as error:
         raise translate(error, address.target) from None

@@ -147,6 +147,30 @@ class RailWindow(Section):
     )
 
 
+class RailBreaker(Section):
+    """When the circuit breaker of a rail opens, and what becomes of new payments meanwhile."""
+
+    rail: Name
+    when_open: Literal["wait", "refuse"] = "wait"
+    failures_in_a_row: int = Field(default=20, ge=1, le=100_000)
+    window: int = Field(default=100, ge=1, le=100_000)
+    failure_share: Share = Decimal("0.8")
+    reject_share: Share = Decimal(0)
+    slow_seconds: SecondsOrZero = 0.0
+    first_wait_seconds: Seconds = 5.0
+    max_wait_seconds: Seconds = 60.0
+
+    @whole(mode="after")
+    def _check_waits(self) -> Self:
+        if self.first_wait_seconds > self.max_wait_seconds:
+            message = "first_wait_seconds must not be more than max_wait_seconds"
+            raise ValueError(message)
+        if not self.failure_share:
+            message = "failure_share must be more than 0"
+            raise ValueError(message)
+        return self
+
+
 class BanksConfig(Section):
     """The bank directory, the rails, and the behaviour of the mock bank."""
 
@@ -161,6 +185,7 @@ class BanksConfig(Section):
     mock_late_seconds: SecondsOrZero = 3.0
     mock_settlement_delay_ms: Milliseconds = 0
     windows: Annotated[tuple[RailWindow, ...], Field(max_length=1_000)] = ()
+    breakers: Annotated[tuple[RailBreaker, ...], Field(max_length=100)] = ()
     swift: Annotated[tuple[SwiftBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
     sepa: Annotated[tuple[SepaBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
     realtime: Annotated[tuple[RealtimeBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()

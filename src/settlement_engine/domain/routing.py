@@ -42,6 +42,7 @@ class RouteReason(StrEnum):
     WINDOW_CLOSED = "WINDOW_CLOSED"
     LANE_FULL = "LANE_FULL"
     BREAKER_OPEN = "BREAKER_OPEN"
+    STOPPED_BY_OPERATOR = "STOPPED_BY_OPERATOR"
 
 
 LASTING: Final = frozenset(
@@ -53,6 +54,10 @@ LASTING: Final = frozenset(
     }
 )
 """Permanent reasons: they depend only on the payment and on the rail's rules, so waiting does not help."""
+
+
+OPEN_BREAKER: Final = frozenset({RouteReason.BREAKER_OPEN, RouteReason.STOPPED_BY_OPERATOR})
+"""Reasons for which a rail may refuse new payments, and not let them wait."""
 
 
 class RailRules(Protocol):
@@ -89,7 +94,8 @@ class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``window_opening`` is the time in which both the currency's and the rail's own windows are open now. If it is None,
     ``opens_at`` is when the next such time begins, or None if there is none. ``is_bank_reached`` is False where the
-    bank directory states the paying bank's rails, and this one is not among them.
+    bank directory states the paying bank's rails, and this one is not among them. ``is_stopped``: a person has
+    stopped sending to this bank. ``refuses_while_open``: then, or while its breaker is open, it lets no payment wait.
     """
 
     name: str
@@ -99,6 +105,8 @@ class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     has_room: bool = True
     is_breaker_open: bool = False
     is_bank_reached: bool = True
+    is_stopped: bool = False
+    refuses_while_open: bool = False
 
 
 class RejectedRail(msgspec.Struct, frozen=True):
@@ -179,6 +187,13 @@ def _objection(offer: RailOffer, instruction: Instruction) -> tuple[RouteReason,
     if offer.window_opening is None:
         opening = offer.opens_at.isoformat() if offer.opens_at else "never"
         return RouteReason.WINDOW_CLOSED, f"next opening: {opening}"
+    return _lane_objection(offer)
+
+
+def _lane_objection(offer: RailOffer) -> tuple[RouteReason, str] | None:
+    """Return the reason why the bank's lane does not take a payment now; None if it does."""
+    if offer.is_stopped:
+        return RouteReason.STOPPED_BY_OPERATOR, "a person has stopped sending to this bank"
     if not offer.has_room:
         return RouteReason.LANE_FULL, "the queue of this bank's lane is full"
     if offer.is_breaker_open:
@@ -198,7 +213,8 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
             )
         reason, text = objection
         rejected.append(RejectedRail(offer.name, reason, text))
-        if reason not in LASTING:
+        is_refusing = offer.refuses_while_open and reason in OPEN_BREAKER
+        if reason not in LASTING and not is_refusing:
             waiting.append((offer, reason))
     if not waiting:
         return RouteDecision(rail="", rejected=tuple(rejected))
@@ -214,7 +230,7 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
 
 
 def _soonest(waiting: Sequence[tuple[RailOffer, RouteReason]]) -> tuple[RailOffer, RouteReason]:
-    """Choose the rail that can send soonest: a bank tried again, then a full lane, then a closed window."""
+    """Choose the rail that can send soonest: a bank tried again, a full lane, a closed window, a stopped bank."""
     for wanted in (RouteReason.BREAKER_OPEN, RouteReason.LANE_FULL):
         for offer, reason in waiting:
             if reason is wanted:

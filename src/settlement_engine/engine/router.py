@@ -13,7 +13,7 @@ from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.routing import RailOffer, choose_route, lasting_objection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from settlement_engine.domain.routing import RouteDecision
@@ -31,10 +31,14 @@ def _yes(_rail: str, _bank: str) -> bool:
     return True
 
 
+def _no(_rail: str, _bank: str) -> bool:
+    return False
+
+
 class Router:
     """Has the rails in order of preference, their windows and their lanes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a route depends on
         self,
         rails: Mapping[str, SendRail],
         window_calendar: WindowCalendar,
@@ -42,12 +46,16 @@ class Router:
         has_room: Callable[[str, str], bool] = _yes,
         is_sending: Callable[[str, str], bool] = _yes,
         listed: ListedBanks | None = None,
+        is_stopped: Callable[[str, str], bool] = _no,
+        refusing: Collection[str] = (),
     ) -> None:
         self._rails = rails
         self._window_calendar = window_calendar
         self._has_room = has_room
         self._is_sending = is_sending
         self._listed = listed
+        self._is_stopped = is_stopped
+        self._refusing = refusing
         self._usual: dict[str, RailOffer] = {}
 
     async def make_current(self) -> None:
@@ -96,6 +104,8 @@ class Router:
                 has_room=has_room,
                 is_breaker_open=not is_sending,
                 is_bank_reached=is_reached,
+                is_stopped=not is_sending and self._is_stopped(name, bank),
+                refuses_while_open=name in self._refusing,
             )
 
     def _usual_offer(

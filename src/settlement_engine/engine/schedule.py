@@ -7,7 +7,7 @@ often, by the rail's own schedule for the state if it has one. Must never: choos
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import (
     ENDS,
@@ -18,6 +18,7 @@ from settlement_engine.domain.lifecycle import (
     State,
     transition_for,
 )
+from settlement_engine.domain.routing import RouteReason
 from settlement_engine.ports import TransitionCommand
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import SendRail
+
+
+WAITS: Final = {
+    RouteReason.LANE_FULL: "the queue of this bank's lane is full",
+    RouteReason.STOPPED_BY_OPERATOR: "a person has stopped sending to this bank",
+}
+"""Why a settlement waits without a hold."""
 
 
 class EnquirySchedule:
@@ -80,7 +88,8 @@ class EnquirySchedule:
     def until_lane_has_room(
         self, settlement: Settlement, route: RouteDecision
     ) -> TransitionCommand:
-        """Return the transition that parks it, without a hold, because its lane's queue is full."""
+        """Return the transition that parks it, without a hold: its lane is full, or was stopped by a person."""
+        assert route.waits_for is not None, "what waits has a reason"
         wait = self._settings.full_lane.seconds(settlement.asked + 1, self._chance.random())
         return TransitionCommand(
             settlement=settlement,
@@ -89,7 +98,7 @@ class EnquirySchedule:
             due_seconds=wait,
             detail={
                 "rail": route.rail,
-                "text": "the queue of this bank's lane is full",
+                "text": WAITS[route.waits_for],
                 **route.words(),
             },
         )

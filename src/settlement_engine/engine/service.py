@@ -15,6 +15,7 @@ import structlog
 from settlement_engine.engine.asker import Asker
 from settlement_engine.engine.barrier import FailoverBarrier
 from settlement_engine.engine.batching import Notifier
+from settlement_engine.engine.breaker_control import breaker_control
 from settlement_engine.engine.cancelling import Canceller
 from settlement_engine.engine.case_worker import CaseWorker, EngineCases
 from settlement_engine.engine.decider import Decider
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         Announcement,
         BankStore,
         BarrierStore,
+        BreakerStore,
         Clock,
         EngineRegistry,
         EventStreamCheck,
@@ -95,6 +97,7 @@ class SettlementService:
         case_management: EngineCases | None = None,
         messages: MessageStore | None = None,
         banks: BankStore | None = None,
+        breaker_orders: BreakerStore | None = None,
     ) -> None:
         self._settings, self._window_calendar = settings, WindowCalendar.of(settings)
         self._store, self._accounts, self._stream = store, accounts, stream
@@ -102,10 +105,9 @@ class SettlementService:
         self._lease = EngineLease(settings, registry, clock, meter)
         self._gate = Gate(rails, is_open=barrier_store is None)
         self._waiting, self._directory = EndWaiters(settings, store), Directory(accounts)
-        cases = case_management.cases if case_management else None
-        self._unbookable = Unbookable(settings, cases, self._lease, meter)
-        self._integrity = Integrity(rails, self._lease, meter, cases)
+        self._unbookable, self._integrity = self._make_guards(case_management, rails, meter)
         self._dispatcher = self._make_dispatcher(rails, meter)
+        self.breakers = breaker_control(settings, breaker_orders, rails, self._dispatcher)
         self._listed, self._router, self._decider = self._make_decider(rails, chance, banks)
         self._inbound, self._journal = self._make_message_workers(inbound, messages, rails, meter)
         self._asker = self._make_asker(rails, screening, meter)
@@ -115,6 +117,13 @@ class SettlementService:
         self._intake = self._make_intake(ids, meter)
         self._barrier = self._make_barrier(barrier_store, stream_check, rails, meter)
         self._case_worker = self._make_case_worker(case_management, rails, meter)
+
+    def _make_guards(
+        self, case_management: EngineCases | None, rails: Mapping[str, SendRail], meter: Meter
+    ) -> tuple[Unbookable, Integrity]:
+        cases = case_management.cases if case_management else None
+        unbookable = Unbookable(self._settings, cases, self._lease, meter)
+        return unbookable, Integrity(rails, self._lease, meter, cases)
 
     def _make_message_workers(
         self,
@@ -155,6 +164,8 @@ class SettlementService:
             has_room=self._dispatcher.has_room,
             is_sending=self._dispatcher.is_sending,
             listed=listed,
+            is_stopped=self._dispatcher.is_stopped,
+            refusing=self._dispatcher.refusing_rails(),
         )
         return listed, router, Decider(self._settings, rails, self._directory, router, chance)
 
@@ -251,13 +262,15 @@ class SettlementService:
     # --- start and stop ---------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Register at the right database; windows are read before the first settlement."""
+        """Register at the right database; windows and orders are read before the first settlement."""
         if self._barrier is not None:
             await self._barrier.settle()
         await self._lease.join()
         while True:
             try:
                 self._window_calendar.replace(await self._accounts.windows())
+                if self.breakers is not None:
+                    await self.breakers.begin()
             except (Unavailable, Contention):
                 await self._lease.pause()
             else:
@@ -282,12 +295,9 @@ class SettlementService:
                     ),
                 ):
                     group.create_task(unending(work, self))
-                if self._barrier is not None:
-                    group.create_task(unending(self._barrier.run, self))
-                if self._journal is not None:
-                    group.create_task(unending(self._journal.run, self))
-                if self._case_worker is not None:
-                    group.create_task(unending(self._case_worker.run, self))
+                for worker in (self._barrier, self._journal, self._case_worker, self.breakers):
+                    if worker is not None:
+                        group.create_task(unending(worker.run, self))
         finally:
             self._lease.cancel_tasks()
 

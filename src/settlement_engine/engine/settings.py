@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from settlement_engine.domain.windows import Window
+    from settlement_engine.ports import BreakerLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class EngineSettings:
     ``no_enquiry_due_seconds``: how long a payment of a rail without enquiries is parked at a time.
     ``full_lane`` is how long a payment waits, without a hold, while the queue of its bank's lane is full.
     ``gate_waiting_max`` bounds those that wait in memory for screening while the gate of a rail is closed.
+    ``breakers_by_rail`` are the limits of breakers of rails that have other ones than their own.
+    ``breaker_look_seconds`` is how soon an engine follows an order of a person that another one has received.
     ``doubt_limits`` say after how long a payment without a final state becomes a case for a person.
     """
 
@@ -57,6 +60,8 @@ class EngineSettings:
     screening: Backoff = field(default_factory=lambda: Backoff(first_seconds=1, max_seconds=60))
     full_lane: Backoff = field(default_factory=lambda: Backoff(first_seconds=5, max_seconds=60))
     gate_waiting_max: int = 5_000
+    breakers_by_rail: Mapping[str, BreakerLimits] = field(default_factory=dict)
+    breaker_look_seconds: float = 1.0
     is_queueing: bool = False
     value_dates: ValueDateRange = field(default_factory=ValueDateRange)
     needs_listed_banks: bool = False

@@ -166,6 +166,9 @@ class Metrics:
             "Banks whose circuit breaker is open, so that nothing is sent to them.",
             "rail",
         )
+        self._rail_stops = families.gauge(
+            "rail_stops", "Orders of operators that stop sending to a bank or over a rail.", "rail"
+        )
 
     def _register_open_work(self, families: Families) -> None:
         def gauge(name: str, text: str) -> Gauge:
@@ -309,6 +312,7 @@ class Metrics:
         for rail, report in reports.items():
             self._lane_waiting(rail).set(report.waiting)
             self._breakers_open(rail).set(report.breakers_open)
+            self._rail_stops(rail).set(report.stops)
 
     def batch(self, stage: str, size: int, seconds: float) -> None:
         """Record one group commit."""

@@ -15,6 +15,7 @@ from settlement_engine.ports.accounts import (
     TransferFilter,
 )
 from settlement_engine.ports.banks import BankFilter, BankPut, BankStore
+from settlement_engine.ports.breakers import BreakerStore, LaneStatus, RailControl, RailStatus
 from settlement_engine.ports.cases import (
     Archive,
     CaseFilter,
@@ -118,6 +119,7 @@ __all__ = [
     "BarrierStep",
     "BarrierStore",
     "BreakerLimits",
+    "BreakerStore",
     "CaseFilter",
     "CaseManagement",
     "CaseStore",
@@ -141,6 +143,7 @@ __all__ = [
     "KnownPayment",
     "LaneLimits",
     "LaneReport",
+    "LaneStatus",
     "MessageRail",
     "MessageSource",
     "MessageStore",
@@ -159,6 +162,8 @@ __all__ = [
     "Rail",
     "RailCapabilities",
     "RailClass",
+    "RailControl",
+    "RailStatus",
     "RecallRail",
     "Report",
     "ReportClosing",

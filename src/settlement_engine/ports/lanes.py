@@ -17,13 +17,19 @@ class BreakerLimits:
 
     It opens after ``failures_in_a_row`` consecutive sends without a response (timed out or never transmitted),
     or when at least the share ``failure_share`` of the last ``window`` sends had none. Then it is half-open for
-    one send after each wait of ``rest``.
+    one send after each wait of ``rest``. With ``reject_share`` it also opens when at least that share of the last
+    ``window`` sends was rejected. With ``slow_seconds`` an answer that takes longer counts as none.
+    ``refuses_while_open``: while it is open new payments are refused if no other rail takes them; otherwise
+    they wait.
     """
 
     failures_in_a_row: int = 20
     window: int = 100
     failure_share: float = 0.8
     rest: Backoff = field(default_factory=lambda: Backoff(first_seconds=5, max_seconds=60))
+    reject_share: float | None = None
+    slow_seconds: float | None = None
+    refuses_while_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,11 @@ class LaneLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReport:
-    """The state of a rail's lanes: how many payments wait in them, and how many breakers are not closed."""
+    """The state of a rail's lanes: how many payments wait in them, and how many breakers are not closed.
+
+    ``stops`` is how many orders of people stop sending: to a bank, or to all of them.
+    """
 
     waiting: int
     breakers_open: int
+    stops: int = 0

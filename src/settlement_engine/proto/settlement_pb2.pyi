@@ -396,6 +396,283 @@ PROPOSAL_STATUS_OVERTAKEN: ProposalStatus.ValueType  # 7
 Global___ProposalStatus: _TypeAlias = ProposalStatus  # noqa: Y015
 
 @_typing.final
+class ListRailsRequest(_message.Message):
+    """--- rails ---------------------------------------------------------------------------------------"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRailsRequest: _TypeAlias = ListRailsRequest  # noqa: Y015
+
+@_typing.final
+class ListRailsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAILS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rails(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rail]: ...
+    def __init__(
+        self,
+        *,
+        rails: _abc.Iterable[Global___Rail] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rails", b"rails"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRailsResponse: _TypeAlias = ListRailsResponse  # noqa: Y015
+
+@_typing.final
+class GetRailRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRailRequest: _TypeAlias = GetRailRequest  # noqa: Y015
+
+@_typing.final
+class OpenBreakerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAIL_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    rail: _builtins.str
+    bank: _builtins.str
+    """Empty: every bank of the rail. In any spelling."""
+    reason: _builtins.str
+    """Required, for the record."""
+    def __init__(
+        self,
+        *,
+        rail: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "rail", b"rail", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenBreakerRequest: _TypeAlias = OpenBreakerRequest  # noqa: Y015
+
+@_typing.final
+class CloseBreakerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAIL_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    rail: _builtins.str
+    bank: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        rail: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "rail", b"rail", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseBreakerRequest: _TypeAlias = CloseBreakerRequest  # noqa: Y015
+
+@_typing.final
+class ProbeRailRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAIL_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    rail: _builtins.str
+    bank: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        rail: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "rail", b"rail", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeRailRequest: _TypeAlias = ProbeRailRequest  # noqa: Y015
+
+@_typing.final
+class Rail(_message.Message):
+    """A rail, as one engine has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RAIL_CLASS_FIELD_NUMBER: _builtins.int
+    IS_PAUSED_FIELD_NUMBER: _builtins.int
+    REFUSES_WHILE_OPEN_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
+    STOPS_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    rail_class: _builtins.str
+    """A, B, C or D: what its bank guarantees."""
+    is_paused: _builtins.bool
+    """Nothing is sent over it during a recovery."""
+    refuses_while_open: _builtins.bool
+    """While its breaker is open new settlements are refused and do not wait."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The types of messages that it writes and reads."""
+
+    @_builtins.property
+    def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RailLane]:
+        """The banks that this engine has sent to, at most 100: those that are not sent to come first."""
+
+    @_builtins.property
+    def stops(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreakerOrder]:
+        """The orders by which sending is stopped."""
+
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreakerOrder]:
+        """The latest orders, newest first; in lists none."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rail_class: _builtins.str = ...,
+        is_paused: _builtins.bool = ...,
+        refuses_while_open: _builtins.bool = ...,
+        messages: _abc.Iterable[_builtins.str] | None = ...,
+        lanes: _abc.Iterable[Global___RailLane] | None = ...,
+        stops: _abc.Iterable[Global___BreakerOrder] | None = ...,
+        history: _abc.Iterable[Global___BreakerOrder] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history", "is_paused", b"is_paused", "lanes", b"lanes", "messages", b"messages", "name", b"name", "rail_class", b"rail_class", "refuses_while_open", b"refuses_while_open", "stops", b"stops"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rail: _TypeAlias = Rail  # noqa: Y015
+
+@_typing.final
+class RailLane(_message.Message):
+    """The lane of one bank."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_FIELD_NUMBER: _builtins.int
+    BREAKER_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    IS_STOPPED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    TRIES_IN_SECONDS_FIELD_NUMBER: _builtins.int
+    bank: _builtins.str
+    """Empty for the lane that further banks share."""
+    breaker: _builtins.str
+    """CLOSED: sending is allowed; OPEN: it is not; HALF_OPEN: one payment is tried."""
+    why: _builtins.str
+    """Why it is open by itself."""
+    is_stopped: _builtins.bool
+    """Whether a person has stopped sending."""
+    waiting: _builtins.int
+    """Questions that wait, and those that are being asked."""
+    in_flight: _builtins.int
+    tries_in_seconds: _builtins.float
+    """In how many seconds it is half-open by itself; 0 where it does not wait."""
+    def __init__(
+        self,
+        *,
+        bank: _builtins.str = ...,
+        breaker: _builtins.str = ...,
+        why: _builtins.str = ...,
+        is_stopped: _builtins.bool = ...,
+        waiting: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        tries_in_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "breaker", b"breaker", "in_flight", b"in_flight", "is_stopped", b"is_stopped", "tries_in_seconds", b"tries_in_seconds", "waiting", b"waiting", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RailLane: _TypeAlias = RailLane  # noqa: Y015
+
+@_typing.final
+class BreakerOrder(_message.Message):
+    """What an operator has ordered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    RAIL_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    rail: _builtins.str
+    bank: _builtins.str
+    """Empty: every bank of the rail."""
+    action: _builtins.str
+    """OPEN, CLOSE or PROBE."""
+    who: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        rail: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        action: _builtins.str = ...,
+        who: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "bank", b"bank", "id", b"id", "rail", b"rail", "reason", b"reason", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BreakerOrder: _TypeAlias = BreakerOrder  # noqa: Y015
+
+@_typing.final
 class SettlementRequest(_message.Message):
     """The request to settle an obligation."""
 

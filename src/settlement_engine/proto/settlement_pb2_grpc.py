@@ -1797,3 +1797,270 @@ class ExceptionService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class RailServiceStub:
+    """Rails and their circuit breakers. A breaker that is open stops sending: it opens by itself when a bank does not
+    answer or rejects too much, or by the order of an operator. What was sent before is still asked about.
+
+    Who acts is the caller's certificate, as in ExceptionService. An order is recorded with the person and the reason
+    and holds for all engines: the engine that is called follows at once, the others within about a second.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListRails = channel.unary_unary(
+                '/settlement.RailService/ListRails',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListRailsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListRailsResponse.FromString,
+                _registered_method=True)
+        self.GetRail = channel.unary_unary(
+                '/settlement.RailService/GetRail',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetRailRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.Rail.FromString,
+                _registered_method=True)
+        self.OpenBreaker = channel.unary_unary(
+                '/settlement.RailService/OpenBreaker',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.OpenBreakerRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.Rail.FromString,
+                _registered_method=True)
+        self.CloseBreaker = channel.unary_unary(
+                '/settlement.RailService/CloseBreaker',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.CloseBreakerRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.Rail.FromString,
+                _registered_method=True)
+        self.ProbeRail = channel.unary_unary(
+                '/settlement.RailService/ProbeRail',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ProbeRailRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.Rail.FromString,
+                _registered_method=True)
+
+
+class RailServiceServicer:
+    """Rails and their circuit breakers. A breaker that is open stops sending: it opens by itself when a bank does not
+    answer or rejects too much, or by the order of an operator. What was sent before is still asked about.
+
+    Who acts is the caller's certificate, as in ExceptionService. An order is recorded with the person and the reason
+    and holds for all engines: the engine that is called follows at once, the others within about a second.
+    """
+
+    def ListRails(self, request, context):
+        """Lists the rails in the order of preference, as this engine has them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRail(self, request, context):
+        """Returns one rail with its lanes and the latest orders about it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenBreaker(self, request, context):
+        """Stops sending to a bank, or to every bank of a rail, until CloseBreaker. New settlements take another rail, or
+        wait without a hold, or are refused if the rail is configured so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseBreaker(self, request, context):
+        """Allows sending again, and closes breakers that had opened by themselves. It takes back only an order about the
+        same bank, or about every bank.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProbeRail(self, request, context):
+        """Tries one payment of each bank that is not sent to. If it is answered, a breaker that had opened by itself
+        closes; one that a person has opened stays open.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RailServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListRails': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRails,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListRailsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListRailsResponse.SerializeToString,
+            ),
+            'GetRail': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRail,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetRailRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.Rail.SerializeToString,
+            ),
+            'OpenBreaker': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenBreaker,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.OpenBreakerRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.Rail.SerializeToString,
+            ),
+            'CloseBreaker': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseBreaker,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.CloseBreakerRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.Rail.SerializeToString,
+            ),
+            'ProbeRail': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeRail,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ProbeRailRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.Rail.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'settlement.RailService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('settlement.RailService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class RailService:
+    """Rails and their circuit breakers. A breaker that is open stops sending: it opens by itself when a bank does not
+    answer or rejects too much, or by the order of an operator. What was sent before is still asked about.
+
+    Who acts is the caller's certificate, as in ExceptionService. An order is recorded with the person and the reason
+    and holds for all engines: the engine that is called follows at once, the others within about a second.
+    """
+
+    @staticmethod
+    def ListRails(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.RailService/ListRails',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListRailsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListRailsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.RailService/GetRail',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetRailRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.Rail.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenBreaker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.RailService/OpenBreaker',
+            settlement__engine_dot_proto_dot_settlement__pb2.OpenBreakerRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.Rail.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseBreaker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.RailService/CloseBreaker',
+            settlement__engine_dot_proto_dot_settlement__pb2.CloseBreakerRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.Rail.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeRail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.RailService/ProbeRail',
+            settlement__engine_dot_proto_dot_settlement__pb2.ProbeRailRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.Rail.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -671,3 +671,115 @@ class ExceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Declines a proposal; whoever proposed it may take it back so."""
 
 def add_ExceptionServiceServicer_to_server(servicer: ExceptionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class RailServiceStub:
+    """Rails and their circuit breakers. A breaker that is open stops sending: it opens by itself when a bank does not
+    answer or rejects too much, or by the order of an operator. What was sent before is still asked about.
+
+    Who acts is the caller's certificate, as in ExceptionService. An order is recorded with the person and the reason
+    and holds for all engines: the engine that is called follows at once, the others within about a second.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RailServiceAsyncStub: ...
+    ListRails: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListRailsRequest, _settlement_pb2.ListRailsResponse]
+    """Lists the rails in the order of preference, as this engine has them."""
+    GetRail: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetRailRequest, _settlement_pb2.Rail]
+    """Returns one rail with its lanes and the latest orders about it."""
+    OpenBreaker: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.OpenBreakerRequest, _settlement_pb2.Rail]
+    """Stops sending to a bank, or to every bank of a rail, until CloseBreaker. New settlements take another rail, or
+    wait without a hold, or are refused if the rail is configured so.
+    """
+    CloseBreaker: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.CloseBreakerRequest, _settlement_pb2.Rail]
+    """Allows sending again, and closes breakers that had opened by themselves. It takes back only an order about the
+    same bank, or about every bank.
+    """
+    ProbeRail: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ProbeRailRequest, _settlement_pb2.Rail]
+    """Tries one payment of each bank that is not sent to. If it is answered, a breaker that had opened by itself
+    closes; one that a person has opened stays open.
+    """
+
+@_typing.type_check_only
+class RailServiceAsyncStub(RailServiceStub):
+    """Rails and their circuit breakers. A breaker that is open stops sending: it opens by itself when a bank does not
+    answer or rejects too much, or by the order of an operator. What was sent before is still asked about.
+
+    Who acts is the caller's certificate, as in ExceptionService. An order is recorded with the person and the reason
+    and holds for all engines: the engine that is called follows at once, the others within about a second.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListRails: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListRailsRequest, _settlement_pb2.ListRailsResponse]  # type: ignore[assignment]
+    """Lists the rails in the order of preference, as this engine has them."""
+    GetRail: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetRailRequest, _settlement_pb2.Rail]  # type: ignore[assignment]
+    """Returns one rail with its lanes and the latest orders about it."""
+    OpenBreaker: _aio.UnaryUnaryMultiCallable[_settlement_pb2.OpenBreakerRequest, _settlement_pb2.Rail]  # type: ignore[assignment]
+    """Stops sending to a bank, or to every bank of a rail, until CloseBreaker. New settlements take another rail, or
+    wait without a hold, or are refused if the rail is configured so.
+    """
+    CloseBreaker: _aio.UnaryUnaryMultiCallable[_settlement_pb2.CloseBreakerRequest, _settlement_pb2.Rail]  # type: ignore[assignment]
+    """Allows sending again, and closes breakers that had opened by themselves. It takes back only an order about the
+    same bank, or about every bank.
+    """
+    ProbeRail: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ProbeRailRequest, _settlement_pb2.Rail]  # type: ignore[assignment]
+    """Tries one payment of each bank that is not sent to. If it is answered, a breaker that had opened by itself
+    closes; one that a person has opened stays open.
+    """
+
+class RailServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Rails and their circuit breakers. A breaker that is open stops sending: it opens by itself when a bank does not
+    answer or rejects too much, or by the order of an operator. What was sent before is still asked about.
+
+    Who acts is the caller's certificate, as in ExceptionService. An order is recorded with the person and the reason
+    and holds for all engines: the engine that is called follows at once, the others within about a second.
+    """
+
+    @_abc_1.abstractmethod
+    def ListRails(
+        self,
+        request: _settlement_pb2.ListRailsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListRailsResponse, _abc.Awaitable[_settlement_pb2.ListRailsResponse]]:
+        """Lists the rails in the order of preference, as this engine has them."""
+
+    @_abc_1.abstractmethod
+    def GetRail(
+        self,
+        request: _settlement_pb2.GetRailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.Rail, _abc.Awaitable[_settlement_pb2.Rail]]:
+        """Returns one rail with its lanes and the latest orders about it."""
+
+    @_abc_1.abstractmethod
+    def OpenBreaker(
+        self,
+        request: _settlement_pb2.OpenBreakerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.Rail, _abc.Awaitable[_settlement_pb2.Rail]]:
+        """Stops sending to a bank, or to every bank of a rail, until CloseBreaker. New settlements take another rail, or
+        wait without a hold, or are refused if the rail is configured so.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseBreaker(
+        self,
+        request: _settlement_pb2.CloseBreakerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.Rail, _abc.Awaitable[_settlement_pb2.Rail]]:
+        """Allows sending again, and closes breakers that had opened by themselves. It takes back only an order about the
+        same bank, or about every bank.
+        """
+
+    @_abc_1.abstractmethod
+    def ProbeRail(
+        self,
+        request: _settlement_pb2.ProbeRailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.Rail, _abc.Awaitable[_settlement_pb2.Rail]]:
+        """Tries one payment of each bank that is not sent to. If it is answered, a breaker that had opened by itself
+        closes; one that a person has opened stays open.
+        """
+
+def add_RailServiceServicer_to_server(servicer: RailServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

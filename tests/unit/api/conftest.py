@@ -61,6 +61,7 @@ class Edge:
         self.banks = rpc.BankServiceStub(self.channel)
         self.intake = rpc.IntakeServiceStub(self.channel)
         self.exceptions = rpc.ExceptionServiceStub(self.channel)
+        self.rails = rpc.RailServiceStub(self.channel)
 
     async def stop(self) -> None:
         await self.channel.close()

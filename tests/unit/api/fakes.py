@@ -14,13 +14,14 @@ from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
-from settlement_engine.ports import Accepted, Announcement
+from settlement_engine.ports import Accepted, Announcement, LaneStatus, RailStatus
 from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from settlement_engine.api.settings import ApiSettings
+    from settlement_engine.domain.breaker_orders import BreakerAction, BreakerOrder
     from settlement_engine.domain.kept_messages import ListedMessage, MessagePosition
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.domain.stuck import StuckLimits, StuckReport
@@ -54,6 +55,46 @@ class FakeCaseManagement:
         return "a" if rail else ""
 
 
+class FakeRails:
+    """One rail with one bank, whose orders are kept and followed at once."""
+
+    def __init__(self, stores: MemoryStores) -> None:
+        self._stores = stores
+        self.standing: list[BreakerOrder] = []
+
+    def rails(self) -> list[RailStatus]:
+        lane = LaneStatus(
+            bank="DEUTDEFF",
+            breaker="half_open",
+            why="sends were not answered in time",
+            is_stopped=bool(self.standing),
+            waiting=3,
+            in_flight=1,
+            tries_in_seconds=2.5,
+        )
+        return [
+            RailStatus(
+                name="swift",
+                rail_class="d",
+                is_paused=False,
+                refuses_while_open=True,
+                lanes=(lane,),
+                standing=tuple(self.standing),
+                messages=("pacs.009.001.08",),
+            )
+        ]
+
+    async def latest(self, rail: str, limit: int) -> list[BreakerOrder]:
+        return await self._stores.breaker_orders.latest(rail, limit)
+
+    async def give(
+        self, rail: str, bank: str, action: BreakerAction, *, who: str, reason: str
+    ) -> BreakerOrder:
+        given = await self._stores.breaker_orders.give(rail, bank, action, who=who, reason=reason)
+        self.standing = await self._stores.breaker_orders.standing()
+        return given
+
+
 class World:
     """Settlements, transitions and accounts in memory, and an engine whose behaviour the tests control."""
 
@@ -81,6 +122,7 @@ class World:
         self.banks = self.stores.banks
         self.specs: list[AccountSpec] = []
         self.case_management = FakeCaseManagement(self.stores)
+        self.rail_control = FakeRails(self.stores)
 
     # --- the engine ---------------------------------------------------------------------------
 
@@ -337,5 +379,6 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         dead_letters=world.dead_letters,
         case_management=world.case_management,
         messages=world,
+        rails=world.rail_control,
         settings=settings,
     )

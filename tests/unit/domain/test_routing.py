@@ -194,3 +194,22 @@ def test_every_rail_that_was_looked_at_is_chosen_or_has_a_reason(found):
         chosen = found[names.index(route.rail)]
         assert route.window_opening is not None
         assert chosen.has_room
+
+
+def test_what_a_person_has_stopped_waits_without_a_hold_unless_another_rail_takes_it():
+    stopped = offer("one", is_stopped=True, is_breaker_open=True)
+    route = choose_route(payment_request(), [stopped])
+    assert (route.rail, route.waits_for) == ("one", RouteReason.STOPPED_BY_OPERATOR)
+    assert choose_route(payment_request(), [stopped, offer("two")]).rail == "two"
+    silent = offer("silent", is_breaker_open=True)
+    assert choose_route(payment_request(), [stopped, silent]).rail == "silent"
+
+
+@pytest.mark.parametrize("fields", [{"is_breaker_open": True}, {"is_stopped": True}])
+def test_a_rail_that_refuses_while_its_breaker_is_open_lets_nobody_wait(fields):
+    refusing = offer("one", refuses_while_open=True, **fields)
+    route = choose_route(payment_request(), [refusing])
+    assert (route.rail, route.waits_for) == ("", None)
+    assert route.rejected[0].reason in (RouteReason.BREAKER_OPEN, RouteReason.STOPPED_BY_OPERATOR)
+    full = offer("one", has_room=False, refuses_while_open=True)
+    assert choose_route(payment_request(), [full]).waits_for is RouteReason.LANE_FULL

@@ -32,6 +32,7 @@ from settlement_lab.memory import (
     MemoryAccounts,
     MemoryAuditor,
     MemoryBanks,
+    MemoryBreakerOrders,
     MemoryCases,
     MemoryInbound,
     MemoryMessages,
@@ -72,6 +73,7 @@ SETTINGS: dict[str, Any] = {
     "broken_due_seconds": 0.05,
     "inbound_poll_seconds": 0.02,
     "case_interval_seconds": 0.02,
+    "breaker_look_seconds": 0.02,
     "resolve_pause_seconds": 0.05,
 }
 TIMEOUT_SECONDS = 5.0
@@ -310,6 +312,7 @@ class EngineWorld:
             case_management=self.case_management,
             messages=self.messages,
             banks=self.banks if has_banks else None,
+            breaker_orders=MemoryBreakerOrders(self.records),
         )
         self._task: asyncio.Task[None] | None = None
 

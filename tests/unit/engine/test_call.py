@@ -6,6 +6,8 @@ from typing import Any
 from unittest.mock import Mock
 from uuid import UUID
 
+import pytest
+
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.engine.dispatch.call import LaneCall
 from settlement_engine.engine.dispatch.lane import Lane
@@ -93,3 +95,25 @@ def test_enquiries_never_open_a_breaker() -> None:
     made.call.silent([each.id for each in made.settlements])
     assert not made.call.end(0.0, is_put=True)
     assert made.lane.breaker.is_closed
+
+
+@pytest.mark.parametrize(("seconds", "is_closed"), [(2.0, True), (2.1, False)])
+def test_an_answer_that_took_too_long_counts_as_none(seconds: float, is_closed: bool) -> None:
+    times = iter([0.0, seconds, seconds, seconds])
+    limits = LaneLimits(breaker=BreakerLimits(failures_in_a_row=3, slow_seconds=2.0))
+    lane = Lane("rail", "AAA", limits, 0.0)
+    group = [sent(1), sent(2), sent(3)]
+    call = LaneCall(Ask.SEND, Mock(), [(lane, group)], Mock(), lambda: next(times))
+    for number in (1, 2, 3):
+        call.heard([said(number)])
+    call.end(seconds, is_put=True)
+    assert lane.breaker.is_closed is is_closed
+
+
+def test_rejections_are_counted_where_the_rail_has_a_share_of_them() -> None:
+    limits = LaneLimits(breaker=BreakerLimits(window=3, reject_share=1.0))
+    lane = Lane("rail", "AAA", limits, 0.0)
+    call = LaneCall(Ask.SEND, Mock(), [(lane, [sent(1), sent(2), sent(3)])], Mock())
+    call.heard([said(number, Event.REJECTED) for number in (1, 2, 3)])
+    assert call.end(0.0, is_put=True)
+    assert not lane.breaker.is_closed

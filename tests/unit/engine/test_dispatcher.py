@@ -345,7 +345,7 @@ async def test_an_answer_after_its_call_frees_no_capacity_twice() -> None:
         await world.until(in_state(world, [key], State.IN_DOUBT))
         late[0]()
         assert await all_end(world, [key], 5) == [State.COMPLETED]
-        track = lanes(world)._lanes.opened["scripted", "AAA"].tracks[Ask.SEND]
+        track = lanes(world).lanes.opened["scripted", "AAA"].tracks[Ask.SEND]
         assert track.under_way == 0
 
 
@@ -430,7 +430,7 @@ async def test_there_are_no_more_lanes_than_the_bound_and_the_others_share_one(
         assert rail.most_at_once["send"] == 3, "two lanes of their own, and one for all others"
         keys = await submit(world, 1, 900, from_bank="EEE")
         await all_end(world, keys)
-        assert ("scripted", "EEE") in lanes(world)._lanes.opened, "an idle lane was replaced"
+        assert ("scripted", "EEE") in lanes(world).lanes.opened, "an idle lane was replaced"
 
 
 async def test_enquiries_without_capacity_are_parked_and_sent_later() -> None:

@@ -30,6 +30,7 @@ class LaneCall:
         rail: SendRail,
         groups: Sequence[tuple[Lane, list[Settlement]]],
         hear_freed: Callable[[Iterable[Lane]], None],
+        monotonic: Callable[[], float] = float,
     ) -> None:
         self.question = question
         self.rail = rail
@@ -41,7 +42,12 @@ class LaneCall:
         self._holding = self._by_id(lane for lane in self._counts if lane.is_apart)
         self._held = dict(self._counts)
         self._failed: set[UUID] = set()
+        self._rejected: set[UUID] = set()
         self._left_out: set[UUID] = set()
+        self._monotonic = monotonic
+        limits = groups[0][0].limits.breaker  # they are those of the rail
+        self._reject_share, self._slow_seconds = limits.reject_share, limits.slow_seconds
+        self._began_at = 0.0 if self._slow_seconds is None else monotonic()
 
     def _by_id(self, lanes: Iterable[Lane]) -> dict[UUID, Lane]:
         wanted = set(lanes)
@@ -59,8 +65,20 @@ class LaneCall:
         self._failed.update(
             [each.settlement_id for each in answers if each.event is Event.UNDELIVERED]
         )
+        if self._reject_share is not None:
+            self._rejected.update(
+                [each.settlement_id for each in answers if each.event is Event.REJECTED]
+            )
+        if self._is_slow():
+            self._failed.update([each.settlement_id for each in answers])
         if self._holding:
             self._free([each.settlement_id for each in answers])
+
+    def _is_slow(self) -> bool:
+        """Say whether what is answered now was waited for too long."""
+        if self._slow_seconds is None:
+            return False
+        return self._monotonic() - self._began_at > self._slow_seconds
 
     def silent(self, settlement_ids: Iterable[UUID]) -> None:
         """Note the settlements without an answer."""
@@ -88,14 +106,17 @@ class LaneCall:
         failed = self._count(self._failed if is_put else set())
         left_out = self._count(self._left_out) if is_put else self._counts
         has_changed = False
-        is_smooth = not (failed or left_out or self._trials)
+        rejected = self._count(self._rejected if is_put else set())
+        is_smooth = not (failed or left_out or rejected or self._trials)
         for lane, count in self._counts.items():
             if is_smooth and lane.breaker.is_unused:
                 continue  # answered sends change nothing in a breaker without failures
             was_closed = lane.breaker.is_closed
             answered = count - failed.get(lane, 0) - left_out.get(lane, 0)
-            note = lane.breaker.tried if lane in self._trials else lane.breaker.ended
-            note(answered, failed.get(lane, 0), now)
+            if lane in self._trials:
+                lane.breaker.tried(answered, failed.get(lane, 0), now)
+            else:
+                lane.breaker.ended(answered, failed.get(lane, 0), now, rejected.get(lane, 0))
             has_changed |= lane.breaker.is_closed is not was_closed
         return has_changed
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import Meter, SendRail
+    from settlement_engine.ports import LaneStatus, Meter, SendRail
 
 CALL_MAX: Final = 500
 """The most questions in one call."""
@@ -83,7 +83,7 @@ class Dispatcher:
         self._meter = meter
         self._is_too_late = is_too_late
         self._outside: EngineHooks | None = None
-        self._lanes = Lanes(rails)
+        self.lanes = Lanes(rails, settings.breakers_by_rail)
         self._looked_at = float("-inf")
         self._shown: dict[str, LaneReport] = {}
         self._woken = asyncio.Event()
@@ -98,27 +98,51 @@ class Dispatcher:
 
     def has_room(self, rail: str, bank: str) -> bool:
         """Say whether funds may be held for one more payment: the lane's queue has room for its send."""
-        if not self._lanes.busy:
+        if not self.lanes.busy:
             return True
-        lane = self._lanes.find(rail, bank)
+        lane = self.lanes.find(rail, bank)
         return lane is None or lane.has_queue_room()
 
     def is_sending(self, rail: str, bank: str) -> bool:
         """Say whether sends to this bank are allowed, or one may be tried and none waits."""
-        lane = self._lanes.find(rail, bank)
-        if lane is None or lane.breaker.is_closed:
+        lane = self.lanes.find(rail, bank)
+        if lane is None:
+            return self.lanes.is_sending_to_new(rail, bank)
+        if lane.breaker.is_closed:
             return True
         is_tried = lane.breaker.room(self._now()) != 0
         return is_tried and not lane.queues[Ask.SEND]
 
     def breaker(self, rail: str, bank: str) -> BreakerState:
         """Return the state of this bank's breaker."""
-        lane = self._lanes.find(rail, bank)
+        lane = self.lanes.find(rail, bank)
         return lane.breaker.state(self._now()) if lane else BreakerState.CLOSED
+
+    def is_stopped(self, rail: str, bank: str) -> bool:
+        """Say whether a person has stopped sending to this bank."""
+        return self.lanes.is_stopped(rail, bank)
+
+    def refusing_rails(self) -> frozenset[str]:
+        """Return the rails that refuse new payments while a breaker is open."""
+        return frozenset(
+            name for name in self._rails if self.lanes.limits(name).breaker.refuses_while_open
+        )
+
+    def is_paused(self, rail: str) -> bool:
+        """Say whether nothing is sent over a rail during a recovery."""
+        return not self._gate.is_open_for(rail)
+
+    def statuses(self, rail: str, limit: int) -> tuple[LaneStatus, ...]:
+        """Describe a rail's lanes."""
+        return self.lanes.statuses(rail, self._now(), limit)
+
+    def wake(self) -> None:
+        """Look at the waiting questions now: an order has changed what may leave."""
+        self._woken.set()
 
     def waiting(self, rail: str) -> int:
         """Count the waiting questions of a rail."""
-        return self._lanes.waiting(rail)
+        return self.lanes.waiting(rail)
 
     def _now(self) -> float:
         return self._lease.monotonic()
@@ -137,7 +161,7 @@ class Dispatcher:
                 by_bank[bank] = [settlement]
         by_lane: dict[Lane, list[Settlement]] = {}
         for bank, group in by_bank.items():
-            lane = self._lanes.of(rail, bank, now, by_lane)
+            lane = self.lanes.of(rail, bank, now, by_lane)
             by_lane[lane] = by_lane[lane] + group if lane in by_lane else group
         leaving: list[tuple[Lane, list[Settlement]]] = []
         may_leave = self._may_leave(question, rail)
@@ -157,7 +181,7 @@ class Dispatcher:
         for each in settlements[:fits]:
             queue.append(Waiting(each, each.state, each.seq, _number(each), turn))
         if queue:
-            self._lanes.busy[lane.rail, lane.bank] = lane
+            self.lanes.busy[lane.rail, lane.bank] = lane
             self._woken.set()
         self._hold_back(question, settlements[fits:], "stop" if self._is_closed else "full")
 
@@ -235,7 +259,7 @@ class Dispatcher:
     def _begin_call(
         self, question: Ask, rail: str, groups: Sequence[tuple[Lane, list[Settlement]]]
     ) -> None:
-        call = LaneCall(question, self._rails[rail], groups, self._freed)
+        call = LaneCall(question, self._rails[rail], groups, self._freed, self._now)
         self._lease.spawn(self._carry_out(call))
 
     async def _carry_out(self, call: LaneCall) -> None:
@@ -250,7 +274,7 @@ class Dispatcher:
                 self._woken.set()
 
     def _freed(self, lanes: Iterable[Lane]) -> None:
-        if self._lanes.busy and any((lane.rail, lane.bank) in self._lanes.busy for lane in lanes):
+        if self.lanes.busy and any((lane.rail, lane.bank) in self.lanes.busy for lane in lanes):
             self._woken.set()
 
     # --- waiting questions ----------------------------------------------------------------------
@@ -267,12 +291,12 @@ class Dispatcher:
             self._show()
 
     def _pause_seconds(self) -> float | None:
-        if not self._lanes.busy:
+        if not self.lanes.busy:
             return (
                 LOOK_SECONDS if any(each.breakers_open for each in self._shown.values()) else None
             )
         now = self._now()
-        soonest = min(lane.wait_seconds(now) for lane in self._lanes.busy.values())
+        soonest = min(lane.wait_seconds(now) for lane in self.lanes.busy.values())
         if not self._lease.holds_lease:
             soonest = min(soonest, self._settings.heartbeat_seconds)
         return min(max(soonest, LOOK_SECONDS_MIN), LOOK_SECONDS)
@@ -284,7 +308,7 @@ class Dispatcher:
             self._looked_at = now
         for question in IN_ORDER:
             by_rail: dict[str, list[tuple[Lane, list[Settlement]]]] = {}
-            for lane in self._lanes.busy.values():
+            for lane in self.lanes.busy.values():
                 if is_look and question is Ask.SEND:
                     self._drop_late(lane)
                 group = self._take(lane, question, now)
@@ -292,8 +316,8 @@ class Dispatcher:
                     by_rail.setdefault(lane.rail, []).append((lane, group))
             for rail, leaving in by_rail.items():
                 self._leave(question, rail, leaving)
-        for key in [key for key, lane in self._lanes.busy.items() if not lane.waiting]:
-            del self._lanes.busy[key]
+        for key in [key for key, lane in self.lanes.busy.items() if not lane.waiting]:
+            del self.lanes.busy[key]
 
     def _take(self, lane: Lane, question: Ask, now: float) -> list[Settlement]:
         """Take as many questions from the head of a queue as may be sent."""
@@ -342,17 +366,17 @@ class Dispatcher:
     def close(self) -> None:
         """Answer all waiting questions now, so that their settlements are parked in the store."""
         self._is_closed = True
-        for lane in self._lanes.busy.values():
+        for lane in self.lanes.busy.values():
             for question, queue in lane.queues.items():
                 left = [each.settlement for each in queue if self._is_open(each)]
                 queue.clear()
                 self._hold_back(question, left, "stop")
-        self._lanes.busy.clear()
+        self.lanes.busy.clear()
         self._woken.set()
 
     def _show(self) -> None:
         """Report the state of the lanes to the metrics, when it has changed."""
-        reports = self._lanes.reports()
+        reports = self.lanes.reports()
         if reports != self._shown:
             self._shown = reports
             self._meter.lanes(reports)

@@ -113,6 +113,11 @@ class Lane:
         return sum(map(len, self.queues.values()))
 
     @property
+    def in_flight(self) -> int:
+        """Count the questions in flight."""
+        return sum(self.tracks[ask].under_way for ask in (Ask.SEND, Ask.ENQUIRE))
+
+    @property
     def is_idle(self) -> bool:
         """Say whether the lane can be removed: nothing waits, is in flight or was counted."""
         is_busy = any(track.under_way for track in self.tracks.values())

@@ -6,15 +6,19 @@ each rail. Must never: send anything itself, or read a clock; the caller passes 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.breaker_orders import EVERY_BANK
+from settlement_engine.engine.dispatch.breaker import BreakerState
 from settlement_engine.engine.dispatch.lane import Lane
-from settlement_engine.ports import LaneReport
+from settlement_engine.ports import LaneReport, LaneStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    from settlement_engine.ports import SendRail
+    from settlement_engine.ports import BreakerLimits, LaneLimits, SendRail
 
 LANES_MAX: Final = 4_096
 """The most lanes; further banks share one lane for each rail while no lane is idle."""
@@ -27,10 +31,18 @@ CLEARING_SECONDS: Final = 1.0
 
 
 class Lanes:
-    """The lanes of one engine. ``busy`` are those with waiting questions."""
+    """The lanes of one engine. ``busy`` are those with waiting questions.
 
-    def __init__(self, rails: Mapping[str, SendRail]) -> None:
+    ``breakers`` are the limits of breakers that are configured for a rail, in place of its own.
+    """
+
+    def __init__(
+        self, rails: Mapping[str, SendRail], breakers: Mapping[str, BreakerLimits] | None = None
+    ) -> None:
         self._rails = rails
+        self._breakers = breakers or {}
+        self._stopped: frozenset[tuple[str, str]] = frozenset()
+        self._probes: set[tuple[str, str]] = set()
         self.opened: dict[tuple[str, str], Lane] = {}
         self.busy: dict[tuple[str, str], Lane] = {}
         self._cleared_at = float("-inf")
@@ -51,13 +63,67 @@ class Lanes:
             for name in idle:
                 if self.opened[name] not in in_use:
                     del self.opened[name]
-        if len(self.opened) >= LANES_MAX:
+        is_full = len(self.opened) >= LANES_MAX
+        if is_full and not self.is_stopped(*key):  # one that is stopped has a lane of its own
             key = (key[0], SHARED)
             if key in self.opened:
                 return self.opened[key]
-        lane = Lane(*key, self._rails[key[0]].capabilities.lane, now)
+        lane = Lane(*key, self.limits(key[0]), now)
+        lane.breaker.stop(is_stopped=self.is_stopped(*key))
+        for probe in self._probes.intersection(_names(*key)):
+            self._probes.remove(probe)
+            lane.breaker.probe()
         self.opened[key] = lane
         return lane
+
+    def limits(self, rail: str) -> LaneLimits:
+        """Return the limits of a rail's lanes."""
+        limits = self._rails[rail].capabilities.lane
+        own = self._breakers.get(rail)
+        return limits if own is None else replace(limits, breaker=own)
+
+    # --- orders of people -----------------------------------------------------------------------
+
+    def stop_only(self, stopped: Collection[tuple[str, str]]) -> None:
+        """Stop sending to these, by rail and folded code or ``EVERY_BANK``, and to nobody else."""
+        self._stopped = frozenset(stopped)
+        for lane in self.opened.values():
+            lane.breaker.stop(is_stopped=self.is_stopped(lane.rail, lane.bank))
+
+    def is_stopped(self, rail: str, bank: str) -> bool:
+        """Say whether a person has stopped sending to a bank."""
+        return bool(self._stopped) and not self._stopped.isdisjoint(_names(rail, bank))
+
+    def is_sending_to_new(self, rail: str, bank: str) -> bool:
+        """Say whether a bank without a lane is sent to; an ordered probe lets its first send pass."""
+        if not self._stopped:
+            return True
+        return not self.is_stopped(rail, bank) or not self._probes.isdisjoint(_names(rail, bank))
+
+    def close(self, rail: str, bank: str) -> None:
+        """Close breakers: what was counted is forgotten, and sending is allowed unless it is stopped."""
+        self._probes.discard((rail, bank))
+        for lane in self._named(rail, bank):
+            lane.breaker.close()
+
+    def probe(self, rail: str, bank: str) -> None:
+        """Let each lane whose breaker is not closed try one send; without a lane, the first send."""
+        lanes = list(self._named(rail, bank))
+        for lane in lanes:
+            lane.breaker.probe()
+        if not lanes:
+            self._probes.add((rail, bank))
+
+    def _named(self, rail: str, bank: str) -> Iterator[Lane]:
+        for lane in self.opened.values():
+            if (rail, bank) in _names(lane.rail, lane.bank):
+                yield lane
+
+    def statuses(self, rail: str, now: float, limit: int) -> tuple[LaneStatus, ...]:
+        """Describe a rail's lanes: those that are not closed first, then those where most wait."""
+        lanes = [lane for lane in self.opened.values() if lane.rail == rail]
+        lanes.sort(key=lambda lane: (lane.breaker.is_closed, -lane.waiting, lane.bank))
+        return tuple(_status(lane, now) for lane in lanes[:limit])
 
     def waiting(self, rail: str) -> int:
         """Count the waiting questions of a rail."""
@@ -71,7 +137,31 @@ class Lanes:
             waiting[lane.rail] += lane.waiting
         for lane in self.opened.values():
             opened[lane.rail] += not lane.breaker.is_closed
+        stops = dict.fromkeys(self._rails, 0)
+        for rail, _ in self._stopped:
+            if rail in stops:
+                stops[rail] += 1
         return {
-            name: LaneReport(waiting=waiting[name], breakers_open=opened[name])
+            name: LaneReport(waiting=waiting[name], breakers_open=opened[name], stops=stops[name])
             for name in self._rails
         }
+
+
+def _names(rail: str, bank: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return the names under which orders are about a bank."""
+    return (rail, folded_bank(bank) if bank else bank), (rail, EVERY_BANK)
+
+
+def _status(lane: Lane, now: float) -> LaneStatus:
+    breaker = lane.breaker
+    state = breaker.state(now)
+    is_waiting = state is BreakerState.OPEN and not breaker.is_stopped
+    return LaneStatus(
+        bank=lane.bank,
+        breaker=state.value,
+        why=breaker.why,
+        is_stopped=breaker.is_stopped,
+        waiting=lane.waiting,
+        in_flight=lane.in_flight,
+        tries_in_seconds=breaker.wait_seconds(now) if is_waiting else 0.0,
+    )

@@ -83,6 +83,16 @@ CREATE TABLE bank_versions (
     changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE TABLE breaker_orders (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    rail text NOT NULL,
+    bank text NOT NULL,
+    action text NOT NULL,
+    who text NOT NULL,
+    reason text NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE currencies (
     code text NOT NULL,
     exponent smallint NOT NULL
@@ -1488,6 +1498,8 @@ ALTER TABLE attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (settlement_id, nu
 
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_pkey PRIMARY KEY (id);
 
+ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_pkey PRIMARY KEY (id);
+
 ALTER TABLE currencies ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
 
 ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_pkey PRIMARY KEY (id);
@@ -1576,6 +1588,16 @@ ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_currencies_check CHECK (c
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_rails_check CHECK (cardinality(rails) <= 32);
 
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_version_check CHECK (version >= 1 AND version <= 10000);
+
+ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_action_check CHECK (action = ANY (ARRAY['open'::text, 'close'::text, 'probe'::text]));
+
+ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_bank_check CHECK (length(bank) <= 20);
+
+ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_rail_check CHECK (length(rail) >= 1 AND length(rail) <= 64);
+
+ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
+
+ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z]{3}$'::text);
 
@@ -1783,6 +1805,8 @@ CREATE INDEX attempts_by_uetr ON public.attempts USING hash (uetr);
 
 CREATE INDEX banks_by_code ON public.bank_versions USING btree (code) WHERE (version = 1);
 
+CREATE INDEX breaker_orders_by_lane ON public.breaker_orders USING btree (rail, bank, id);
+
 CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
 
 CREATE INDEX dead_letter_acts_ended ON public.dead_letter_acts USING btree (at) WHERE (outcome <> 'refused'::text);
@@ -1854,6 +1878,9 @@ ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_append_only;
 
 CREATE TRIGGER bank_versions_follow BEFORE INSERT ON public.bank_versions FOR EACH ROW EXECUTE FUNCTION refuse_a_gap_of_versions();
 ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_follow;
+
+CREATE TRIGGER breaker_orders_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.breaker_orders FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE breaker_orders ENABLE ALWAYS TRIGGER breaker_orders_append_only;
 
 CREATE TRIGGER currencies_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.currencies FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE currencies ENABLE ALWAYS TRIGGER currencies_stay;

@@ -10,6 +10,7 @@ from settlement_lab.memory.archive import MemoryArchive
 from settlement_lab.memory.audit import MemoryAuditor
 from settlement_lab.memory.banks import MemoryBanks
 from settlement_lab.memory.barrier import MemoryBarrierStore
+from settlement_lab.memory.breaker_orders import MemoryBreakerOrders
 from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
@@ -26,6 +27,7 @@ __all__ = [
     "MemoryAuditor",
     "MemoryBanks",
     "MemoryBarrierStore",
+    "MemoryBreakerOrders",
     "MemoryCases",
     "MemoryDeadLetters",
     "MemoryGauges",

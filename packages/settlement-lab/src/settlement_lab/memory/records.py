@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.bank_directory import BankVersion
+    from settlement_engine.domain.breaker_orders import BreakerOrder
     from settlement_engine.domain.deadletters import DeadLetter
     from settlement_engine.domain.exceptions import CaseKind
     from settlement_engine.domain.kept_messages import KeptMessage
@@ -199,6 +200,7 @@ class Records:
 
     inbound_messages: dict[tuple[str, bytes], InboundMessage] = field(default_factory=dict)
     inbound_reports: dict[int, OpenReport] = field(default_factory=dict)
+    breaker_orders: list[BreakerOrder] = field(default_factory=list)
     message_of_report: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
     messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)
