@@ -7,7 +7,6 @@ rail and class (`make nightly`). In each of them: never two debits, no release w
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
 from itertools import cycle
@@ -28,6 +27,7 @@ from settlement_engine.simulator.scenarios import (
 )
 from settlement_engine.simulator.service import Outage, OutageKind
 from tests.support.railrows import AMOUNT, FUNDS, row_world
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -161,7 +161,7 @@ async def nobody_ever_listens(world: RowWorld) -> Settlement:
 async def crashed_after_the_bank_had_it(world: RowWorld) -> Settlement:
     await world.start()
     settlement = await world.settle(Scenario(reply_delay_ms=LONG_MS))
-    await world.until(world.received)
+    await until(world.received)
     await world.restart()
     assert await world.ends(settlement) is State.COMPLETED
     return settlement
@@ -172,8 +172,7 @@ async def crashed_while_nothing_had_arrived(world: RowWorld) -> Settlement:
     await world.start()
     await world.bank.service.set_outage(Outage(kind=OutageKind.SILENT))
     settlement = await world.settle("settle")
-    await world.comes_to(settlement, State.LOCKED)
-    await asyncio.sleep(0.1)
+    await until(world.is_sending)
     killed = await world.kill()
     await world.bank.service.set_outage(None)
     await world.start(killed)
@@ -385,10 +384,7 @@ async def was_told_of_a_second_debit(world: RowWorld) -> Settlement:
 
 
 async def case_opens(world: RowWorld, kind: str) -> None:
-    async def is_open() -> bool:
-        return world.cases()[kind] == 1
-
-    await world.until(is_open)
+    await until(lambda: world.cases()[kind] == 1, f"no case of {kind}")
 
 
 # --- settled ------------------------------------------------------------------------------------------
@@ -398,7 +394,7 @@ async def case_opens(world: RowWorld, kind: str) -> None:
 async def lost_the_database_when_it_settled(world: RowWorld) -> Settlement:
     await world.start()
     settlement = await world.settle(Scenario(reply_delay_ms=400))
-    await world.until(world.received)
+    await until(world.received)
     world.engine.store.losses.append(("apply", "before"))
     assert await world.ends(settlement) is State.COMPLETED
     assert await world.posted() == FUNDS - AMOUNT
@@ -409,7 +405,7 @@ async def lost_the_database_when_it_settled(world: RowWorld) -> Settlement:
 async def did_not_hear_of_its_commit(world: RowWorld) -> Settlement:
     await world.start()
     settlement = await world.settle(Scenario(reply_delay_ms=400))
-    await world.until(world.received)
+    await until(world.received)
     world.engine.store.losses.append(("apply", "after"))
     assert await world.ends(settlement) is State.COMPLETED
     assert await world.posted() == FUNDS - AMOUNT
@@ -475,8 +471,8 @@ async def ran_out_while_it_was_in_doubt(world: RowWorld) -> Settlement:
     world.profile_changes |= {"validity_seconds": 1}
     await world.start()
     settlement = await world.settle("silent_for_a_day")
-    await world.comes_to(settlement, State.IN_DOUBT)
-    await world.stays(settlement, State.IN_DOUBT, seconds=1.5)
+    await world.runs_out(settlement)
+    await world.stays(settlement, State.IN_DOUBT)
     return settlement
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -17,10 +16,11 @@ from settlement_engine.rails.transport.http import HttpSettings
 from settlement_engine.simulator.scenarios import Scenario
 from tests.support.isorails import agreed_profile, connection, iso_rail, profile_of
 from tests.support.scriptedbank import ScriptedBank
+from tests.support.waiting import until
 from tests.unit.engine.engine_world import EngineWorld, RealClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from settlement_engine.domain.settlement import Settlement
@@ -31,7 +31,6 @@ FROM, TO = "DEUTDEFF", "CHASUS33"
 AMOUNT, FUNDS = 100, 100_000
 CURRENCIES = {"swift": "USD", "sepa_sct": "EUR", "sepa_inst": "EUR", "realtime": "USD"}
 EXCHANGE_SECONDS = 1.0
-TIMEOUT_SECONDS = 20.0
 ENGINE: dict[str, Any] = {"lease_seconds": 5.0, "heartbeat_seconds": 0.5, "sends_max": 100_000}
 
 EVIDENCE = frozenset({Event.REJECTED, Event.RECALLED, Event.ABANDONED})
@@ -125,12 +124,12 @@ class RowWorld:
 
     async def comes_to(self, settlement: Settlement, *states: State) -> State:
         """Wait until a settlement is in one of these states."""
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            while True:
-                state = await self.state(settlement)
-                if state in states:
-                    return state
-                await asyncio.sleep(0.01)
+
+        async def there() -> State | None:
+            state = await self.state(settlement)
+            return state if state in states else None
+
+        return State(await until(there, f"{settlement.id} came to none of {states}"))
 
     async def passes(self, settlement: Settlement, state: State) -> None:
         """Wait until a settlement has been in a state."""
@@ -138,7 +137,7 @@ class RowWorld:
         async def has_been() -> bool:
             return state.value in await self.engine.history(settlement)
 
-        await self.until(has_been)
+        await until(has_been, f"{settlement.id} was never {state}")
 
     async def state(self, settlement: Settlement) -> State:
         return State((await self.engine.history(settlement))[-1])
@@ -146,17 +145,38 @@ class RowWorld:
     async def ends(self, settlement: Settlement) -> State:
         return await self.comes_to(settlement, *ENDS)
 
-    async def stays(self, settlement: Settlement, state: State, seconds: float = 0.5) -> None:
-        """Come to a state, and see that it is still the same a while later, with the funds held."""
+    async def stays(self, settlement: Settlement, state: State) -> None:
+        """Come to a state, and be still in it, with the funds held, after the bank was asked again."""
         await self.comes_to(settlement, state)
-        await asyncio.sleep(seconds)
+        before = await self._progress(settlement)
+
+        async def was_asked_again() -> bool:
+            return await self._progress(settlement) != before
+
+        await until(was_asked_again, f"nobody asked about {settlement.id} again")
         assert await self.state(settlement) is state
         assert await self.held() == AMOUNT
 
-    async def until(self, truth: Callable[[], Any]) -> None:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            while not await truth():  # noqa: ASYNC110 -- nobody tells when
-                await asyncio.sleep(0.01)
+    async def _progress(self, settlement: Settlement) -> tuple[int, int, int]:
+        """Return how often the question of the state was asked, and how often the payment was sent or not."""
+        found = (await self.engine.store.load([settlement.id]))[settlement.id]
+        attempt = found.attempt
+        assert attempt is not None, "funds are held for an attempt"
+        return found.asked, attempt.sends, attempt.undelivered
+
+    async def runs_out(self, settlement: Settlement) -> None:
+        """Wait until the bytes of the attempt are no longer valid."""
+        attempt = (await self.engine.store.load([settlement.id]))[settlement.id].attempt
+        assert attempt is not None, "funds are held for an attempt"
+        await until(lambda: RealClock().now() > attempt.valid_until, "it stayed valid")
+
+    def is_sending(self) -> bool:
+        """Say whether a request to the bank is under way."""
+        assert self._rail is not None, "an engine has a rail"
+        session = self._rail._connections.all[0].transport._session
+        assert session is not None
+        assert session.connector is not None
+        return bool(session.connector._acquired)
 
     async def received(self) -> list[LedgerLine]:
         return await self.bank.ledger()
