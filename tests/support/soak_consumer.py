@@ -24,7 +24,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import APIError
 
 from settlement_client import PostgresInbox
-from settlement_engine.cli.serve import PARENT, die_with_parent
+from settlement_engine.app.development.child import PARENT, die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

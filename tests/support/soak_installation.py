@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Self
 import asyncpg
 import grpc
 
-from settlement_engine.app import migrate
-from settlement_engine.cli.development.engines import DevelopmentEngine
-from settlement_engine.cli.development.held_ports import HOST, HeldPorts
+from settlement_engine.app.database import migrate
+from settlement_engine.app.development.engines import DevelopmentEngine
+from settlement_engine.app.development.held_ports import HOST, HeldPorts
 from settlement_engine.config import env_name, load, to_environment
 from settlement_engine.embedded import EmbeddedServers, proctable
 from settlement_engine.proto import settlement_pb2 as pb

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from settlement_engine.app.application import SystemClock
+from settlement_engine.app.evidence import READERS
 from settlement_engine.app.rails import BuiltRails, built_rails
 from settlement_engine.app.settings import api_settings
-from settlement_engine.cli.evidence.command import READERS
 from settlement_engine.config import load
 from settlement_engine.domain.decisions.resending import RailClass
 from settlement_engine.errors import Misconfigured

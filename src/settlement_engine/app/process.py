@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
+import uvloop
 
 from settlement_engine.api.server import GrpcServer
 from settlement_engine.app.application import Application
@@ -55,6 +56,12 @@ class Addresses:
     grpc: int
     http: int
     metrics: int
+
+
+def run(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:
+    """Run one engine on uvloop until it has to stop; see ``run_engine``."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_engine(config, on_ready=on_ready))
 
 
 async def run_engine(config: Config, *, on_ready: Callable[[Addresses], None]) -> None:

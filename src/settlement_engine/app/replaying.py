@@ -10,7 +10,7 @@ import structlog
 
 from settlement_engine import __version__
 from settlement_engine.app.settings import database_settings
-from settlement_engine.events import NatsAccess, Replay, ReplaySettings, StreamSpec
+from settlement_engine.events import NatsAccess, Replay, ReplayPlan, ReplaySettings, StreamSpec
 from settlement_engine.monitoring import logs
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.store.database import Readers
@@ -19,7 +19,8 @@ from settlement_engine.store.stream import PostgresStream
 
 if TYPE_CHECKING:
     from settlement_engine.config import Config
-    from settlement_engine.events import ReplayPlan
+
+__all__ = ["ReplayPlan", "ReplayRequest", "replay"]
 
 log = structlog.get_logger(__name__)
 

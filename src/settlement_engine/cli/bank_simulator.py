@@ -13,10 +13,9 @@ import click
 
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.output import GOOD, as_json, example, mark, print_json, print_json_line
-from settlement_engine.cli.serve import PARENT, die_with_parent
 
 if TYPE_CHECKING:
-    from settlement_engine.simulator.process import CallbackTarget, SimulatorSettings
+    from settlement_engine.app.bank_simulator import BankOptions
 
 A_FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -82,17 +81,13 @@ def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  #
     GET /ledger lists the payments that it received and debited, as JSON lines. With --orders and --reports it
     also acts as an ACH operator: it reads NACHA files, acknowledges them, and returns entries.
     """
-    import asyncio
-
-    from settlement_engine.simulator.process import CallbackTarget, run
-    from settlement_engine.simulator.scenarios import SCENARIOS
+    from settlement_engine.app.bank_simulator import BankOptions, run_bank, scenarios
+    from settlement_engine.app.development.child import PARENT, die_with_parent
 
     if PARENT in os.environ:
         die_with_parent()
     if is_listing:
-        import msgspec
-
-        print_json({name: msgspec.to_builtins(each) for name, each in SCENARIOS.items()})
+        print_json(scenarios())
         return
 
     def ready(address: str) -> None:
@@ -101,49 +96,16 @@ def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  #
         else:
             mark(GOOD, f"ready: {address}")
 
-    callbacks = CallbackTarget(
-        url=given.pop("callback_url"),
-        authority=given.pop("callback_ca"),
-        token_file=given.pop("callback_token_file"),
-    )
-    asyncio.run(run(_settings(callbacks=callbacks, **given), ready))
+    options = BankOptions(**given)
+    _check(options)
+    run_bank(options, ready)
 
 
-def _settings(  # noqa: PLR0913 -- each option of the command is an argument
-    *,
-    ledger_file: Path,
-    host: str,
-    port: int,
-    script_file: Path | None,
-    callbacks: CallbackTarget,
-    certificate: Path | None,
-    key: Path | None,
-    client_ca: Path | None,
-    orders: Path | None,
-    reports: Path | None,
-) -> SimulatorSettings:
-    from settlement_engine.simulator.folders import FolderPair
-    from settlement_engine.simulator.http import ServerTls
-    from settlement_engine.simulator.process import SimulatorSettings
-
-    if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
+def _check(options: BankOptions) -> None:
+    has_certificate, has_key = options.certificate is not None, options.key is not None
+    if has_certificate != has_key or (options.client_ca is not None and not has_certificate):
         message = "--cert and --key go together, and --client-ca needs both"
         raise click.UsageError(message)
-    if (orders is None) != (reports is None):
+    if (options.orders is None) != (options.reports is None):
         message = "--orders and --reports go together"
         raise click.UsageError(message)
-    pair = None
-    if orders is not None and reports is not None:
-        pair = FolderPair(orders=orders, reports=reports)
-    tls = None
-    if certificate is not None and key is not None:
-        tls = ServerTls(certificate=certificate, key=key, client_authority=client_ca)
-    return SimulatorSettings(
-        ledger_file=ledger_file,
-        host=host,
-        port=port,
-        tls=tls,
-        callbacks=callbacks,
-        script_file=script_file,
-        folders=pair,
-    )

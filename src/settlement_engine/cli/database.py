@@ -82,15 +82,16 @@ def migrate(  # noqa: PLR0913 -- each option of the command is an argument
     is_json: bool,
 ) -> None:
     """Bring the database's schema up to date, and mark its environment."""
-    from settlement_engine import app
+    from settlement_engine.app.database import mark_environment
+    from settlement_engine.app.database import migrate as migrate_database
 
     if is_replacing and environment is None:
         raise click.UsageError("--replace-environment needs --environment")
     url = _find_database(config_file, settings, database_url)
     warnings: list[str] = []
-    names = asyncio.run(app.migrate(url, dry_run=dry_run, warn=warnings.append))
+    names = asyncio.run(migrate_database(url, dry_run=dry_run, warn=warnings.append))
     if environment is not None and not dry_run:
-        asyncio.run(app.mark_environment(url, environment, is_replacing=is_replacing))
+        asyncio.run(mark_environment(url, environment, is_replacing=is_replacing))
     if is_json:
         print_json({"dryRun": dry_run, "migrations": names, "warnings": warnings})
         return
@@ -125,11 +126,11 @@ def prove(
     Also finds transfers without a settlement, funding without its call, second attempts, and altered
     instructions, keys, payment messages, references and routes.
     """
-    from settlement_engine import app
+    from settlement_engine.app.database import prove as prove_ledger
 
     url = _find_database(config_file, settings, database_url)
     with busy("recomputing the books from the transfers"):
-        proof = asyncio.run(app.prove(url))
+        proof = asyncio.run(prove_ledger(url))
     if is_json:
         print_json(proof_as_dict(proof))
     else:
@@ -177,22 +178,22 @@ def recovery(  # noqa: PLR0913 -- each option of the command is an argument
     During a recovery sending is paused. The engine asks each bank which payments it has, and then resumes
     sending rail by rail.
     """
-    from settlement_engine import app
+    from settlement_engine.app import recovery
 
     _check_options(restored=restored, since=since, confirm=confirm, reason=reason)
     url = _find_database(config_file, settings, database_url)
     if restored or confirm:
         system_epoch = asyncio.run(
-            app.begin_recovery(url, since=since)
+            recovery.begin_recovery(url, since=since)
             if restored
-            else app.confirm_recovery(url, who=who or getpass.getuser(), reason=reason)
+            else recovery.confirm_recovery(url, who=who or getpass.getuser(), reason=reason)
         )
         if is_json:
             print_json({"recovery": system_epoch, "isPaused": True})
         else:
             mark(GOOD, f"sending paused (recovery {system_epoch}) until the banks have answered")
         return
-    steps = asyncio.run(app.recovery_journal(url))
+    steps = asyncio.run(recovery.recovery_journal(url))
     if is_json:
         print_json([msgspec.structs.asdict(step) for step in steps])
         return

@@ -21,8 +21,8 @@ from settlement_engine.errors import Misconfigured
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from settlement_engine.app.replaying import ReplayPlan
     from settlement_engine.config import Config
-    from settlement_engine.events import ReplayPlan
 
 
 @lasting
@@ -71,15 +71,15 @@ def replay(  # noqa: PLR0913 -- each option of the command is an argument
     is_json: bool,
 ) -> None:
     """Publish announcements again: to the engine's own stream if the order allows it, or to another."""
-    from settlement_engine import app
+    from settlement_engine.app import replaying
 
     if subject_prefix and not stream:
         raise click.UsageError("--subject-prefix needs --stream")
-    request = app.ReplayRequest(
+    request = replaying.ReplayRequest(
         first=first, last=last or 0, stream=stream or "", subject_prefix=subject_prefix or ""
     )
     config = _configured(config_file, settings)
-    plan = asyncio.run(app.replay(config, request, is_dry_run=dry_run))
+    plan = asyncio.run(replaying.replay(config, request, is_dry_run=dry_run))
     if is_json:
         print_json({"isDryRun": dry_run, **msgspec.structs.asdict(plan)})
         return

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from settlement_engine.app.development.addresses import RunningAddresses, write_addresses
 from settlement_engine.cli.addresses import (
     ADDRESS_FILE,
     DEFAULT_ADDRESS,
-    RunningAddresses,
     find_address,
     find_running,
-    write_addresses,
 )
 from settlement_engine.cli.failures import ExitCode
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from settlement_engine.cli.addresses import RunningAddresses, write_addresses
+from settlement_engine.app.development.addresses import RunningAddresses, write_addresses
 from settlement_engine.cli.doctor import machine, settings
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.output import BAD, GOOD, WARN

@@ -99,6 +99,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
 
 
+def test_the_package_app_itself_imports_no_component() -> None:
+    """Each command imports the one module of app that it needs, and pays for no other."""
+    code = (
+        "import sys; before = set(sys.modules); import settlement_engine.app.development;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    app = "settlement_engine.app"
+    assert done.stdout.split() == ["settlement_engine", app, f"{app}.development"]
+
+
 def test_help_is_there_at_once() -> None:
     def cpu_seconds() -> float:
         before = os.times()

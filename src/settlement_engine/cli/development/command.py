@@ -18,7 +18,7 @@ from settlement_engine.cli.settings import config_options, load_config, url_opti
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.cli.development.world import DevSetup
+    from settlement_engine.app.development.world import DevSetup
     from settlement_engine.config import Loaded
 
 DATA_DIR: Final = ADDRESS_FILE.parent
@@ -104,7 +104,7 @@ def dev(  # noqa: PLR0913 -- each option of the command is an argument
     logs: bool,
 ) -> None:
     """Run PostgreSQL, NATS and the engine on this machine, until Ctrl-C."""
-    from settlement_engine.cli.development.world import DevSetup, InstallationPlan
+    from settlement_engine.app.development.world import DevSetup, InstallationPlan
 
     overrides = {
         "profile": "dev",

@@ -130,14 +130,14 @@ def _shared_memory() -> DoctorFinding:
 
 def _namespaces(data_dir: Path) -> DoctorFinding:
     """Check that root can run the embedded PostgreSQL as another user who can read the data."""
-    from settlement_engine.embedded.process import choose_mode, namespaces_work, obstacle
+    from settlement_engine.app.development.programs import closed_to_postgres, has_namespaces
 
     title = "user namespaces"
-    closed = obstacle(_standing(data_dir), choose_mode())
+    closed = closed_to_postgres(_standing(data_dir))
     if closed is not None:
         todo = "Choose a data directory that all users can reach, for example below /var/tmp."
         return bad(title, f"the embedded PostgreSQL's user has no access to {closed}", todo)
-    if namespaces_work():
+    if has_namespaces():
         return good(title, "available; root can start the embedded PostgreSQL in one")
     return good(title, "not permitted here; the embedded PostgreSQL runs as user nobody")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from settlement_engine.cli.addresses import RunningAddresses
+    from settlement_engine.app.development.addresses import RunningAddresses
     from settlement_engine.config import Config, Loaded
 
 REACH_SECONDS: Final = 3.0
@@ -81,11 +81,9 @@ def _embedded(
     name: str, program: str, find: Callable[[], str], running_url: str
 ) -> Iterator[DoctorFinding]:
     """Check an embedded server of `dev` and `demo`: its program, and the one that runs here."""
-    from settlement_engine.embedded import EmbeddedServerError
-
     try:
         yield good(program, find())
-    except EmbeddedServerError as error:
+    except SettlementEngineError as error:
         yield bad(program, f"{error.what} {error.why}", error.todo)
         return
     if running_url:
@@ -96,17 +94,15 @@ def _embedded(
 
 
 def _postgres_program() -> str:
-    from settlement_engine.embedded import binaries
+    from settlement_engine.app.development.programs import postgres_program
 
-    found = binaries.find_postgres()
-    return f"{found.version} in {found.directory}"
+    return postgres_program()
 
 
 def _nats_program() -> str:
-    from settlement_engine.embedded import binaries
+    from settlement_engine.app.development.programs import nats_program
 
-    found = binaries.find_nats()
-    return f"{binaries.nats_version(found)} in {found}"
+    return nats_program()
 
 
 def check_postgres(
@@ -118,10 +114,10 @@ def check_postgres(
         at = running.database_url if running is not None else ""
         yield from _embedded("PostgreSQL", "PostgreSQL's programs", _postgres_program, at)
         return
-    from settlement_engine import app
+    from settlement_engine.app.database import check_database
 
     try:
-        problems = asyncio.run(app.check_database(url))
+        problems = asyncio.run(check_database(url))
     except SettlementEngineError as error:
         yield bad("PostgreSQL", f"{error.what}: {error.why}", error.todo or "Check database.url.")
         return

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from typing_extensions import override
 
-from settlement_engine import __version__
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.evidence.packing import pack, unpack
@@ -17,21 +16,11 @@ from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.histories import by_name
 from settlement_engine.cli.output import BAD, GOOD, as_json, busy, example, mark, print_json, say
 from settlement_engine.errors import Misconfigured
-from settlement_engine.evidence.verification import verify as check
-from settlement_engine.rails import iso20022, mock_message
-from settlement_engine.rails.iso20022.orders import read_terms
-from settlement_engine.rails.mock import MockRail
 
 if TYPE_CHECKING:
     from settlement_engine.evidence.verification import Verified
 
 EXPORT = "export"
-READERS = {
-    MockRail.name: mock_message.read_terms,
-    **dict.fromkeys(iso20022.RAIL_NAMES, read_terms),
-}
-"""The rails whose messages can be read, to compare them with the instruction."""
-
 _ROOT: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -121,7 +110,9 @@ settlement-engine evidence verify evidence.zip --root 41954b2a68ec0170b074b54f60
 """)
 def verify(*, file: Path, root_sha256: str, is_json: bool) -> int:
     """Verify a file. This needs no engine and no database."""
-    verified = check(unpack(file), __version__, root_sha256, READERS)
+    from settlement_engine.app.evidence import verify_evidence
+
+    verified = verify_evidence(unpack(file), root_sha256)
     if is_json:
         print_json(_as_dict(verified))
     else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _no_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("settlement_engine.cli.development.world.DevSetup", nullcontext)
+    monkeypatch.setattr("settlement_engine.app.development.world.DevSetup", nullcontext)
 
 
 def test_a_broken_promise_ends_with_five_and_keeps_the_data(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from settlement_engine import __version__
+from settlement_engine.app.development.data_dir import make_data_dir
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.development.command import DATA_DIR
-from settlement_engine.cli.development.data_dir import make_data_dir
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.interruption import termination_interrupts
 from settlement_engine.cli.output import as_json, example, print_json, say, table

@@ -7,8 +7,8 @@ import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from settlement_engine.app.development.world import DevSetup, InstallationPlan
 from settlement_engine.cli.development.command import with_book
-from settlement_engine.cli.development.world import DevSetup, InstallationPlan
 from settlement_engine.config import load
 from settlement_lab.bench.processes import Pids
 

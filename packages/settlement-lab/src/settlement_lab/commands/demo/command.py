@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from settlement_engine import __version__
+from settlement_engine.app.development.data_dir import make_data_dir
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.development.command import DATA_DIR, with_book
-from settlement_engine.cli.development.data_dir import make_data_dir
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.interruption import termination_interrupts
 from settlement_engine.cli.output import BAD, GOOD, example, mark, say
@@ -23,7 +23,7 @@ from settlement_engine.cli.output import BAD, GOOD, example, mark, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from settlement_engine.cli.development.world import DevSetup
+    from settlement_engine.app.development.world import DevSetup
     from settlement_engine.config import Config
 
 SETTLEMENTS: Final = 10_000
@@ -70,7 +70,7 @@ settlement-engine demo --settlements 50000 --keep
 """)
 def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool) -> int:
     """Demonstrate the guarantees: settle 10,000 instructions, crash, recover, prove the books."""
-    from settlement_engine.cli.development.world import DevSetup, InstallationPlan
+    from settlement_engine.app.development.world import DevSetup, InstallationPlan
     from settlement_engine.config import load
 
     began = time.monotonic()

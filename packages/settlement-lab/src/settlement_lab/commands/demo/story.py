@@ -19,7 +19,7 @@ from settlement_lab.commands.demo.outside import Consumer, read_bank_ledger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from settlement_engine.cli.development.world import DevSetup
+    from settlement_engine.app.development.world import DevSetup
     from settlement_engine.config import Config
     from settlement_engine.proto import settlement_pb2 as wire
     from settlement_lab.commands.demo.payments import DemoOrder
@@ -96,7 +96,7 @@ async def _load(
 async def _collect(
     world: DevSetup, config: Config, callers: DemoCalls, payments: Sequence[DemoOrder], story: Story
 ) -> Evidence:
-    from settlement_engine import app
+    from settlement_engine.app.database import prove
 
     consumer = Consumer(
         world.addresses().nats_url, config.nats.stream, f"{config.nats.subject_prefix}.>"
@@ -111,7 +111,7 @@ async def _collect(
     await consumer.crash_once()
     await consumer.read(head)
     story.settlements = await callers.settlements()
-    proof = await app.prove(world.addresses().database_url)
+    proof = await prove(world.addresses().database_url)
     return Evidence(
         obligations=frozenset(request.obligation_id for request in payments),
         bank=await read_bank_ledger(world.addresses().http),

@@ -18,7 +18,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from settlement_engine.cli.serve import PARENT
+from settlement_engine.app.development.child import PARENT
+from settlement_engine.config import RealtimeBank, SepaBank, SwiftBank
 from settlement_engine.embedded import files
 from settlement_engine.errors import Unavailable
 
@@ -132,8 +133,6 @@ class DevelopmentBank:
 
     def in_place_of_the_mock(self, config: Config) -> Config:
         """Return the configuration in which payments go to this bank over every rail, and to no mock."""
-        from settlement_engine.config import RealtimeBank, SepaBank, SwiftBank
-
         swift = SwiftBank(**self._reached("swift", "simulator_swift"))
         sepa = tuple(
             SepaBank(**self._reached(rail, f"simulator_{rail}"), **EURO_ACCOUNTS, rails=(rail,))

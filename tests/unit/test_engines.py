@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from settlement_engine.cli.development import engines
-from settlement_engine.cli.development.engines import BoundPorts, DevelopmentEngine
+from settlement_engine.app.development import engines
+from settlement_engine.app.development.engines import BoundPorts, DevelopmentEngine
 from settlement_engine.errors import Unavailable
 from tests.support.waiting import until_blocking as until
 
@@ -88,7 +88,7 @@ def test_an_engine_that_keeps_dying_is_not_started_in_a_hot_loop(
     make: Callable[[str], DevelopmentEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("settlement_engine.cli.development.engines.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("settlement_engine.app.development.engines.time.monotonic", lambda: now[0])
     engine = make(DEAD)
     waits: list[float] = []
     for restarts in range(1, 8):
@@ -132,7 +132,7 @@ def test_an_engine_dies_with_whoever_began_it(tmp_path: Path) -> None:
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", '''
 import os, time
-from settlement_engine.cli.serve import die_with_parent
+from settlement_engine.app.development.child import die_with_parent
 die_with_parent()
 open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
 time.sleep(60)

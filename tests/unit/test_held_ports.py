@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from settlement_engine.cli.development.held_ports import HOST, HeldPorts
+from settlement_engine.app.development.held_ports import HOST, HeldPorts
 from settlement_engine.errors import Misconfigured
 
 if TYPE_CHECKING:

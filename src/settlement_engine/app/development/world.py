@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from settlement_engine.cli.addresses import RunningAddresses, write_addresses
-from settlement_engine.cli.development.data_dir import make_data_dir, told_of
-from settlement_engine.cli.development.engines import DevelopmentEngine
-from settlement_engine.cli.development.held_ports import HOST, HeldPorts
-from settlement_engine.cli.development.servers import Servers
-from settlement_engine.cli.development.simulator import DevelopmentBank
+from settlement_engine.app.database import migrate, require_development
+from settlement_engine.app.development.addresses import RunningAddresses, write_addresses
+from settlement_engine.app.development.data_dir import make_data_dir, told_of
+from settlement_engine.app.development.engines import DevelopmentEngine
+from settlement_engine.app.development.held_ports import HOST, HeldPorts
+from settlement_engine.app.development.servers import Servers
+from settlement_engine.app.development.simulator import DevelopmentBank
 from settlement_engine.config import env_name, to_environment
 from settlement_engine.embedded import MAX_FILE_DEFAULT
 from settlement_engine.errors import Misconfigured
@@ -140,14 +141,12 @@ class DevSetup:
                 ) from error
 
     def _migrate(self) -> None:
-        from settlement_engine import app
-
         if self._plan.config.database.url.get_secret_value():
-            asyncio.run(app.require_development(self.servers.database_url))
+            asyncio.run(require_development(self.servers.database_url))
         if not self._plan.config.database.auto_migrate:
             return
         began = time.monotonic()
-        names = asyncio.run(app.migrate(self.servers.database_url, dry_run=False))
+        names = asyncio.run(migrate(self.servers.database_url, dry_run=False))
         done = f"{len(names)} applied" if names else "up to date"
         self._plan.tell(f"✓ schema            {done:<17} {time.monotonic() - began:.2f} s")
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.cli.serve import PARENT, READY_PIPE
+from settlement_engine.app.development.child import PARENT, READY_PIPE
 from settlement_engine.embedded import files
 from settlement_engine.errors import Unavailable
 

@@ -1,0 +1,53 @@
+"""The database without an engine: migrated, marked, checked, and proved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.store import environment
+from settlement_engine.store.audit import PostgresAuditor
+from settlement_engine.store.database import DatabaseSettings
+from settlement_engine.store.migrate import migrate as migrate_database
+from settlement_engine.store.safety import check_safety, require_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from settlement_engine.ports import Proof
+
+
+async def migrate(
+    database_url: str, *, dry_run: bool, warn: Callable[[str], None] | None = None
+) -> list[str]:
+    """Migrate a database to this version; return the migrations that were, or would be, applied.
+
+    ``warn`` receives what a migration has found that a person should know.
+    """
+    settings = DatabaseSettings(url=database_url)
+    await require_sessions(settings)
+    return await migrate_database(settings, is_dry_run=dry_run, warn=warn)
+
+
+async def mark_environment(database_url: str, name: str, *, is_replacing: bool) -> None:
+    """Record to which environment a database belongs. Raises Misconfigured if it has another mark."""
+    await environment.mark_environment(
+        DatabaseSettings(url=database_url), name, is_replacing=is_replacing
+    )
+
+
+async def require_development(database_url: str) -> None:
+    """Raise Misconfigured unless ``dev`` may use this database, which a person has named."""
+    settings = DatabaseSettings(url=database_url)
+    await environment.require_environment(settings, environment.DEV, must_be_marked=True)
+
+
+async def prove(database_url: str) -> Proof:
+    """Recompute all balances from the transfers, and compare them with the ledger."""
+    return await PostgresAuditor(DatabaseSettings(url=database_url)).prove()
+
+
+async def check_database(url: str) -> list[str]:
+    """List what makes a database unusable; an empty list means that it is usable."""
+    settings = DatabaseSettings(url=url)
+    await require_sessions(settings)
+    return await check_safety(settings)
