@@ -28,6 +28,7 @@ REWRITTEN = {
         "trace": "'091000010000001'",
         "payload": r"'\x00'",
         "valid_until": "valid_until + interval '1 day'",
+        "delivery": "'book'",
         "recorded_at": "now()",
         "settlement_id": "gen_random_uuid()",
     },

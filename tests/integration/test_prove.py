@@ -29,6 +29,7 @@ GUARDED = (
     "accounts",
     "idempotent_calls",
     "returns",
+    "payment_details",
 )
 
 _HALF = len(TAMPERED) // 2

@@ -249,7 +249,7 @@ class Scene:
         instruction = settlement.instruction
         return Attempt(
             number=1,
-            route=msgspec.structs.replace(self.route, **route),
+            route=msgspec.structs.replace(self.route, delivery=instruction.delivery, **route),
             references=references(instruction.caller, instruction.idempotency_key, 1),
             payload=b'\x00the exact bytes\\"{}',
             recorded_at=OPEN.opens_at,  # the store writes its own time
@@ -313,7 +313,8 @@ class Scene:
     ) -> tuple[Transfer, ...]:
         """Return the transfers of a transition."""
         amount = settlement.instruction.amount
-        sides, currency = (settlement.id, self.route), amount.currency
+        route = self.route if settlement.attempt is None else settlement.attempt.route
+        sides, currency = (settlement.id, route), amount.currency
         suspense_id = self._accounts[AccountKind.SUSPENSE].id
         if transition.do is Do.POST:
             return settle(*sides, amount.minor, currency)

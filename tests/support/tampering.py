@@ -121,6 +121,29 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
             "routes_name_their_accounts",
         },
     ),
+    "an attempt is delivered in another way": (
+        f"UPDATE attempts SET delivery = 'pay_out' WHERE settlement_id = {COMPLETED}",
+        {"deliveries_are_as_locked", "postings_follow_lives"},
+    ),
+    "payment details were added afterwards": (
+        (
+            "INSERT INTO payment_details (settlement_id, payment)"
+            f""" VALUES ({SENT}, '{{"version": 1, "payment": {{"purpose": "TRAD"}}}}')"""
+        ),
+        {"deliveries_are_as_locked", "instructions_are_as_received"},
+    ),
+    "payment details that nobody can read were added": (
+        f"INSERT INTO payment_details (settlement_id, payment) VALUES ({SENT}, '[]')",
+        {"deliveries_are_as_locked", "instructions_are_as_received"},
+    ),
+    "a rail was named afterwards": (
+        f"INSERT INTO payment_details (settlement_id, rail) VALUES ({SENT}, 'other')",
+        {"instructions_are_as_received"},
+    ),
+    "payment details stand for nobody": (
+        "INSERT INTO payment_details (settlement_id, rail) VALUES (gen_random_uuid(), 'other')",
+        {"payment_details_have_settlements"},
+    ),
     "a move was removed from the middle": (
         f"DELETE FROM moves WHERE settlement_id = {SENT} AND seq = 2",
         {"attempts_follow_moves", "lives_are_whole", "stream_is_whole"},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from settlement_engine.api.payment import delivery_number, payment_message, warnings_about
 from settlement_engine.domain.announcement import announcement_type, event_id
 from settlement_engine.domain.lifecycle import STATUS, TRANSITIONS
 from settlement_engine.domain.money import format_amount
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from settlement_engine.domain.lifecycle import State
+    from settlement_engine.domain.payment import Delivery
     from settlement_engine.domain.returns import Return
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.ports import Announcement
@@ -85,6 +87,8 @@ def write_response(
         answer.refusal_code = settlement.refusal_code
         answer.refusal_detail = refusal_sentence(settlement.refusal_code, detail)
         answer.refusal_fields.update(detail)
+    if settlement.instruction.payment is not None:
+        answer.warnings.extend(warnings_about(settlement.instruction.payment))
 
 
 def _returned(back: Return, currency: str) -> pb.SettlementReturn:
@@ -127,9 +131,20 @@ def status_response(
         metadata=instruction.metadata if has_metadata else {},
         moves=[move(moved) for moved in moves],
         returns=[_returned(back, instruction.amount.currency) for back in settlement.returns],
+        delivery=delivery_number(_delivery(settlement)),
+        requested_rail=instruction.rail,
+        payment=payment_message(instruction.payment)
+        if has_metadata and instruction.payment is not None
+        else None,
     )
     _add_progress(answer, settlement)
     return answer
+
+
+def _delivery(settlement: Settlement) -> Delivery:
+    """Return the delivery that was recorded with the send intent; before it, the one that it will have."""
+    attempt = settlement.attempt
+    return settlement.instruction.delivery if attempt is None else attempt.route.delivery
 
 
 def _add_progress(answer: pb.SettlementStatusResponse, settlement: Settlement) -> None:

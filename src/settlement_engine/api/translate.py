@@ -21,6 +21,7 @@ from settlement_engine.api.grammar import (
     check_obligation,
     check_text,
 )
+from settlement_engine.api.payment import check_delivery, check_payment, check_rail
 from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.card_numbers import has_card_number
 from settlement_engine.domain.settlement import Instruction, Priority
@@ -57,6 +58,11 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
     if priority is None:
         found.append(("priority", "must be NORMAL, HIGH or URGENT"))
     metadata = _metadata(request, found) if request.metadata else {}
+    payment = check_payment(request.payment, found) if request.HasField("payment") else None
+    rail = request.rail
+    if rail:
+        check_rail(rail, found)
+    delivery = check_delivery(request.delivery, found) if request.delivery else None
     key = check_key(request.idempotency_key, header_key, found)
     if found or amount is None or priority is None:
         raise InvalidInstruction(found)
@@ -70,6 +76,9 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
         value_date=value_date,
         priority=priority,
         metadata=metadata,
+        payment=payment,
+        rail=rail,
+        requested_delivery=delivery,
     )
 
 

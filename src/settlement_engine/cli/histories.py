@@ -29,6 +29,7 @@ from settlement_engine.cli.output import (
     print_json,
     say,
 )
+from settlement_engine.cli.payment import delivery_name, payment_facts
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def show(*, name: str, with_messages: bool, address: EngineAddress, is_json: boo
 def _print_history(found: wire.SettlementStatusResponse) -> None:
     what = f"{found.amount} {found.currency}  {found.from_bank} → {found.to_bank}"
     mark(status_sign(found.status), f"{status_name(found.status)}  {what}")
-    for title, text in _facts(found):
+    for title, text in (*_facts(found), *payment_facts(found.payment)):
         if text:
             say(f"  {title:<11} {text}")
     for back in found.returns:
@@ -146,12 +147,15 @@ def explain(*, name: str, address: EngineAddress, is_json: bool) -> None:
 def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
     refused = f"{found.refusal_code}: {found.refusal_detail}" if found.refusal_code else ""
     rail = f"{found.rail}, payment {found.attempt}, {found.uetr}" if found.rail else ""
+    if found.requested_rail and not found.rail:
+        rail = f"{found.requested_rail}, as requested"
     return [
         ("settlement", found.settlement_id),
         ("obligation", found.obligation_id),
         ("value date", found.value_date),
         ("priority", wire.Priority.Name(found.priority)),
         ("accepted", day_and_time(found.created_time)),
+        ("delivery", delivery_name(found.delivery)),
         ("rail", rail),
         ("reference", found.reference),
         ("refused", refused),

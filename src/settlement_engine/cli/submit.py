@@ -31,6 +31,7 @@ from settlement_engine.cli.output import (
     print_json,
     say,
 )
+from settlement_engine.cli.payment import Said, payment_options
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import content_hash
 from settlement_engine.domain.money import MoneyError, format_amount, parse_amount
@@ -73,10 +74,8 @@ NAME_DIGITS: Final = 32
     show_default=True,
     help="The priority of the settlement.",
 )
-@click.option(
-    "--metadata", multiple=True, metavar="KEY=VALUE", help="Additional data; may be repeated."
-)
 @click.option("--idempotency-key", help="Calls with the same key never pay twice.")
+@payment_options
 @click.option(
     "--wait/--no-wait",
     default=True,
@@ -96,6 +95,7 @@ NAME_DIGITS: Final = 32
 settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR
 settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --another
 settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --metadata simulate=lost_answer --json
+settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --creditor-name Ada --remittance "invoice 4711"
 """)
 def submit(  # noqa: PLR0913 -- each option of the command is an argument
     *,
@@ -106,8 +106,8 @@ def submit(  # noqa: PLR0913 -- each option of the command is an argument
     obligation_id: str | None,
     another: bool,
     priority: str,
-    metadata: tuple[str, ...],
     idempotency_key: str | None,
+    said: Said,
     wait: bool,
     timeout_seconds: float,
     address: EngineAddress,
@@ -124,9 +124,9 @@ def submit(  # noqa: PLR0913 -- each option of the command is an argument
         amount=amount,
         currency=currency,
         priority=PRIORITIES[priority],
-        metadata=_pairs(metadata),
     )
-    _name(request, obligation_id, idempotency_key, is_new=another)
+    said.write(request)
+    _name(request, said, obligation_id, idempotency_key, is_new=another)
     shown = _Shown(request, is_json=is_json, is_named=bool(obligation_id or idempotency_key))
     shown.names()
     began = time.monotonic()
@@ -141,28 +141,22 @@ def submit(  # noqa: PLR0913 -- each option of the command is an argument
 
 
 def _name(
-    request: wire.SettlementRequest, obligation_id: str | None, key: str | None, *, is_new: bool
+    request: wire.SettlementRequest,
+    said: Said,
+    obligation_id: str | None,
+    key: str | None,
+    *,
+    is_new: bool,
 ) -> None:
     """Set the obligation id and the key: those that were given, or derived ones."""
     if is_new and (obligation_id or key):
         message = "--another makes a new key: do not give --obligation-id or --idempotency-key"
         raise click.UsageError(message)
-    request.obligation_id = obligation_id or _name_of(request, is_new=is_new)
+    request.obligation_id = obligation_id or _name_of(request, said, is_new=is_new)
     request.idempotency_key = key or request.obligation_id
 
 
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign:
-            message = f"--metadata {text} is not valid: write key=value"
-            raise click.UsageError(message)
-        pairs[key] = value
-    return pairs
-
-
-def _name_of(request: wire.SettlementRequest, *, is_new: bool) -> str:
+def _name_of(request: wire.SettlementRequest, said: Said, *, is_new: bool) -> str:
     """Derive an obligation id from the content of the request, so that a repetition has the same id."""
     if is_new:
         return f"cli-{uuid.uuid4()}"
@@ -179,6 +173,7 @@ def _name_of(request: wire.SettlementRequest, *, is_new: bool) -> str:
         "currency": request.currency,
         "priority": int(request.priority),
         "metadata": dict(request.metadata),
+        **said.content(),
     }
     return f"cli-{content_hash(wanted).hex()[:NAME_DIGITS]}"
 
@@ -270,6 +265,8 @@ class _Shown:
             note_json({"settlementId": answer.settlement_id})
             return
         say(f"  settlement  {answer.settlement_id}")
+        for warning in answer.warnings:
+            mark(WARN, warning)
         if answer.replayed:
             again = "" if self._is_named else "; to pay again, use --another"
             if self._is_named and answer.status in NOT_SETTLED:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from settlement_engine.domain.identifiers import References, references
+from settlement_engine.domain.payment import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,11 +31,13 @@ PAYLOAD_SHA256: Final = "payload_sha256"
 ROUTE: Final = "route"
 VALID_UNTIL: Final = "valid_until"
 TRACE: Final = "trace"
+DELIVERY: Final = "delivery"
+"""Recorded for a payout only: without it, as in all older moves, the settlement is booked."""
 
 INSTANTS_KEPT_MAX: Final = 16
 """How many times are cached as text: all payments of a batch are valid until the same time."""
 
-INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL, TRACE)
+INTENT: Final = (PAYLOAD_SHA256, ROUTE, VALID_UNTIL, TRACE, DELIVERY)
 """The details of the move into LOCKED that keep the send intent; only payments in files have a trace."""
 
 
@@ -70,7 +73,7 @@ class Alteration(NamedTuple):
 def intent_detail(attempt: Attempt) -> dict[str, str]:
     """Return the details of the move that records the send intent: the hash of the bytes, route and trace.
 
-    The route is the rail and the four accounts: source, agent, clearing, target.
+    The route is the rail and the four accounts: source, agent, clearing, target; and the delivery of a payout.
     """
     route = attempt.route
     ours = f"{route.rail} {route.source_id} {route.agent_id}"
@@ -81,6 +84,8 @@ def intent_detail(attempt: Attempt) -> dict[str, str]:
     }
     if attempt.trace:
         detail[TRACE] = attempt.trace
+    if route.delivery is not Delivery.BOOK:
+        detail[DELIVERY] = route.delivery.value
     return detail
 
 
@@ -159,6 +164,8 @@ def intent_faults(attempt: Attempt, intent: Mapping[str, str]) -> list[Alteratio
     ]
     if intent.get(TRACE) != made.get(TRACE):  # no version has recorded an intent without its trace
         found.append(Alteration(AlteredPart.REFERENCES, "the trace is not the one that was locked"))
+    if intent.get(DELIVERY, Delivery.BOOK) != attempt.route.delivery:
+        found.append(Alteration(AlteredPart.ROUTE, "the delivery is not the one that was recorded"))
     return found
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.errors import WrongState
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Leg(IntEnum):
         7  # FROM's debt is open again, at the cost of suspense instead of TO's account
     )
     RETURN_CHARGES = 8  # what the bank charged for a return and did not pay back
+    PAID_OUT = 9  # what FROM has paid to TO, or to TO's customer
+    PAID_OUT_RETURNED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +131,13 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settle(group_id: UUID, route: Route, amount_minor: int, currency: str) -> tuple[Transfer, ...]:
-    """Make the two linked transfers of a settlement that the rail has settled.
+    """Make the linked transfers of a settlement that the rail has settled: two, or three if it was paid out.
 
     Cash: our balance at FROM decreases, and our balance at the settlement agent increases. Obligation: what
-    FROM owes in clearing is paid, and TO's balance with us increases.
+    FROM owes in clearing is paid, and TO's balance with us increases. Paid out: FROM has paid TO, or TO's customer,
+    so that TO's balance with us and ours at the settlement agent end where they began.
     """
-    return (
+    booked = (
         Transfer(
             group_id=group_id,
             leg=Leg.CASH,
@@ -151,6 +155,19 @@ def settle(group_id: UUID, route: Route, amount_minor: int, currency: str) -> tu
             currency=currency,
         ),
     )
+    if route.delivery is Delivery.BOOK:
+        return booked
+    return (
+        *booked,
+        Transfer(
+            group_id=group_id,
+            leg=Leg.PAID_OUT,
+            debit_id=route.target_id,
+            credit_id=route.agent_id,
+            amount_minor=amount_minor,
+            currency=currency,
+        ),
+    )
 
 
 def reverse(
@@ -158,13 +175,15 @@ def reverse(
 ) -> tuple[Transfer, ...]:
     """Make the transfers of a return: the returned part of the settlement's transfers, reversed.
 
-    Charges were not paid back to our account at FROM: they are booked to ``fees_id``.
+    Charges were not paid back to our account at FROM: they are booked to ``fees_id``. The obligation is the last.
     """
-    cash = (
+    legs = [
         (Leg.CASH_RETURNED, route.source_id, route.agent_id, back.amount_minor),
         (Leg.RETURN_CHARGES, fees_id, route.agent_id, back.charges_minor),
         (Leg.OBLIGATION_RESTORED, route.target_id, route.clearing_id, back.part_minor),
-    )
+    ]
+    if route.delivery is Delivery.PAY_OUT:
+        legs.insert(2, (Leg.PAID_OUT_RETURNED, route.agent_id, route.target_id, back.part_minor))
     return tuple(
         Transfer(
             group_id=group_id,
@@ -175,7 +194,7 @@ def reverse(
             currency=currency,
             posting=back.posting,
         )
-        for leg, debit_id, credit_id, amount_minor in cash
+        for leg, debit_id, credit_id, amount_minor in legs
         if amount_minor
     )
 
@@ -191,8 +210,9 @@ def suspend_return(
     """Make the transfers of a return that TO's account with us no longer covers.
 
     The cash has come back, and FROM owes the amount again. What TO owes for it is booked to suspense until
-    a person has recovered it from TO (docs/decisions/0013).
+    a person has recovered it from TO (docs/decisions/0013). What was paid out is always covered by its own reversal.
     """
+    assert route.delivery is Delivery.BOOK, "the return of a payout takes nothing from TO's account"
     *cash, obligation = reverse(group_id, route, back, currency, fees_id)
     return (
         *cash,
@@ -211,8 +231,11 @@ def suspend_cash(
 ) -> tuple[Transfer, ...]:
     """Make the transfer that corrects our cash at the agent after the rail disproved what was attested.
 
-    Only the agent's account and suspense change; a person finds out who bears the difference.
+    Only the agent's account and suspense change; a person finds out who bears the difference. Of a payout nothing
+    is at the agent: the difference is on our account at FROM, which late truth never changes.
     """
+    if route.delivery is Delivery.PAY_OUT:
+        return ()
     debit_id, credit_id = route.agent_id, suspense_id
     if not is_at_agent:
         debit_id, credit_id = credit_id, debit_id

@@ -2,7 +2,7 @@
 
 Promises: the same payment and the same offers give the same decision; each rail that was looked at and not
 chosen has a reason. The first rail that can take the payment now is chosen; where none can now, the one that
-it has to wait for the shortest.
+it has to wait for the shortest. A rail that the caller named is the only one that is looked at.
 
 Must never: read a clock, ask anybody, or be consulted after the send intent is committed. From then on the
 payment belongs to its rail.
@@ -16,17 +16,22 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.payment import text_at
 from settlement_engine.domain.payment_scope import is_in_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from settlement_engine.domain.payment import Delivery
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.domain.windows import WindowOpening
 
 RAIL_PREFIX: Final = "rail."
 """The prefix of the detail in which the reason against a rail is kept; the rail's name follows."""
+
+FIELD_OF_RAIL: Final = "rail"
+"""The field of the request in which a caller names a rail."""
 
 SHOWN_MAX: Final = 5
 """The most currencies that a reason lists."""
@@ -43,6 +48,8 @@ class RouteReason(StrEnum):
     LANE_FULL = "LANE_FULL"
     BREAKER_OPEN = "BREAKER_OPEN"
     STOPPED_BY_OPERATOR = "STOPPED_BY_OPERATOR"
+    FIELD_MISSING = "FIELD_MISSING"
+    UNKNOWN_RAIL = "UNKNOWN_RAIL"
 
 
 LASTING: Final = frozenset(
@@ -51,6 +58,8 @@ LASTING: Final = frozenset(
         RouteReason.BANK_NOT_REACHED,
         RouteReason.AMOUNT_BELOW_MINIMUM,
         RouteReason.AMOUNT_ABOVE_LIMIT,
+        RouteReason.FIELD_MISSING,
+        RouteReason.UNKNOWN_RAIL,
     }
 )
 """Permanent reasons: they depend only on the payment and on the rail's rules, so waiting does not help."""
@@ -88,6 +97,11 @@ class RailRules(Protocol):
         """The most that it carries."""
         ...
 
+    @property
+    def needs(self) -> Mapping[Delivery, tuple[str, ...]]:
+        """The fields of the payment details that it needs, as dotted paths, by delivery."""
+        ...
+
 
 class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a rail can take one payment now.
@@ -122,6 +136,7 @@ class RouteDecision(msgspec.Struct, frozen=True, kw_only=True):
 
     ``waits_for`` says why the chosen rail cannot take it yet: meanwhile no funds are held, and afterwards the
     route is decided again. ``opens_at`` is when the chosen rail's windows open, if the payment waits for them.
+    ``field`` is the field of the request that would have to be another for a rail to carry it; empty: not known.
     """
 
     rail: str
@@ -129,6 +144,7 @@ class RouteDecision(msgspec.Struct, frozen=True, kw_only=True):
     window_opening: WindowOpening | None = None
     waits_for: RouteReason | None = None
     opens_at: datetime | None = None
+    field: str = ""
 
     def words(self) -> dict[str, str]:
         """Return the reasons as details of a transition, or of a refusal."""
@@ -167,7 +183,15 @@ def lasting_objection(rules: RailRules, instruction: Instruction) -> tuple[Route
     if most is not None and amount.minor > most:
         text = f"it carries no more than {most} minor units of {currency}"
         return RouteReason.AMOUNT_ABOVE_LIMIT, text
-    return None
+    field = missing_field(rules, instruction) if rules.needs else ""
+    return (RouteReason.FIELD_MISSING, f"{field} is missing") if field else None
+
+
+def missing_field(rules: RailRules, instruction: Instruction) -> str:
+    """Return the first field that the rail needs and the request lacks; empty if there is none."""
+    needed = rules.needs.get(instruction.delivery, ())
+    payment = instruction.payment
+    return next((f"payment.{path}" for path in needed if not text_at(payment, path)), "")
 
 
 def _some(currencies: Iterable[str]) -> str:
@@ -205,6 +229,10 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
     """Choose the rail. ``offers`` are in order of preference; no more of them are read than needed."""
     rejected: list[RejectedRail] = []
     waiting: list[tuple[RailOffer, RouteReason]] = []
+    field = ""
+    if instruction.rail:
+        field = FIELD_OF_RAIL
+        offers = (offer for offer in offers if offer.name == instruction.rail)
     for offer in offers:
         objection = _objection(offer, instruction)
         if objection is None:
@@ -216,8 +244,10 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
         is_refusing = offer.refuses_while_open and reason in OPEN_BREAKER
         if reason not in LASTING and not is_refusing:
             waiting.append((offer, reason))
+        elif reason is RouteReason.FIELD_MISSING:
+            field = missing_field(offer.rules, instruction)
     if not waiting:
-        return RouteDecision(rail="", rejected=tuple(rejected))
+        return _no_rail(instruction, rejected, field)
     chosen, reason = _soonest(waiting)
     return RouteDecision(
         rail=chosen.name,
@@ -226,7 +256,17 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
         # A rail whose bank does not answer may still be chosen: the payment waits in the lane's queue.
         waits_for=None if reason is RouteReason.BREAKER_OPEN else reason,
         opens_at=chosen.opens_at if reason is RouteReason.WINDOW_CLOSED else None,
+        field=FIELD_OF_RAIL if instruction.rail else "",
     )
+
+
+def _no_rail(
+    instruction: Instruction, rejected: Sequence[RejectedRail], field: str
+) -> RouteDecision:
+    if instruction.rail and not rejected:
+        text = "there is no rail of this name"
+        rejected = [RejectedRail(instruction.rail, RouteReason.UNKNOWN_RAIL, text)]
+    return RouteDecision(rail="", rejected=tuple(rejected), field=field)
 
 
 def _soonest(waiting: Sequence[tuple[RailOffer, RouteReason]]) -> tuple[RailOffer, RouteReason]:

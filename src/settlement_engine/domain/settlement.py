@@ -15,6 +15,7 @@ import msgspec
 
 from settlement_engine.domain.identifiers import content_hash, key_hash
 from settlement_engine.domain.lifecycle import ENDS, Event, State
+from settlement_engine.domain.payment import Delivery, delivery_of, payment_content
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.money import Money
+    from settlement_engine.domain.payment import PaymentDetails
     from settlement_engine.domain.returns import Return
 
 FIRST_ATTEMPT: Final = 1
@@ -40,7 +42,9 @@ class Priority(IntEnum):
 class Instruction:
     """A request to settle an obligation, as received and validated.
 
-    ``value_date`` is None when the caller left it open: then the day of receipt counts.
+    ``value_date`` is None when the caller left it open: then the day of receipt counts. ``payment`` is what the
+    caller said about the payment, ``rail`` the rail that it named and ``requested_delivery`` the delivery; each may
+    be left out.
     """
 
     caller: str
@@ -52,10 +56,16 @@ class Instruction:
     value_date: date | None
     priority: Priority
     metadata: Mapping[str, str]
+    payment: PaymentDetails | None = None
+    rail: str = ""
+    requested_delivery: Delivery | None = None
 
     def content(self) -> dict[str, object]:
-        """Return the fields that must be equal for a repeated call to count as a replay."""
-        return {
+        """Return the fields that must be equal for a repeated call to count as a replay.
+
+        Fields that are newer than the first version are left out where they say nothing, so that old keys replay.
+        """
+        content: dict[str, object] = {
             "obligation_id": self.obligation_id,
             "from_bank": self.from_bank,
             "to_bank": self.to_bank,
@@ -65,6 +75,18 @@ class Instruction:
             "priority": int(self.priority),
             "metadata": dict(self.metadata),
         }
+        if self.payment is not None:
+            content["payment"] = payment_content(self.payment)
+        if self.rail:
+            content["rail"] = self.rail
+        if self.requested_delivery is not None:
+            content["delivery"] = self.requested_delivery.value
+        return content
+
+    @property
+    def delivery(self) -> Delivery:
+        """How it is delivered: as requested, else by what the payment says."""
+        return delivery_of(self.requested_delivery, self.payment)
 
     @property
     def key_hash(self) -> UUID:
@@ -86,13 +108,16 @@ class Attestation(StrEnum):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """The rail and the four accounts of a settlement: chosen when the funds are held, never changed."""
+    """The rail, the four accounts and the delivery of a settlement: chosen with the hold, never changed."""
 
     rail: str
     source_id: int  # nostro(FROM): our account at FROM
     agent_id: int  # settlement(rail): our account at the rail's settlement agent
     clearing_id: int  # clearing(FROM): what FROM owes
     target_id: int  # vostro(TO): what we owe TO
+    delivery: Delivery = (
+        Delivery.BOOK
+    )  # whose account moves; all were booked before there was a choice
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -159,15 +159,16 @@ class Decider:
         """Refuse a payment that no rail carries, or that may not wait until its rail's window opens."""
         currency = settlement.instruction.amount.currency
         if not route.rail:
-            return Refusal(
-                code=RefusalCode.NO_ROUTE, detail={"currency": currency, **route.words()}
-            )
+            field = {"field": route.field} if route.field else {}
+            detail = {"currency": currency, **field, **route.words()}
+            return Refusal(code=RefusalCode.NO_ROUTE, detail=detail)
         if route.waits_for is not RouteReason.WINDOW_CLOSED:
             return None
         if self._settings.is_queueing and route.opens_at is not None:
             return None
         refusal = refuse_window(currency, route.opens_at)
-        return Refusal(code=refusal.code, detail={**refusal.detail, **route.words()})
+        field = {"field": route.field} if route.field else {}
+        return Refusal(code=refusal.code, detail={**refusal.detail, **field, **route.words()})
 
     def _refuse_sides(self, settlement: Settlement) -> Refusal | None:
         if self._directory.are_both_active(settlement):

@@ -197,7 +197,7 @@ class Directory:
         return source[1] and target[1]
 
     def route(self, settlement: Settlement, rail: str) -> Route:
-        """Return the four accounts of a settlement; they must exist and have been prefetched."""
+        """Return accounts and delivery of a settlement; the accounts must exist and have been prefetched."""
         instruction = settlement.instruction
         currency = instruction.amount.currency
         source, target = folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)
@@ -212,6 +212,7 @@ class Directory:
             agent_id=(new_generation.get(agent) or old[agent])[0],
             clearing_id=(new_generation.get(clearing) or old[clearing])[0],
             target_id=(new_generation.get(vostro) or old[vostro])[0],
+            delivery=instruction.delivery,
         )
 
     def _id(self, kind: AccountKind, bank: str, currency: str) -> int:

@@ -359,6 +359,9 @@ def _conflict(
         )
         return IdempotencyConflict(what, field="obligation_id", settlement_id=str(settlement.id))
     before, now = settlement.instruction.content(), instruction.content()
-    field_name = next((name for name in now if now[name] != before[name]), "idempotency_key")
+    names = dict.fromkeys([*now, *before])  # what a caller left out is in one of them only
+    field_name = next(
+        (name for name in names if now.get(name) != before.get(name)), "idempotency_key"
+    )
     what = f"{field_name}: the idempotency key was used with another {field_name}"
     return IdempotencyConflict(what, field=field_name, settlement_id=str(settlement.id))

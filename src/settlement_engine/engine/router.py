@@ -126,6 +126,7 @@ class Router:
         return tuple(
             name
             for name, rail in self._rails.items()
-            if lasting_objection(rail.capabilities, instruction) is None
+            if instruction.rail in ("", name)
+            and lasting_objection(rail.capabilities, instruction) is None
             and (not stated or name in stated)
         )

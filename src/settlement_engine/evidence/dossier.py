@@ -17,6 +17,7 @@ from settlement_engine.domain.kept_messages import MessageDirection  # noqa: TC0
 from settlement_engine.domain.ledger import AccountKind  # noqa: TC001 - as above
 from settlement_engine.domain.lifecycle import Event, State  # noqa: TC001 - as above
 from settlement_engine.domain.money import EXPONENT_MAX, MoneyError, exponent
+from settlement_engine.domain.payment import Delivery, PaymentDetails
 from settlement_engine.domain.settlement import Attestation  # noqa: TC001 - as above
 
 ANSWERS_MAX: Final = 5_000
@@ -42,10 +43,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What all parts have in common: nothing changes them, and nothing that is unknown is in them."""
 
 
-class InstructionRecord(Record, frozen=True, kw_only=True):
+class InstructionRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What the caller asked for. ``content_sha256`` is the fingerprint by which a replay is recognised.
 
-    ``exponent`` is how many decimals the currency has in the book; older versions did not write it.
+    ``exponent`` is how many decimals the currency has in the book; older versions did not write it, and knew
+    neither ``payment``, ``rail`` nor ``delivery``, which are what the caller asked for.
     """
 
     caller: str
@@ -61,6 +63,9 @@ class InstructionRecord(Record, frozen=True, kw_only=True):
     metadata: dict[str, str]
     content_sha256: str
     exponent: Annotated[int, msgspec.Meta(ge=0, le=EXPONENT_MAX)] | None = None
+    payment: PaymentDetails | None = None
+    rail: str = ""
+    delivery: Delivery | None = None
 
 
 class StandingRecord(Record, frozen=True, kw_only=True):
@@ -125,7 +130,10 @@ class AnswersRecord(Record, frozen=True, kw_only=True):
 
 
 class AttemptRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One payment at the rail; its exact bytes are kept beside it. Only a payment in a file has a trace."""
+    """One payment at the rail; its exact bytes are kept beside it. Only a payment in a file has a trace.
+
+    Older versions wrote no ``delivery``.
+    """
 
     number: int
     rail: str
@@ -143,6 +151,7 @@ class AttemptRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
     sends: int
     undelivered: int
     trace: str = ""
+    delivery: Delivery = Delivery.BOOK
 
 
 class MessageRecord(Record, frozen=True, kw_only=True):

@@ -64,6 +64,9 @@ def record_instruction(settlement: Settlement) -> InstructionRecord:
         metadata=dict(instruction.metadata),
         content_sha256=content_hash.hex(),
         exponent=exponent(instruction.amount.currency),
+        payment=instruction.payment,
+        rail=instruction.rail,
+        delivery=instruction.requested_delivery,
     )
 
 
@@ -125,6 +128,7 @@ def record_attempt(attempt: Attempt, payload_sha256: str) -> AttemptRecord:
         sends=attempt.sends,
         undelivered=attempt.undelivered,
         trace=attempt.trace,
+        delivery=route.delivery,
     )
 
 

@@ -20,13 +20,14 @@ from settlement_engine.domain.lifecycle import (
     Event,
     State,
 )
+from settlement_engine.domain.payment import Delivery, delivery_of
 from settlement_engine.domain.readable import shown
 from settlement_engine.domain.routing import read_rejected
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.evidence.explanation_history import ExplanationLine, history_lines
 from settlement_engine.evidence.explanation_money import money_sentences
 from settlement_engine.evidence.sentences import as_sentence, clock, counted, refusal_sentence
-from settlement_engine.evidence.wording import ASKS, MAY_ACT, STANDS
+from settlement_engine.evidence.wording import ASKS, MAY_ACT, STANDS, payment_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,6 +114,7 @@ def _frozen(dossier: Dossier) -> Iterator[str]:
 def _standing(dossier: Dossier) -> Iterator[str]:
     standing = dossier.standing
     yield STANDS[standing.state]
+    yield from _payment(dossier)
     if standing.refusal_code:
         detail = standing.refusal_detail
         yield as_sentence(
@@ -133,6 +135,20 @@ def _standing(dossier: Dossier) -> Iterator[str]:
     opened = [each for each in dossier.exceptions if each.closed_at is None]
     if opened:
         yield as_sentence(f"{counted(len(opened), 'exception')} open: {_kinds(opened)}")
+
+
+def _payment(dossier: Dossier) -> Iterator[str]:
+    """Say what the caller said about the payment, and how it is delivered if it is paid out."""
+    instruction = dossier.instruction
+    if instruction.payment is not None:
+        yield as_sentence(f"the payment says: {payment_words(instruction.payment)}")
+    if instruction.rail:
+        yield as_sentence(f"the caller named the rail {instruction.rail}")
+    if delivery_of(instruction.delivery, instruction.payment) is Delivery.PAY_OUT:
+        yield (
+            f"It is paid out: {instruction.from_bank} pays {instruction.to_bank}, or its customer, and the balance"
+            f" of {instruction.to_bank} with us ends where it began."
+        )
 
 
 def _rejected_rails(dossier: Dossier) -> Iterator[str]:

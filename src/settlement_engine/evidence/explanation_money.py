@@ -35,6 +35,8 @@ _LEGS: Final[Mapping[int, str]] = {
     Leg.LATE_CASH: "late cash",
     Leg.OBLIGATION_SUSPENDED: "obligation suspended",
     Leg.RETURN_CHARGES: "return charges",
+    Leg.PAID_OUT: "paid out",
+    Leg.PAID_OUT_RETURNED: "payout returned",
 }
 
 

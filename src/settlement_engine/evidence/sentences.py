@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from settlement_engine.domain.lifecycle import QUESTION, Ask, State
 from settlement_engine.domain.preconditions import RefusalCode
-from settlement_engine.domain.routing import RouteReason, read_rejected
+from settlement_engine.domain.routing import FIELD_OF_RAIL, RouteReason, read_rejected
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,6 +48,8 @@ def _account(detail: Detail) -> str:
 
 def _no_route(detail: Detail) -> str:
     rejected = read_rejected(detail)
+    if detail.get("field") == FIELD_OF_RAIL and rejected:
+        return f"rail {rejected[0].rail} does not carry this payment: {rejected[0].text}"
     if all(each.reason is RouteReason.CURRENCY_NOT_CARRIED for each in rejected):
         return f"no rail carries {detail.get('currency', 'it')}"
     why = "; ".join(f"{each.rail}: {each.text}" for each in rejected)

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.domain.announcement import announcement_type, event_id
-from settlement_engine.domain.identifiers import content_hash, references
+from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, Do, State
-from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.proposals import ATTESTED, Decision, Finding, content_sha256
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.errors import CorruptRecord
 from settlement_engine.evidence import bundle
-from settlement_engine.evidence.dossier import PROPOSALS_MAX, decimals_of
+from settlement_engine.evidence.dossier import PROPOSALS_MAX
 from settlement_engine.evidence.explanation import as_text, explain
 from settlement_engine.evidence.verified_intent import (
+    instruction_faults,
     lock_faults,
     route_faults,
     terms_faults,
@@ -190,27 +190,6 @@ def _explanation(
 
 
 # --- what the records say --------------------------------------------------------------------------
-
-
-def _instruction(dossier: Dossier, _state_machine: StateMachine) -> Iterator[str]:
-    instruction = dossier.instruction
-    content: dict[str, object] = {
-        "obligation_id": instruction.obligation_id,
-        "from_bank": instruction.from_bank,
-        "to_bank": instruction.to_bank,
-        "amount": instruction.amount_minor,
-        "currency": instruction.currency,
-        "settlement_date": instruction.value_date.isoformat() if instruction.value_date else None,
-        "priority": instruction.priority,
-        "metadata": instruction.metadata,
-    }
-    if content_hash(content).hex() != instruction.content_sha256:
-        yield "the instruction's fingerprint is not that of its content"
-    if (
-        format_amount(instruction.amount_minor, instruction.currency, decimals_of(instruction))
-        != instruction.amount
-    ):
-        yield f"{instruction.amount_minor} minor units are not {instruction.amount} {instruction.currency}"
 
 
 def _moves(dossier: Dossier, state_machine: StateMachine) -> Iterator[str]:
@@ -382,7 +361,7 @@ def _announcements(dossier: Dossier, _state_machine: StateMachine) -> Iterator[s
 
 
 _CHECKS: Final[Mapping[str, Callable[[Dossier, StateMachine], Iterator[str]]]] = {
-    "instruction and its fingerprint": _instruction,
+    "instruction and its fingerprint": instruction_faults,
     "moves follow the state machine without a gap": _moves,
     "answers that changed nothing": _answers,
     "references follow from caller and key": _references,

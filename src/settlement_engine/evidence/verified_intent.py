@@ -12,10 +12,20 @@ from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.identifiers import References
-from settlement_engine.domain.intent import PAYLOAD_SHA256, ROUTE, TRACE, VALID_UNTIL, PaymentTerms
+from settlement_engine.domain.identifiers import References, content_hash
+from settlement_engine.domain.intent import (
+    DELIVERY,
+    PAYLOAD_SHA256,
+    ROUTE,
+    TRACE,
+    VALID_UNTIL,
+    PaymentTerms,
+)
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Do
+from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.payment import Delivery, delivery_of, payment_content
+from settlement_engine.evidence.dossier import decimals_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +43,34 @@ class Sides(NamedTuple):
     kind: AccountKind
     bank: str
     currency: str
+
+
+def instruction_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterator[str]:
+    """Recompute the fingerprint of the instruction, and its amount in minor units."""
+    instruction = dossier.instruction
+    content: dict[str, object] = {
+        "obligation_id": instruction.obligation_id,
+        "from_bank": instruction.from_bank,
+        "to_bank": instruction.to_bank,
+        "amount": instruction.amount_minor,
+        "currency": instruction.currency,
+        "settlement_date": instruction.value_date.isoformat() if instruction.value_date else None,
+        "priority": instruction.priority,
+        "metadata": instruction.metadata,
+    }
+    if instruction.payment is not None:
+        content["payment"] = payment_content(instruction.payment)
+    if instruction.rail:
+        content["rail"] = instruction.rail
+    if instruction.delivery is not None:
+        content["delivery"] = instruction.delivery.value
+    if content_hash(content).hex() != instruction.content_sha256:
+        yield "the instruction's fingerprint is not that of its content"
+    if (
+        format_amount(instruction.amount_minor, instruction.currency, decimals_of(instruction))
+        != instruction.amount
+    ):
+        yield f"{instruction.amount_minor} minor units are not {instruction.amount} {instruction.currency}"
 
 
 def lock_faults(dossier: Dossier, state_machine: StateMachine) -> Iterator[str]:
@@ -65,6 +103,14 @@ def _intent_faults(dossier: Dossier, attempt: AttemptRecord, lock: MoveRecord) -
     trace = lock.detail.get(TRACE, "")
     if trace != attempt.trace:
         yield f"attempt {attempt.number} has trace {attempt.trace!r}, and was locked with {trace!r}"
+    instruction = dossier.instruction
+    recorded = lock.detail.get(DELIVERY, Delivery.BOOK.value)
+    for whose, delivery in (
+        (f"attempt {attempt.number}", attempt.delivery),
+        ("the instruction", delivery_of(instruction.delivery, instruction.payment)),
+    ):
+        if delivery != recorded:
+            yield f"{whose} has delivery {delivery.value}, and was locked with {recorded}"
 
 
 def route_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterator[str]:

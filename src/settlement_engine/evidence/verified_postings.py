@@ -17,6 +17,7 @@ from settlement_engine.domain.ledger import (
     suspend_return,
 )
 from settlement_engine.domain.lifecycle import RETURNS, Do, State
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.returns import read_return
 from settlement_engine.domain.settlement import Route
 
@@ -94,7 +95,7 @@ def _made_back(
     if back is None or (back.charges_minor and not fees_id):
         return ()
     settlement_id, currency = dossier.standing.settlement_id, dossier.instruction.currency
-    if is_covered:
+    if is_covered or route.delivery is Delivery.PAY_OUT:  # whose return takes nothing from TO
         return reverse(settlement_id, route, back, currency, fees_id)
     suspense = _single(dossier, AccountKind.SUSPENSE)
     if not suspense:
@@ -156,6 +157,7 @@ def route_of(attempt: AttemptRecord) -> Route:
         agent_id=attempt.agent_id,
         clearing_id=attempt.clearing_id,
         target_id=attempt.target_id,
+        delivery=attempt.delivery,
     )
 
 

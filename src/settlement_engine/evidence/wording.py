@@ -14,6 +14,8 @@ from settlement_engine.domain.lifecycle import Ask, Do, Event, State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from settlement_engine.domain.payment import PaymentDetails, PaymentParty
+
 E, S = Event, State
 
 HAPPENED: Final[Mapping[Event, str]] = MappingProxyType(
@@ -152,3 +154,25 @@ MAY_ACT: Final[Mapping[Event, str]] = MappingProxyType(
     }
 )
 """The events that a person can cause, and how."""
+
+
+def payment_words(payment: PaymentDetails) -> str:
+    """Put into words what a payment says: its parties with their accounts, and what it is for."""
+    words = [
+        ("debtor", _party_words(payment.debtor)),
+        ("creditor", _party_words(payment.creditor)),
+        ("remittance", payment.remittance),
+        ("creditor reference", payment.creditor_reference),
+        ("purpose", payment.purpose),
+        ("charge bearer", payment.charge_bearer),
+        ("end-to-end reference of the caller", payment.end_to_end_id),
+    ]
+    return "; ".join(f"{title} {text}" for title, text in words if text)
+
+
+def _party_words(party: PaymentParty | None) -> str:
+    if party is None:
+        return ""
+    account = party.account
+    number = (account.iban or account.other_id) if account is not None else ""
+    return ", ".join(part for part in (party.name, number, party.agent_bic, party.lei) if part)

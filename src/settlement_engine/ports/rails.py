@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.lifecycle import Event, State
+    from settlement_engine.domain.payment import Delivery
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports.inbound import InboundMessage
 
@@ -60,9 +61,10 @@ class RailCapabilities(SendingRules):
     ``validity_seconds`` is how long an attempt's bytes may be sent. ``currencies``, ``banks`` (folded codes of
     those reachable over it) and the amounts, in minor units by currency, say which payments it carries; None,
     or a currency left out, means no limit; ``scope`` says which banks and currencies go together, where not all do.
-    ``lane`` limits what one bank is asked at a time. ``enquiry`` says how often a payment that is in doubt, sent or
-    being recalled is enquired about; for a state that is left out, the engine's settings apply. ``messages`` are
-    the types that it writes and reads.
+    ``needs`` lists the fields of the payment details without which it cannot write its message, by delivery, such
+    as ``creditor.account.iban``. ``lane`` limits what one bank is asked at a time. ``enquiry`` says how often a
+    payment that is in doubt, sent or being recalled is enquired about; for a state that is left out, the engine's
+    settings apply. ``messages`` are the types that it writes and reads.
     """
 
     answer_timeout_seconds: float
@@ -72,6 +74,7 @@ class RailCapabilities(SendingRules):
     scope: frozenset[str] | None = None
     amount_min_minor: Mapping[str, int] = field(default_factory=dict)
     amount_max_minor: Mapping[str, int] = field(default_factory=dict)
+    needs: Mapping[Delivery, tuple[str, ...]] = field(default_factory=dict)
     lane: LaneLimits = field(default_factory=LaneLimits)
     enquiry: Mapping[State, Backoff] = field(default_factory=dict)
     messages: tuple[MessageType, ...] = ()
@@ -127,7 +130,11 @@ class SendRail(Rail, Protocol):
     """
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
-        """Build the exact bytes of an attempt. Pure: the same input gives the same bytes."""
+        """Build the exact bytes of an attempt. Pure: the same input gives the same bytes.
+
+        ``settlement.instruction`` has the payment details, and the delivery: BOOK pays us at the rail's settlement
+        agent, PAY_OUT pays TO, or TO's customer.
+        """
         ...
 
     def read(self, payload: bytes) -> PaymentTerms | None:

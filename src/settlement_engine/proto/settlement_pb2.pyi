@@ -116,6 +116,30 @@ HIGH: Priority.ValueType  # 1
 URGENT: Priority.ValueType  # 2
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
+class _Delivery:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeliveryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Delivery.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DELIVERY_UNSPECIFIED: _Delivery.ValueType  # 0
+    DELIVERY_BOOK: _Delivery.ValueType  # 1
+    """Our own money goes to our account at the rail's settlement agent, and TO has as much more with us."""
+    DELIVERY_PAY_OUT: _Delivery.ValueType  # 2
+    """FROM pays TO, or the creditor that payment names; TO's balance with us ends where it began."""
+
+class Delivery(_Delivery, metaclass=_DeliveryEnumTypeWrapper):
+    """Whose account moves when the settlement is settled. Either way FROM is ordered to pay, and our account with
+    FROM is debited.
+    """
+
+DELIVERY_UNSPECIFIED: Delivery.ValueType  # 0
+DELIVERY_BOOK: Delivery.ValueType  # 1
+"""Our own money goes to our account at the rail's settlement agent, and TO has as much more with us."""
+DELIVERY_PAY_OUT: Delivery.ValueType  # 2
+"""FROM pays TO, or the creditor that payment names; TO's balance with us ends where it began."""
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
+
 class _ReconciliationStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -197,6 +221,10 @@ class _TransferLegEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferL
     """FROM's debt is open again, out of suspense: TO's account did not cover the return."""
     TRANSFER_LEG_RETURN_CHARGES: _TransferLeg.ValueType  # 8
     """What the bank charged for a return: it stands on the fees account of FROM's bank."""
+    TRANSFER_LEG_PAID_OUT: _TransferLeg.ValueType  # 9
+    """FROM has paid TO, or TO's customer: TO's balance with us and ours at the settlement agent end where they began."""
+    TRANSFER_LEG_PAID_OUT_RETURNED: _TransferLeg.ValueType  # 10
+    """The same of a return, backwards."""
 
 class TransferLeg(_TransferLeg, metaclass=_TransferLegEnumTypeWrapper): ...
 
@@ -214,6 +242,10 @@ TRANSFER_LEG_OBLIGATION_SUSPENDED: TransferLeg.ValueType  # 7
 """FROM's debt is open again, out of suspense: TO's account did not cover the return."""
 TRANSFER_LEG_RETURN_CHARGES: TransferLeg.ValueType  # 8
 """What the bank charged for a return: it stands on the fees account of FROM's bank."""
+TRANSFER_LEG_PAID_OUT: TransferLeg.ValueType  # 9
+"""FROM has paid TO, or TO's customer: TO's balance with us and ours at the settlement agent end where they began."""
+TRANSFER_LEG_PAID_OUT_RETURNED: TransferLeg.ValueType  # 10
+"""The same of a return, backwards."""
 Global___TransferLeg: _TypeAlias = TransferLeg  # noqa: Y015
 
 class _CorrespondentMethod:
@@ -707,6 +739,9 @@ class SettlementRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    RAIL_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
     obligation_id: _builtins.str
     """What clearing calls the obligation. Required; [A-Za-z0-9][A-Za-z0-9._:/-]{0,63}. One obligation has at
     most one settlement that lives or has completed.
@@ -730,10 +765,22 @@ class SettlementRequest(_message.Message):
     """Under which the same request may be sent again: the same key and content give the same settlement.
     At most 128 printable ASCII characters. Default: the metadata `idempotency-key`, then obligation_id.
     """
+    rail: _builtins.str
+    """The rail to take; empty leaves the choice to the engine. If it cannot carry the payment, the settlement is
+    refused with the reason, and no other rail is taken. [a-z][a-z0-9_]{0,31}
+    """
+    delivery: Global___Delivery.ValueType
+    """Whose account moves. Default: DELIVERY_PAY_OUT with payment, DELIVERY_BOOK without."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """At most 32 entries, keys [A-Za-z0-9_.-]{1,64}, values of at most 512 characters without control
         characters. Card numbers are refused here and in every other text.
+        """
+
+    @_builtins.property
+    def payment(self) -> Global___PaymentDetails:
+        """What the payment says: its debtor, its creditor, what it is for. A rail may need more of it than another
+        one does; what it needs and the request lacks is a refusal (NO_ROUTE) that names the field.
         """
 
     def __init__(
@@ -748,14 +795,105 @@ class SettlementRequest(_message.Message):
         priority: Global___Priority.ValueType = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         idempotency_key: _builtins.str = ...,
+        payment: Global___PaymentDetails | None = ...,
+        rail: _builtins.str = ...,
+        delivery: Global___Delivery.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "obligation_id", b"obligation_id", "priority", b"priority", "settlement_date", b"settlement_date", "to_bank", b"to_bank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency", "delivery", b"delivery", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "settlement_date", b"settlement_date", "to_bank", b"to_bank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SettlementRequest: _TypeAlias = SettlementRequest  # noqa: Y015
+
+@_typing.final
+class PaymentDetails(_message.Message):
+    """What a payment says. Texts have no control, invisible or direction characters, no spaces at their ends and no
+    card numbers; lengths are those of ISO 20022. An empty text says nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEBTOR_FIELD_NUMBER: _builtins.int
+    CREDITOR_FIELD_NUMBER: _builtins.int
+    REMITTANCE_FIELD_NUMBER: _builtins.int
+    CREDITOR_REFERENCE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CHARGE_BEARER_FIELD_NUMBER: _builtins.int
+    END_TO_END_ID_FIELD_NUMBER: _builtins.int
+    remittance: _builtins.str
+    """A text for the creditor, of at most 140 characters; not beside creditor_reference."""
+    creditor_reference: _builtins.str
+    """The creditor's own reference: RF and check digits (ISO 11649)."""
+    purpose: _builtins.str
+    """An ISO external purpose code, such as TRAD: four capital letters or digits."""
+    charge_bearer: _builtins.str
+    """DEBT, CRED, SHAR or SLEV."""
+    end_to_end_id: _builtins.str
+    """The caller's reference, which every bank passes on unchanged: at most 35 of A-Z, a-z, 0-9 and /-?:().,'+
+    with single spaces and slashes inside.
+    """
+    @_builtins.property
+    def debtor(self) -> Global___PaymentParty: ...
+    @_builtins.property
+    def creditor(self) -> Global___PaymentParty: ...
+    def __init__(
+        self,
+        *,
+        debtor: Global___PaymentParty | None = ...,
+        creditor: Global___PaymentParty | None = ...,
+        remittance: _builtins.str = ...,
+        creditor_reference: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        charge_bearer: _builtins.str = ...,
+        end_to_end_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["creditor", b"creditor", "debtor", b"debtor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_bearer", b"charge_bearer", "creditor", b"creditor", "creditor_reference", b"creditor_reference", "debtor", b"debtor", "end_to_end_id", b"end_to_end_id", "purpose", b"purpose", "remittance", b"remittance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentDetails: _TypeAlias = PaymentDetails  # noqa: Y015
+
+@_typing.final
+class PaymentParty(_message.Message):
+    """A debtor or a creditor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    LEI_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    AGENT_BIC_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """At most 140 characters."""
+    lei: _builtins.str
+    """A legal entity identifier (ISO 17442)."""
+    agent_bic: _builtins.str
+    """The BIC of the party's own bank, if that is not the settlement's bank of its side."""
+    @_builtins.property
+    def account(self) -> Global___PaymentAccount: ...
+    @_builtins.property
+    def address(self) -> Global___PostalAddress: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        account: Global___PaymentAccount | None = ...,
+        lei: _builtins.str = ...,
+        address: Global___PostalAddress | None = ...,
+        agent_bic: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "address", b"address"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "address", b"address", "agent_bic", b"agent_bic", "lei", b"lei", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentParty: _TypeAlias = PaymentParty  # noqa: Y015
 
 @_typing.final
 class PaymentAccount(_message.Message):
@@ -883,6 +1021,7 @@ class SettlementResponse(_message.Message):
     COMPLETED_TIME_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELDS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     """A UUID. Empty where error is set (ExecuteSettlements only)."""
     status: Global___SettlementStatus.ValueType
@@ -915,6 +1054,10 @@ class SettlementResponse(_message.Message):
         that do not know this field.
         """
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is odd about the payment details and was accepted: the field, a colon, a sentence."""
+
     def __init__(
         self,
         *,
@@ -930,10 +1073,11 @@ class SettlementResponse(_message.Message):
         completed_time: _timestamp_pb2.Timestamp | None = ...,
         refusal_fields: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         error: _status_pb2.Status | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_time", b"completed_time", "error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "completed_time", b"completed_time", "confirmation_code", b"confirmation_code", "error", b"error", "obligation_id", b"obligation_id", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "replayed", b"replayed", "settlement_id", b"settlement_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "completed_time", b"completed_time", "confirmation_code", b"confirmation_code", "error", b"error", "obligation_id", b"obligation_id", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "replayed", b"replayed", "settlement_id", b"settlement_id", "status", b"status", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1056,6 +1200,9 @@ class SettlementStatusResponse(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
     RETURNS_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    REQUESTED_RAIL_FIELD_NUMBER: _builtins.int
+    PAYMENT_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
@@ -1094,6 +1241,10 @@ class SettlementStatusResponse(_message.Message):
     """
     caller: _builtins.str
     idempotency_key: _builtins.str
+    delivery: Global___Delivery.ValueType
+    """How it is delivered: as requested, or else by default."""
+    requested_rail: _builtins.str
+    """The rail that the caller named; empty if none. The rail that was taken is in the field rail."""
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1111,6 +1262,10 @@ class SettlementStatusResponse(_message.Message):
     @_builtins.property
     def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementReturn]:
         """What has come back of it after completion, oldest first."""
+
+    @_builtins.property
+    def payment(self) -> Global___PaymentDetails:
+        """What the payment says. Empty in lists."""
 
     def __init__(
         self,
@@ -1147,10 +1302,13 @@ class SettlementStatusResponse(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         moves: _abc.Iterable[Global___Move] | None = ...,
         returns: _abc.Iterable[Global___SettlementReturn] | None = ...,
+        delivery: Global___Delivery.ValueType = ...,
+        requested_rail: _builtins.str = ...,
+        payment: Global___PaymentDetails | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "next_action_at", b"next_action_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "next_action_at", b"next_action_at", "payment", b"payment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "priority", b"priority", "rail", b"rail", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "delivery", b"delivery", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "requested_rail", b"requested_rail", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,7 +16,7 @@ from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.database import connect
 from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import queries, query
-from settlement_engine.store.rows import to_instruction
+from settlement_engine.store.rows import UNREADABLE, to_instruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,7 +119,10 @@ async def _compute(
 
 def _instruction(row: asyncpg.Record) -> Found:
     """Check that the instruction has the hash that was stored when it was admitted."""
-    made = to_instruction(row).content_hash
+    try:
+        made = to_instruction(row).content_hash
+    except UNREADABLE as error:
+        return str(row["id"]), row["content_hash"].hex(), f"cannot be read: {error}"
     if made == row["content_hash"]:
         return None
     return str(row["id"]), row["content_hash"].hex(), made.hex()

@@ -11,6 +11,7 @@ from settlement_engine.domain.identifiers import References
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery, read_payment
 from settlement_engine.domain.returns import Return
 from settlement_engine.domain.settlement import (
     Attempt,
@@ -51,6 +52,11 @@ def to_instruction(row: asyncpg.Record) -> Instruction:
         value_date=row["requested_value_date"],
         priority=Priority(row["priority"]),
         metadata=_decode(row["metadata"]) if row["metadata"] else {},
+        payment=read_payment(row["payment"]) if row["payment"] else None,
+        rail=row["requested_rail"] or "",
+        requested_delivery=Delivery(row["requested_delivery"])
+        if row["requested_delivery"]
+        else None,
     )
 
 
@@ -66,6 +72,7 @@ def to_attempt(row: asyncpg.Record) -> Attempt | None:
             agent_id=row["agent_id"],
             clearing_id=row["clearing_id"],
             target_id=row["target_id"],
+            delivery=Delivery(row["delivery"] or Delivery.BOOK),
         ),
         references=References(
             uetr=row["uetr"], end_to_end_id=row["end_to_end_id"], message_id=row["message_id"]

@@ -14,6 +14,7 @@ import msgspec
 
 from settlement_engine.domain.identifiers import as_uuid
 from settlement_engine.domain.lifecycle import Do, State, is_recorded
+from settlement_engine.domain.payment import write_payment
 from settlement_engine.errors import Contention
 from settlement_engine.ports import (
     NAMED_MAX,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from settlement_engine.domain.settlement import Attempt, Moved, Settlement
+    from settlement_engine.domain.settlement import Attempt, Instruction, Moved, Settlement
     from settlement_engine.ports import Admission, SettlementFilter, TransitionCommand
     from settlement_engine.store.database import DatabaseSettings, Readers
 
@@ -268,6 +269,23 @@ def _admission_arrays(batch: Sequence[Admission]) -> tuple[str, ...]:
         arrays.dates(each.value_date for each in instructions),
         arrays.integers(each.priority.value for each in instructions),
         arrays.texts(_json(each.metadata) for each in instructions),
+        *_said_arrays(instructions),
+    )
+
+
+def _said_arrays(instructions: Sequence[Instruction]) -> tuple[str, ...]:
+    """Encode what few instructions have: payment details, a rail that they name, a delivery."""
+    numbers = [
+        number
+        for number, each in enumerate(instructions, start=1)
+        if each.payment is not None or each.rail or each.requested_delivery is not None
+    ]
+    saying = [instructions[number - 1] for number in numbers]
+    return (
+        arrays.integers(numbers),
+        arrays.texts(write_payment(each.payment) if each.payment else None for each in saying),
+        arrays.texts(each.rail or None for each in saying),
+        arrays.words(each.requested_delivery for each in saying),
     )
 
 
@@ -336,6 +354,7 @@ def _lock_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
         _traces(attempts),
         arrays.octets(attempt.payload for attempt in attempts),
         arrays.instants(attempt.valid_until for attempt in attempts),
+        arrays.words(route.delivery for route in routes),
         arrays.integers(amount.minor for amount in amounts),
         arrays.texts(amount.currency for amount in amounts),
         arrays.instants(window_opening.opens_at for window_opening in window_openings),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
 
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from settlement_engine.api import grammar
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.api.grammar import one_actor
+from settlement_engine.api.payment import payment_message
 from settlement_engine.api.translate import to_instruction
 from settlement_engine.domain.money import Money, book_exponents
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import InvalidInstruction, NotAuthenticated
 from settlement_engine.proto import settlement_pb2 as pb
@@ -264,3 +267,95 @@ def test_any_request_becomes_an_instruction_or_is_refused(request: pb.Settlement
     else:
         assert made.amount.minor > 0
         assert made.from_bank != made.to_bank
+
+
+# --- what a payment says ----------------------------------------------------------------------------
+
+CREDITOR: dict[str, Any] = {
+    "name": "Zoë & Söhne",
+    "account": {"iban": "DE89370400440532013000", "type": "CACC"},
+    "lei": "213800KUD8LAJWSQ9D15",
+    "address": {
+        "street_name": "Main Street",
+        "building_number": "1",
+        "building_name": "Tower",
+        "floor": "2",
+        "post_box": "3",
+        "room": "4",
+        "post_code": "60311",
+        "town_name": "Frankfurt",
+        "district_name": "Mitte",
+        "country_sub_division": "HE",
+        "country": "DE",
+        "lines": ["a", "b"],
+    },
+    "agent_bic": "DEUTDEFF",
+}
+PAYMENT: dict[str, Any] = {
+    "debtor": {"name": "Ada", "account": {"other_id": "12-34"}},
+    "creditor": CREDITOR,
+    "remittance": "invoice 4711",
+    "purpose": "TRAD",
+    "charge_bearer": "SHAR",
+    "end_to_end_id": "A-1",
+}
+
+
+def test_every_field_of_a_payment_is_read_and_written_again() -> None:
+    message = pb.PaymentDetails(**PAYMENT)
+    request = pb.SettlementRequest(**GOOD, payment=message)
+    made = to_instruction(request, caller="me")
+    assert made.payment is not None
+    assert payment_message(made.payment) == message
+    set_fields = {field.name for field, _ in message.creditor.address.ListFields()}
+    assert set_fields == set(pb.PostalAddress.DESCRIPTOR.fields_by_name)
+    assert made.delivery is Delivery.PAY_OUT
+
+
+def test_a_creditor_reference_is_read_and_written_again() -> None:
+    message = pb.PaymentDetails(creditor_reference="RF18539007547034")
+    made = to_instruction(pb.SettlementRequest(**GOOD, payment=message), caller="me")
+    assert made.payment is not None
+    assert payment_message(made.payment) == message
+
+
+def test_json_and_protobuf_give_the_same_instruction() -> None:
+    more = {"payment": PAYMENT, "rail": "swift", "delivery": "DELIVERY_BOOK"}
+    by_json = read_instruction(json.dumps(GOOD | more).encode(), caller="me")
+    message = pb.SettlementRequest(
+        **GOOD, payment=pb.PaymentDetails(**PAYMENT), rail="swift", delivery=pb.DELIVERY_BOOK
+    )
+    assert by_json == to_instruction(message, caller="me")
+    assert by_json.requested_delivery is Delivery.BOOK
+    assert by_json.rail == "swift"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"payment": pb.PaymentDetails()}, "payment"),
+        ({"payment": pb.PaymentDetails(purpose="x")}, "payment.purpose"),
+        (
+            {"payment": pb.PaymentDetails(creditor=pb.PaymentParty(account=pb.PaymentAccount()))},
+            "payment.creditor.account",
+        ),
+        ({"rail": "SWIFT"}, "rail"),
+        ({"rail": "4" * 33}, "rail"),
+        ({"delivery": 3}, "delivery"),
+    ],
+)
+def test_a_fault_of_a_payment_names_its_field(change: dict[str, Any], field: str) -> None:
+    assert fields(**change) == [field]
+
+
+def test_an_unknown_field_of_a_payment_is_refused_by_its_name() -> None:
+    body = GOOD | {"payment": {"creditor": {"nam": "Ada"}}}
+    with pytest.raises(InvalidInstruction) as caught:
+        read_instruction(json.dumps(body).encode(), caller="me")
+    assert [field for field, _ in caught.value.violations] == ["payment.creditor.nam"]
+
+
+def test_a_plain_request_has_no_payment_and_is_booked() -> None:
+    made = to_instruction(pb.SettlementRequest(**GOOD), caller="me")
+    assert (made.payment, made.rail, made.requested_delivery) == (None, "", None)
+    assert made.delivery is Delivery.BOOK

@@ -14,9 +14,11 @@ from tests.unit.cli.fake_engine import ID, INVALID, FakeEngine, not_a_field, ser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.unit.cli.conftest import Run
 
+IBAN = "DE89370400440532013000"
 SUBMIT = ("submit", "DEUTDEFF", "CHASUS33", "1000.00", "EUR")
 
 
@@ -62,6 +64,56 @@ def test_submit_sends_what_was_said_and_waits_under_the_same_key(
     assert ID in said.out
 
 
+def test_submit_sends_what_the_payment_says(
+    command: Run, engine: FakeEngine, tmp_path: Path
+) -> None:
+    file = tmp_path / "payment.json"
+    file.write_text('{"debtor": {"name": "Ada"}, "purpose": "TRAD", "remittance": "from the file"}')
+    said = command(
+        *SUBMIT,
+        *("--payment", str(file), "--creditor-name", "Zoë", "--creditor-iban", IBAN),
+        *("--remittance", "invoice 4711", "--rail", "swift", "--delivery", "book"),
+    )
+    assert said.code == ExitCode.OK
+    [request] = sent(engine)
+    assert request.payment == wire.PaymentDetails(
+        debtor=wire.PaymentParty(name="Ada"),
+        creditor=wire.PaymentParty(name="Zoë", account=wire.PaymentAccount(iban=IBAN)),
+        purpose="TRAD",
+        remittance="invoice 4711",
+    )
+    assert (request.rail, request.delivery) == ("swift", wire.DELIVERY_BOOK)
+
+
+def test_submit_without_these_options_sends_none_of_their_fields(
+    command: Run, engine: FakeEngine
+) -> None:
+    command(*SUBMIT)
+    [request] = sent(engine)
+    assert not request.HasField("payment")
+    assert (request.rail, request.delivery) == ("", wire.DELIVERY_UNSPECIFIED)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", '{"nam": "Ada"}', "\xff", '"' + "a" * 70_000 + '"'],
+    ids=["a list", "an unknown field", "no text", "too long"],
+)
+def test_a_file_that_is_no_payment_is_refused_before_anything_is_sent(
+    command: Run, engine: FakeEngine, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "payment.json"
+    file.write_bytes(content.encode("latin-1"))
+    assert command(*SUBMIT, "--payment", str(file)).code == ExitCode.USAGE
+    assert engine.asked == []
+
+
+def test_warnings_about_a_payment_are_shown(command: Run, engine: FakeEngine) -> None:
+    warning = "payment.creditor.agent_bic: is in none of the directories"
+    engine.accepted = wire.SettlementResponse(settlement_id=ID, warnings=[warning])
+    assert "payment.creditor.agent_bic: is in none" in command(*SUBMIT).out
+
+
 # --- a repetition ---------------------------------------------------------------------------------
 
 
@@ -80,6 +132,9 @@ def test_the_same_command_again_is_the_same_payment(command: Run, engine: FakeEn
         ("submit", "CHASUS33", "DEUTDEFF", "1000.00", "EUR"),
         (*SUBMIT, "--priority", "high"),
         (*SUBMIT, "--metadata", "note=x"),
+        (*SUBMIT, "--rail", "swift"),
+        (*SUBMIT, "--delivery", "pay_out"),
+        (*SUBMIT, "--remittance", "x"),
         (*SUBMIT, "--another"),
     ],
     ids=str,

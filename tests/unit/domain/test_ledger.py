@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from settlement_engine.domain.ledger import (
     suspend_return,
 )
 from settlement_engine.domain.money import AMOUNT_DIGITS_MAX
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.returns import Return
 from settlement_engine.domain.settlement import Route
 
@@ -29,6 +31,7 @@ GROUP = UUID("0199c2d4-6f0e-7c1a-9d51-1f2a33445566")
 NOSTRO, AGENT, CLEARING, VOSTRO = 1, 2, 3, 4
 SUSPENSE, FEES = 5, 6
 ROUTE = Route(rail="mock", source_id=NOSTRO, agent_id=AGENT, clearing_id=CLEARING, target_id=VOSTRO)
+PAY_OUT = msgspec.structs.replace(ROUTE, delivery=Delivery.PAY_OUT)
 KINDS = {
     NOSTRO: AccountKind.NOSTRO,
     AGENT: AccountKind.SETTLEMENT,
@@ -125,9 +128,50 @@ def test_parts_with_their_charges_take_back_the_whole_and_leave_the_charges(one,
     assert set(books.values()) == {0}
 
 
-def test_no_two_transfers_of_one_settlement_share_a_leg():
-    every = (*settle(GROUP, ROUTE, 1, "EUR"), *reverse(GROUP, ROUTE, whole(1), "EUR"))
+@pytest.mark.parametrize("route", [ROUTE, PAY_OUT])
+def test_no_two_transfers_of_one_settlement_share_a_leg(route):
+    every = (*settle(GROUP, route, 1, "EUR"), *reverse(GROUP, route, whole(1), "EUR"))
     assert len({transfer.leg for transfer in every}) == len(every)
+
+
+@given(amounts)
+def test_a_payout_leaves_the_balances_of_to_and_of_the_agent_where_they_began(amount):
+    made = settle(GROUP, PAY_OUT, amount, "EUR")
+    assert made[:2] == settle(GROUP, ROUTE, amount, "EUR")
+    assert [(t.leg, t.debit_id, t.credit_id, t.amount_minor) for t in made[2:]] == [
+        (Leg.PAID_OUT, VOSTRO, AGENT, amount)
+    ]
+    assert posted(*made) == {NOSTRO: -amount, AGENT: 0, CLEARING: -amount, VOSTRO: 0}
+
+
+@given(amounts, amounts, amounts)
+def test_every_return_of_a_payout_reverses_its_part_of_all_three_legs(one, other, charges):
+    first = Return(posting=2, amount_minor=one, charges_minor=charges, left_minor=other)
+    second = Return(posting=3, amount_minor=other, charges_minor=0, left_minor=0)
+    made = settle(GROUP, PAY_OUT, one + other + charges, "EUR")
+    back = reverse(GROUP, PAY_OUT, first, "EUR", FEES)
+    rest = reverse(GROUP, PAY_OUT, second, "EUR", FEES)
+    assert {each.leg: each.amount_minor for each in back} == {
+        Leg.CASH_RETURNED: one,
+        Leg.RETURN_CHARGES: charges,
+        Leg.PAID_OUT_RETURNED: one + charges,
+        Leg.OBLIGATION_RESTORED: one + charges,
+    }
+    books = posted(*made, *back)
+    assert (books[AGENT], books[VOSTRO]) == (0, 0)
+    books = posted(*made, *back, *rest)
+    assert (books[AGENT], books[VOSTRO]) == (0, 0)
+    assert (books[NOSTRO], books[CLEARING], books[FEES]) == (-charges, 0, -charges)
+
+
+def test_the_return_of_a_payout_is_never_booked_against_suspense():
+    with pytest.raises(AssertionError, match="payout"):
+        suspend_return(GROUP, PAY_OUT, SUSPENSE, whole(1), "EUR")
+
+
+@pytest.mark.parametrize("is_at_agent", [True, False])
+def test_late_truth_about_a_payout_moves_nothing_because_nothing_is_at_the_agent(is_at_agent):
+    assert suspend_cash(GROUP, PAY_OUT, SUSPENSE, 1, "EUR", is_at_agent=is_at_agent) == ()
 
 
 def test_a_funding_debits_our_account_and_credits_what_the_bank_has_paid_in():
@@ -191,6 +235,8 @@ def test_the_legs_keep_their_numbers_because_the_books_and_the_wire_hold_them():
         "LATE_CASH": 6,
         "OBLIGATION_SUSPENDED": 7,
         "RETURN_CHARGES": 8,
+        "PAID_OUT": 9,
+        "PAID_OUT_RETURNED": 10,
     }
 
 

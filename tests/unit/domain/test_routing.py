@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import (
+    Delivery,
+    PaymentAccount,
+    PaymentDetails,
+    PaymentParty,
+)
 from settlement_engine.domain.routing import (
     LASTING,
     RailOffer,
@@ -36,6 +42,7 @@ class Rules:
     scope: frozenset[str] | None = None
     amount_min_minor: Mapping[str, int] = field(default_factory=dict)
     amount_max_minor: Mapping[str, int] = field(default_factory=dict)
+    needs: Mapping[Delivery, tuple[str, ...]] = field(default_factory=dict)
 
 
 def payment_request(minor=1_000, currency="EUR", from_bank="aaaabe22xxx"):
@@ -148,6 +155,73 @@ def test_a_rail_that_never_opens_is_a_closed_window_and_not_a_missing_route():
     route = choose_route(payment_request(), [shut("one")])
     assert (route.rail, route.waits_for) == ("one", RouteReason.WINDOW_CLOSED)
     assert route.opens_at is None
+
+
+def test_a_rail_that_the_caller_named_is_the_only_one_that_is_looked_at():
+    named = replace(payment_request(), rail="two")
+    route = choose_route(named, [offer("one"), offer("two"), offer("three")])
+    assert (route.rail, route.rejected) == ("two", ())
+
+
+@pytest.mark.parametrize(("rules", "reason"), LASTING_RULES)
+def test_a_named_rail_that_cannot_carry_it_is_refused_under_the_field_rail(rules, reason):
+    named = replace(payment_request(), rail="two")
+    route = choose_route(named, [offer("one"), offer("two", rules=rules)])
+    assert (route.rail, route.field) == ("", "rail")
+    assert [(each.rail, each.reason) for each in route.rejected] == [("two", reason)]
+    sentence = refusal_sentence("NO_ROUTE", {"field": route.field, **route.words()})
+    assert sentence == f"rail two does not carry this payment: {route.rejected[0].text}"
+
+
+def test_a_named_rail_that_does_not_exist_is_refused_under_the_field_rail():
+    route = choose_route(replace(payment_request(), rail="four"), [offer("one")])
+    assert (route.rail, route.field) == ("", "rail")
+    assert [each.reason for each in route.rejected] == [RouteReason.UNKNOWN_RAIL]
+    assert read_rejected(route.words()) == route.rejected
+
+
+@pytest.mark.parametrize(
+    ("waiting", "reason"),
+    [
+        (shut("two", 1), RouteReason.WINDOW_CLOSED),
+        (offer("two", has_room=False), RouteReason.LANE_FULL),
+        (offer("two", is_breaker_open=True), None),
+    ],
+)
+def test_a_named_rail_is_waited_for_although_another_one_could_take_it_now(waiting, reason):
+    named = replace(payment_request(), rail="two")
+    route = choose_route(named, [offer("one"), waiting])
+    assert (route.rail, route.waits_for) == ("two", reason)
+
+
+NEEDS = {"needs": {Delivery.PAY_OUT: ("creditor.name", "creditor.account.iban"), Delivery.BOOK: ()}}
+CREDITOR = PaymentParty(name="Ada", account=PaymentAccount(iban="DE89370400440532013000"))
+
+
+def test_what_a_rail_needs_and_the_request_lacks_is_refused_under_its_field():
+    asked = replace(payment_request(), requested_delivery=Delivery.PAY_OUT)
+    for payment, missing in [
+        (None, "creditor.name"),
+        (PaymentDetails(purpose="TRAD"), "creditor.name"),
+        (PaymentDetails(creditor=PaymentParty(name="Ada")), "creditor.account.iban"),
+    ]:
+        route = choose_route(replace(asked, payment=payment), [offer("one", rules=NEEDS)])
+        assert (route.rail, route.field) == ("", f"payment.{missing}")
+        assert [each.reason for each in route.rejected] == [RouteReason.FIELD_MISSING]
+        assert missing in route.rejected[0].text
+
+
+def test_what_has_the_needed_fields_or_needs_none_goes_over_the_rail():
+    paid_out = replace(payment_request(), payment=PaymentDetails(creditor=CREDITOR))
+    assert choose_route(paid_out, [offer("one", rules=NEEDS)]).rail == "one"
+    assert choose_route(payment_request(), [offer("one", rules=NEEDS)]).rail == "one"
+
+
+def test_another_rail_takes_what_one_lacks_a_field_for():
+    asked = replace(payment_request(), requested_delivery=Delivery.PAY_OUT)
+    route = choose_route(asked, [offer("one", rules=NEEDS), offer("two")])
+    assert route.rail == "two"
+    assert [each.reason for each in route.rejected] == [RouteReason.FIELD_MISSING]
 
 
 def test_other_details_are_no_reasons():

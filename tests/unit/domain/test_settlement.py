@@ -6,11 +6,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace as replace_payment
 
 from settlement_engine.domain.announcement import announcement_type, event_id
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import ENDS, Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import (
+    Delivery,
+    PaymentAccount,
+    PaymentDetails,
+    PaymentParty,
+)
 from settlement_engine.domain.settlement import (
     FIRST_ATTEMPT,
     Attempt,
@@ -74,6 +81,44 @@ def test_the_order_of_the_metadata_does_not_matter():
 
 def test_a_value_date_that_is_left_open_differs_from_one_that_is_named():
     assert replace(INSTRUCTION, value_date=None).content_hash != INSTRUCTION.content_hash
+
+
+PAYMENT = PaymentDetails(
+    creditor=PaymentParty(name="Zoë", account=PaymentAccount(iban="DE89370400440532013000")),
+    purpose="TRAD",
+)
+NEWER: dict[str, Any] = {
+    "payment": PAYMENT,
+    "rail": "swift",
+    "requested_delivery": Delivery.BOOK,
+}
+
+
+def test_fields_that_are_left_out_are_not_in_the_content_so_that_old_keys_replay():
+    assert not {"payment", "rail", "delivery"} & INSTRUCTION.content().keys()
+
+
+@pytest.mark.parametrize(("name", "value"), list(NEWER.items()))
+def test_newer_fields_are_part_of_the_content_when_they_are_given(name, value):
+    other = replace(INSTRUCTION, **{name: value})
+    assert other.content_hash != INSTRUCTION.content_hash
+    assert other.content().keys() - INSTRUCTION.content().keys() == {
+        name.removeprefix("requested_")
+    }
+
+
+def test_an_empty_text_of_a_payment_counts_as_left_out():
+    said = replace(INSTRUCTION, payment=replace_payment(PAYMENT, remittance=""))
+    assert said.content_hash == replace(INSTRUCTION, payment=PAYMENT).content_hash
+    other = replace(INSTRUCTION, payment=replace_payment(PAYMENT, remittance="x"))
+    assert other.content_hash != said.content_hash
+
+
+def test_the_content_hash_with_the_newer_fields_is_the_same_for_ever():
+    assert (
+        replace(INSTRUCTION, **NEWER).content_hash.hex()
+        == "e0ee2353ef3218076d81c76d1ebe4835c80225e44f65af583fba37ef08a35e9f"
+    )
 
 
 def test_the_content_hash_is_the_same_for_ever():

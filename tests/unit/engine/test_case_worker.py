@@ -14,6 +14,7 @@ from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Ask, Event, State
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.proposals import Decision, Ending, Finding
 from settlement_engine.domain.settlement import Attestation, Settlement
 from settlement_engine.engine import case_worker
@@ -359,6 +360,19 @@ async def test_a_covered_return_is_debited_to_the_receivers_account():
         await world.until(lambda: world.records.histories[found.id].state is State.RETURNED)
         assert kinds(world) == []
         assert await posted(world, AccountKind.SUSPENSE) == 0
+
+
+async def test_the_return_of_a_payout_is_covered_although_the_receiver_has_nothing():
+    async with running() as world:
+        found = await world.settle(requested_delivery=Delivery.PAY_OUT)
+        assert await posted(world, AccountKind.VOSTRO) == 0
+        say(world, found, Event.RETURNED)
+        await world.until(lambda: world.records.histories[found.id].state is State.RETURNED)
+        assert kinds(world) == []
+        assert (await world.nostro()).posted == 10_000
+        assert await posted(world, AccountKind.CLEARING) == 10_000
+        for kind in (AccountKind.VOSTRO, AccountKind.SETTLEMENT, AccountKind.SUSPENSE):
+            assert await posted(world, kind) == 0
 
 
 async def test_an_uncovered_return_goes_to_suspense_and_opens_a_case():

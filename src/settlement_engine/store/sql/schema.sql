@@ -3,6 +3,8 @@
 
 CREATE TYPE account_kind AS ENUM ('nostro', 'vostro', 'settlement', 'clearing', 'suspense', 'fees', 'fx');
 
+CREATE TYPE delivery AS ENUM ('book', 'pay_out');
+
 CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved', 'partly_returned', 'partly_uncovered', 'amount_differed');
 
 CREATE TYPE settlement_state AS ENUM ('pending', 'validating', 'held', 'queued', 'locked', 'sent', 'in_doubt', 'recalling', 'completed', 'failed', 'rolled_back', 'returned');
@@ -68,6 +70,7 @@ CREATE TABLE attempts (
     sends integer NOT NULL DEFAULT 1,
     undelivered integer NOT NULL DEFAULT 0,
     recorded_at timestamp with time zone NOT NULL,
+    delivery delivery,
     trace text
 );
 
@@ -251,6 +254,13 @@ CREATE TABLE page (
     reached text[] NOT NULL
 );
 
+CREATE TABLE payment_details (
+    settlement_id uuid NOT NULL,
+    payment jsonb,
+    rail text,
+    delivery delivery
+);
+
 CREATE TABLE resolutions (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     settlement_id uuid NOT NULL,
@@ -387,6 +397,75 @@ BEGIN
     IF cardinality(v_new) > 0 THEN
         INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
         SELECT id, p_owner, 1, at FROM unnest(v_new) AS n (id);
+        WITH head AS (
+            UPDATE stream_head SET position = position + cardinality(v_new)
+            RETURNING position - cardinality(v_new) AS last
+        )
+        INSERT INTO moves (
+            position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt
+        )
+        SELECT h.last + n.ord, n.id, 1, 'pending', 'admitted', 'validating', at, 1, 0
+        FROM head AS h, unnest(v_new) WITH ORDINALITY AS n (id, ord);
+    END IF;
+    IF cardinality(v_new) = cardinality(p_id) THEN
+        RETURN;  -- The usual case: no verdicts means that all are accepted.
+    END IF;
+    IF cardinality(v_new) = 0 THEN
+        -- A replay writes nothing, so that nothing would wait for the standby: and what it finds may not
+        -- have got there. It waits by a commit of its own.
+        PERFORM pg_logical_emit_message(true, 'settlement-engine', 'replay');
+    END IF;
+    SELECT
+        array_agg((CASE
+            WHEN n.id IS NOT NULL THEN 0
+            WHEN k.content_hash = q.content_hash THEN 1
+            WHEN k.id IS NOT NULL THEN 2
+            WHEN o.id IS NOT NULL THEN 3
+            ELSE 4
+        END)::smallint ORDER BY q.ord),
+        array_agg(coalesce(n.id, k.id, o.id) ORDER BY q.ord)
+    INTO verdicts, ids
+    FROM unnest(p_id, p_key_hash, p_content_hash, p_obligation)
+        WITH ORDINALITY AS q (id, key_hash, content_hash, obligation, ord)
+    LEFT JOIN unnest(v_new) AS n (id) ON n.id = q.id
+    LEFT JOIN settlement_transactions AS k ON k.key_hash = q.key_hash
+    LEFT JOIN settlement_transactions AS o ON o.obligation_id = q.obligation AND o.holds_obligation;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.admit_settlements_2(p_owner bigint, p_id uuid[], p_key_hash uuid[], p_caller text[], p_key text[], p_content_hash bytea[], p_obligation text[], p_from text[], p_to text[], p_amount bigint[], p_currency text[], p_value_date date[], p_priority smallint[], p_metadata text[], p_said_of integer[], p_payment text[], p_rail text[], p_delivery text[], OUT at timestamp with time zone, OUT verdicts smallint[], OUT ids uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_new uuid[];
+BEGIN
+    at := clock_timestamp();
+    WITH written AS (
+        INSERT INTO settlement_transactions (
+            id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank,
+            amount_minor, currency, requested_value_date, value_date, priority, metadata, state, seq,
+            created_at
+        )
+        SELECT p_id[g.i], p_key_hash[g.i], p_caller[g.i], p_key[g.i], p_content_hash[g.i],
+            p_obligation[g.i], p_from[g.i], p_to[g.i], p_amount[g.i], p_currency[g.i],
+            p_value_date[g.i], coalesce(p_value_date[g.i], (at AT TIME ZONE 'UTC')::date),
+            p_priority[g.i], p_metadata[g.i]::jsonb, 'validating', 1, at
+        FROM generate_series(1, cardinality(p_id)) AS g (i)
+        ORDER BY p_key_hash[g.i], g.i  -- The first of a batch has the key.
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO v_new FROM written;
+
+    IF cardinality(v_new) > 0 THEN
+        INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
+        SELECT id, p_owner, 1, at FROM unnest(v_new) AS n (id);
+        IF cardinality(p_said_of) > 0 THEN
+            INSERT INTO payment_details (settlement_id, payment, rail, delivery)
+            SELECT p_id[p_said_of[q.i]], p_payment[q.i]::jsonb, p_rail[q.i], p_delivery[q.i]::delivery
+            FROM generate_series(1, cardinality(p_said_of)) AS q (i)
+            WHERE p_id[p_said_of[q.i]] = ANY (v_new);
+        END IF;
         WITH head AS (
             UPDATE stream_head SET position = position + cardinality(v_new)
             RETURNING position - cardinality(v_new) AS last
@@ -800,7 +879,7 @@ BEGIN
     END IF;
 END $function$;
 
-CREATE OR REPLACE FUNCTION public.apply_steps_2(p_owner bigint, p_accounts bigint[], p_id uuid[], p_seq integer[], p_epoch bigint[], p_from text[], p_event text[], p_to text[], p_do text[], p_is_move boolean[], p_attempt smallint[], p_rest_seconds double precision[], p_detail text[], p_refusal_code text[], p_refusal_detail text[], p_rail_reference text[], p_confirmation text[], p_lock_step integer[], p_lock_attempt smallint[], p_lock_rail text[], p_lock_source bigint[], p_lock_agent bigint[], p_lock_clearing bigint[], p_lock_target bigint[], p_lock_uetr uuid[], p_lock_end_to_end text[], p_lock_message text[], p_lock_trace text[], p_lock_payload bytea[], p_lock_valid_until timestamp with time zone[], p_lock_amount bigint[], p_lock_currency text[], p_lock_opens timestamp with time zone[], p_lock_closes timestamp with time zone[], p_transfer_step integer[], p_transfer_leg smallint[], p_transfer_debit bigint[], p_transfer_credit bigint[], p_transfer_amount bigint[], p_transfer_currency text[], OUT at timestamp with time zone, OUT results smallint[], OUT available bigint[])
+CREATE OR REPLACE FUNCTION public.apply_steps_2(p_owner bigint, p_accounts bigint[], p_id uuid[], p_seq integer[], p_epoch bigint[], p_from text[], p_event text[], p_to text[], p_do text[], p_is_move boolean[], p_attempt smallint[], p_rest_seconds double precision[], p_detail text[], p_refusal_code text[], p_refusal_detail text[], p_rail_reference text[], p_confirmation text[], p_lock_step integer[], p_lock_attempt smallint[], p_lock_rail text[], p_lock_source bigint[], p_lock_agent bigint[], p_lock_clearing bigint[], p_lock_target bigint[], p_lock_uetr uuid[], p_lock_end_to_end text[], p_lock_message text[], p_lock_trace text[], p_lock_payload bytea[], p_lock_valid_until timestamp with time zone[], p_lock_delivery text[], p_lock_amount bigint[], p_lock_currency text[], p_lock_opens timestamp with time zone[], p_lock_closes timestamp with time zone[], p_transfer_step integer[], p_transfer_leg smallint[], p_transfer_debit bigint[], p_transfer_credit bigint[], p_transfer_amount bigint[], p_transfer_currency text[], OUT at timestamp with time zone, OUT results smallint[], OUT available bigint[])
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -912,10 +991,19 @@ BEGIN
         FOR r IN
             SELECT t.step, t.debit, t.amount, a.credit_limit,
                 a.credits_posted - a.debits_posted - a.held AS room
-            FROM unnest(p_transfer_step, p_transfer_debit, p_transfer_amount)
-                AS t (step, debit, amount)
+            FROM (
+                SELECT m.step, m.account AS debit, sum(m.amount) AS amount FROM (
+                    SELECT u.step, u.debit AS account, u.amount
+                    FROM unnest(p_transfer_step, p_transfer_debit, p_transfer_amount)
+                        AS u (step, debit, amount)
+                    UNION ALL
+                    SELECT u.step, u.credit, -u.amount
+                    FROM unnest(p_transfer_step, p_transfer_credit, p_transfer_amount)
+                        AS u (step, credit, amount)
+                ) AS m
+                WHERE p_do[m.step] = 'reverse' GROUP BY 1, 2 HAVING sum(m.amount) > 0
+            ) AS t
             JOIN accounts AS a ON a.id = t.debit AND a.kind = 'vostro'
-            WHERE p_do[t.step] = 'reverse'
             ORDER BY t.debit, t.step
         LOOP
             IF r.debit <> v_account THEN
@@ -1015,12 +1103,12 @@ BEGIN
     IF v_has_locks THEN
         INSERT INTO attempts (
             settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr,
-            end_to_end_id, message_id, trace, payload, valid_until, recorded_at
+            end_to_end_id, message_id, trace, payload, valid_until, delivery, recorded_at
         )
         SELECT p_id[p_lock_step[l.i]], p_lock_attempt[l.i], p_lock_rail[l.i], p_lock_source[l.i],
             p_lock_agent[l.i], p_lock_clearing[l.i], p_lock_target[l.i], p_lock_uetr[l.i],
             p_lock_end_to_end[l.i], p_lock_message[l.i], p_lock_trace[l.i], p_lock_payload[l.i],
-            p_lock_valid_until[l.i], at
+            p_lock_valid_until[l.i], p_lock_delivery[l.i]::delivery, at
         FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
         WHERE results[p_lock_step[l.i]] = 0;
         INSERT INTO fund_locks (settlement_id, account_id, amount_minor, currency, locked_at)
@@ -1530,6 +1618,8 @@ ALTER TABLE openings ADD CONSTRAINT openings_pkey PRIMARY KEY (id);
 
 ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
 
+ALTER TABLE payment_details ADD CONSTRAINT payment_details_pkey PRIMARY KEY (settlement_id);
+
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
 
 ALTER TABLE returns ADD CONSTRAINT returns_pkey PRIMARY KEY (settlement_id, posting);
@@ -1705,6 +1795,10 @@ ALTER TABLE openings ADD CONSTRAINT openings_era_check CHECK (era >= 0 AND era <
 
 ALTER TABLE openings ADD CONSTRAINT openings_step_check CHECK (step = ANY (ARRAY['shut'::text, 'listed'::text, 'confirmed'::text, 'opened'::text]));
 
+ALTER TABLE payment_details ADD CONSTRAINT payment_details_check CHECK (num_nonnulls(payment, rail, delivery) > 0);
+
+ALTER TABLE payment_details ADD CONSTRAINT payment_details_rail_check CHECK (rail <> ''::text);
+
 ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR person_of(decided_by) <> person_of(proposed_by)) NOT VALID;
 
 ALTER TABLE resolutions ADD CONSTRAINT approved_in_time CHECK (decision IS DISTINCT FROM 'approved'::text OR decided_at < expires_at);
@@ -1775,7 +1869,7 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
 
-ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 8 AND posting > 0);
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 10 AND posting > 0) NOT VALID;
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
@@ -1867,7 +1961,7 @@ ALTER TABLE answers ENABLE ALWAYS TRIGGER answer_is_only_counted;
 CREATE TRIGGER answers_stay BEFORE DELETE OR TRUNCATE ON public.answers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE answers ENABLE ALWAYS TRIGGER answers_stay;
 
-CREATE TRIGGER attempt_stays BEFORE UPDATE OF settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id, trace, payload, valid_until, recorded_at ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER attempt_stays BEFORE UPDATE OF settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id, trace, payload, valid_until, delivery, recorded_at ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempt_stays;
 
 CREATE TRIGGER attempts_stay BEFORE DELETE OR TRUNCATE ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -1950,6 +2044,9 @@ ALTER TABLE moves ENABLE ALWAYS TRIGGER moves_append_only;
 
 CREATE TRIGGER openings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.openings FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
+
+CREATE TRIGGER payment_details_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.payment_details FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE payment_details ENABLE ALWAYS TRIGGER payment_details_append_only;
 
 CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.decision IS NOT NULL) AND ((ROW(new.decision, new.decided_by, new.decided_at))::text IS DISTINCT FROM (ROW(old.decision, old.decided_by, old.decided_at))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_is_decided_once;

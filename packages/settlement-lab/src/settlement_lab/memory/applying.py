@@ -5,6 +5,7 @@ All checks that can refuse run before the first write, so that a refused batch c
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from math import isinf
@@ -166,16 +167,16 @@ class Applying:
         for place, step in enumerate(self._steps):
             if step.transition.do is not Do.REVERSE or self._results[place] is not Result.APPLIED:
                 continue
-            for transfer in step.transfers:
-                account = self._records.accounts.get(transfer.debit_id)
-                if account is None or account.kind is not AccountKind.VOSTRO:
+            for account_id, amount_minor in _taken(step).items():
+                account = self._records.accounts.get(account_id)
+                if account is None or account.kind is not AccountKind.VOSTRO or amount_minor <= 0:
                     continue
                 room = left.get(account.id, account.available)
-                if transfer.amount_minor > room + account.credit_limit:
+                if amount_minor > room + account.credit_limit:
                     self._results[place] = Result.SHORT
                     self._available[place] = room
                 else:
-                    left[account.id] = room - transfer.amount_minor
+                    left[account.id] = room - amount_minor
 
     # --- money ----------------------------------------------------------------------------------
 
@@ -328,6 +329,15 @@ class Applying:
 
 def _transfers(step: TransitionCommand) -> tuple[Transfer, ...]:
     return step.transfers if step.transition.do in (Do.POST, Do.REVERSE, Do.SUSPEND) else ()
+
+
+def _taken(step: TransitionCommand) -> Counter[int]:
+    """Return what a step takes from each account; what it gives back to the same account is subtracted."""
+    taken: Counter[int] = Counter()
+    for transfer in step.transfers:
+        taken[transfer.debit_id] += transfer.amount_minor
+        taken[transfer.credit_id] -= transfer.amount_minor
+    return taken
 
 
 def _case(step: TransitionCommand) -> tuple[CaseKind, str]:

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import key_hash, references
-from settlement_engine.domain.intent import PAYLOAD_SHA256, ROUTE, TRACE, VALID_UNTIL, intent_detail
+from settlement_engine.domain.intent import (
+    DELIVERY,
+    PAYLOAD_SHA256,
+    ROUTE,
+    TRACE,
+    VALID_UNTIL,
+    intent_detail,
+)
 from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.store.accounts import CONTROL_NUMBER
 from settlement_lab.memory import audit_history
 
@@ -192,6 +200,21 @@ def _traces_are_as_locked(records: Records) -> Found:
                 yield history.id, told, found
 
 
+def _deliveries_are_as_locked(records: Records) -> Found:
+    """Compare each attempt's delivery with what its lock recorded, and with what the instruction asks for."""
+    for history in records.histories.values():
+        for moved in _locks_of(history, records) if history.attempt is not None else ():
+            assert history.attempt is not None
+            told, found = moved.detail.get(DELIVERY, Delivery.BOOK), history.attempt.route.delivery
+            if not told == found == history.instruction.delivery:
+                yield history.id, f"{told} locked, {history.instruction.delivery} asked for", found
+
+
+def _payment_details_have_settlements(_records: Records) -> Found:
+    """In memory they are stored with the settlement."""
+    yield from ()
+
+
 def _routes_name_their_accounts(records: Records) -> Found:
     """Compare the four accounts of each attempt with the instruction's banks and the rail."""
     for history in records.histories.values():
@@ -261,6 +284,8 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "payloads_are_as_locked": _payloads_are_as_locked,
     "routes_are_as_locked": _routes_are_as_locked,
     "traces_are_as_locked": _traces_are_as_locked,
+    "deliveries_are_as_locked": _deliveries_are_as_locked,
+    "payment_details_have_settlements": _payment_details_have_settlements,
     "routes_name_their_accounts": _routes_name_their_accounts,
     **audit_history.CHECKS,
     "instructions_are_as_received": _instructions_are_as_received,

@@ -10,6 +10,29 @@ _JUDGE: Final = "settlement_lab.memory.applying:Applying._judge"
 _WRITE: Final = "settlement_lab.memory.settlements:MemorySettlements._write"
 
 STORE_MUTANTS: Final[dict[str, Mutant]] = {
+    # --- deliveries ----------------------------------------------------------------------------
+    "payout_not_booked": Mutant(
+        "what was paid out is booked as if TO had it with us",
+        (
+            Cut(
+                "settlement_engine.domain.ledger:settle",
+                "if route.delivery is Delivery.BOOK:",
+                "if True:",
+            ),
+        ),
+        seed=0,
+    ),
+    "payout_not_reversed": Mutant(
+        "the return of a payout is taken from TO's account, which never had it",
+        (
+            Cut(
+                "settlement_engine.domain.ledger:reverse",
+                "if route.delivery is Delivery.PAY_OUT:",
+                "if False:",
+            ),
+        ),
+        seed=29,
+    ),
     # --- guards --------------------------------------------------------------------------------
     "state_guard": Mutant(
         "a transition is written whatever the present state is",

@@ -19,6 +19,7 @@ from settlement_lab.memory import (
     MemoryStream,
     Records,
 )
+from settlement_lab.worlds.deliveries import delivery_faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,7 +185,8 @@ class MemoryGround:
     async def differences(self) -> list[str]:
         """Prove the books; return the differences."""
         proof = await MemoryAuditor(self.records).prove()
-        return [f"{each.check}: {each.subject}" for each in proof.differences]
+        found = [f"{each.check}: {each.subject}" for each in proof.differences]
+        return [*found, *delivery_faults(self.records)]
 
 
 def _window(opens: time) -> Window:

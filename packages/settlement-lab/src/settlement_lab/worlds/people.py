@@ -13,6 +13,7 @@ from uuid import UUID
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_engine.errors import IdempotencyConflict, NotFound, SettlementEngineError
 from settlement_lab.worlds.memory_books import CURRENCY
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 BANKS: Final = ("AAA", "BBB")
 AMOUNTS: Final = (100, 300, 500)
+DELIVERIES: Final = (None, Delivery.PAY_OUT, Delivery.BOOK)
 TRIES_MAX: Final = 400
 EXTERNAL_TIMEOUT_SECONDS: Final = (4.0, 15.0)
 LOOKS_MAX: Final = 4
@@ -80,6 +82,8 @@ def draw_request(
         value_date=None,
         priority=Priority.NORMAL,
         metadata={},
+        # By number, so that the other draws of a seed stay what they were.
+        requested_delivery=DELIVERIES[number % len(DELIVERIES)],
     )
 
 

@@ -21,7 +21,7 @@ SELECT coalesce(sum(times), 0) AS total FROM answers WHERE settlement_id = $1;
 -- name: dossier_attempts
 -- Every attempt at a rail, with its exact bytes.
 SELECT number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id, message_id,
-    trace, payload, valid_until, sends, undelivered, recorded_at
+    trace, payload, valid_until, sends, undelivered, recorded_at, delivery::text AS delivery
 FROM attempts WHERE settlement_id = $1 ORDER BY number;
 
 -- name: dossier_hold

@@ -86,17 +86,22 @@ WHERE a.currency IS DISTINCT FROM f.currency OR f.account_id <> t.source_id;
 
 -- name: prove_postings_follow_lives
 -- A completed settlement has its two transfers, once, between its attempt's accounts; others have none. Each
--- return has a posting of its own, for its part, and one more transfer for charges. A settlement that the rail
--- has disproved has one more transfer, between the agent and suspense.
+-- return has a posting of its own, for its part, and one more transfer for charges. What is paid out has one more
+-- transfer in each posting. A settlement that the rail has disproved has one more, between the agent and suspense,
+-- unless it was to be paid out.
 SELECT q.id::text AS subject, q.due::text AS expected,
     q.legs::text || CASE WHEN q.wrong THEN ', one of them wrong' ELSE '' END AS found
 FROM (
-    SELECT s.id, CASE WHEN s.state IN ('completed', 'returned') THEN 2 ELSE 0 END
-        + coalesce(b.legs, 0) + (s.attestation IS NOT DISTINCT FROM 'disproved')::int AS due,
+    SELECT s.id, CASE WHEN s.state IN ('completed', 'returned') THEN 2 + p.is_paid_out::int ELSE 0 END
+        + coalesce(b.legs + p.is_paid_out::int * b.postings, 0)
+        + (s.attestation IS NOT DISTINCT FROM 'disproved' AND NOT p.is_paid_out)::int AS due,
         coalesce(t.legs, 0) AS legs, coalesce(t.wrong, false) AS wrong
     FROM settlement_transactions AS s
+    LEFT JOIN attempts AS o ON o.settlement_id = s.id AND o.number = s.attempt
+    CROSS JOIN LATERAL (SELECT o.delivery IS NOT DISTINCT FROM 'pay_out') AS p (is_paid_out)
     LEFT JOIN (
-        SELECT settlement_id, sum(2 + (charges_minor > 0)::int) AS legs FROM returns GROUP BY 1
+        SELECT settlement_id, sum(2 + (charges_minor > 0)::int) AS legs, count(*) AS postings
+        FROM returns GROUP BY 1
     ) AS b ON b.settlement_id = s.id
     LEFT JOIN (
         SELECT t.group_id, count(*) AS legs, coalesce(bool_or(
@@ -105,9 +110,10 @@ FROM (
                 WHEN 8 THEN r.charges_minor
                 WHEN 5 THEN r.amount_minor + r.charges_minor
                 WHEN 7 THEN r.amount_minor + r.charges_minor
+                WHEN 10 THEN r.amount_minor + r.charges_minor
                 ELSE x.amount_minor
             END
-            OR t.leg IN (1, 2, 6) AND t.posting <> 1
+            OR t.leg IN (1, 2, 6, 9) AND t.posting <> 1
             OR t.currency <> x.currency
             OR (t.debit_id, t.credit_id) IS DISTINCT FROM CASE t.leg
                 WHEN 1 THEN (a.agent_id, a.source_id)
@@ -119,6 +125,8 @@ FROM (
                 END
                 WHEN 7 THEN (u.id, a.clearing_id)
                 WHEN 8 THEN (u.id, a.agent_id)
+                WHEN 9 THEN (a.target_id, a.agent_id)
+                WHEN 10 THEN (a.agent_id, a.target_id)
             END
         ), false)
         -- A posting has exactly one of the two legs that restore the debt.
@@ -127,7 +135,7 @@ FROM (
         FROM transfers AS t
         JOIN settlement_transactions AS x ON x.id = t.group_id
         LEFT JOIN attempts AS a ON a.settlement_id = x.id AND a.number = x.attempt
-        LEFT JOIN returns AS r ON t.leg IN (4, 5, 7, 8)
+        LEFT JOIN returns AS r ON t.leg IN (4, 5, 7, 8, 10)
             AND r.settlement_id = t.group_id AND r.posting = t.posting
         LEFT JOIN accounts AS u ON u.currency = x.currency AND u.account_number = 'control' AND (
             t.leg IN (6, 7) AND u.kind = 'suspense' AND folded_bank(u.bank) = folded_bank(a.rail)
@@ -397,6 +405,26 @@ JOIN moves AS m ON m.settlement_id = a.settlement_id AND m.attempt = a.number
     AND m.event = 'cleared' AND m.to_state = 'locked'
 WHERE m.detail ->> 'trace' IS DISTINCT FROM a.trace;
 
+-- name: prove_deliveries_are_as_locked
+-- An attempt's delivery is the one that its lock recorded (none: it was booked) and that the instruction asks for.
+SELECT q.subject, q.locked || ' locked, ' || q.wanted || ' asked for' AS expected, q.found FROM (
+    SELECT a.settlement_id::text || '/' || a.number AS subject,
+        coalesce(m.detail ->> 'delivery', 'book') AS locked,
+        coalesce(d.delivery::text, CASE WHEN d.payment IS NULL THEN 'book' ELSE 'pay_out' END) AS wanted,
+        coalesce(a.delivery::text, 'book') AS found
+    FROM attempts AS a
+    JOIN moves AS m ON m.settlement_id = a.settlement_id AND m.attempt = a.number
+        AND m.event = 'cleared' AND m.to_state = 'locked'
+    LEFT JOIN payment_details AS d ON d.settlement_id = a.settlement_id
+) AS q
+WHERE q.found <> q.locked OR q.found <> q.wanted;
+
+-- name: prove_payment_details_have_settlements
+-- No payment details belong to a settlement that does not exist.
+SELECT d.settlement_id::text AS subject, 'a settlement' AS expected, 'none' AS found
+FROM payment_details AS d LEFT JOIN settlement_transactions AS s ON s.id = d.settlement_id
+WHERE s.id IS NULL;
+
 -- name: prove_routes_name_their_accounts
 -- An attempt's four accounts are those of the instruction's banks and of the rail.
 SELECT a.settlement_id::text || '/' || a.number AS subject,
@@ -420,9 +448,10 @@ WHERE (n.kind, folded_bank(n.bank), n.currency)
 
 -- name: audit_settlements
 -- The instructions with the hashes stored at admission: a program recomputes them.
-SELECT id, key_hash, content_hash, caller, idempotency_key, obligation_id, from_bank, to_bank, amount_minor,
-    currency, requested_value_date, priority, metadata::text AS metadata
-FROM settlement_transactions;
+SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank,
+    s.amount_minor, s.currency, s.requested_value_date, s.priority, s.metadata::text AS metadata,
+    d.payment::text AS payment, d.rail AS requested_rail, d.delivery::text AS requested_delivery
+FROM settlement_transactions AS s LEFT JOIN payment_details AS d ON d.settlement_id = s.id;
 
 -- name: audit_attempts
 -- The references of attempts, with the values they are derived from.

@@ -1,8 +1,9 @@
 -- name: admit
 -- Store instructions; returns no verdicts when all of them are new.
-SELECT at, verdicts, ids FROM admit_settlements(
+SELECT at, verdicts, ids FROM admit_settlements_2(
     $1, $2::text::uuid[], $3::text::uuid[], $4::text::text[], $5::text::text[], $6::text::bytea[], $7::text::text[], $8::text::text[],
-    $9::text::text[], $10::text::bigint[], $11::text::text[], $12::text::date[], $13::text::smallint[], $14::text::text[]
+    $9::text::text[], $10::text::bigint[], $11::text::text[], $12::text::date[], $13::text::smallint[], $14::text::text[],
+    $15::text::integer[], $16::text::text[], $17::text::text[], $18::text::text[]
 );
 
 -- name: apply
@@ -14,10 +15,10 @@ SELECT at, results, available FROM apply_steps_2(
     $15::text::text[], $16::text::text[], $17::text::text[], $18::text::integer[],
     $19::text::smallint[], $20::text::text[], $21::text::bigint[], $22::text::bigint[],
     $23::text::bigint[], $24::text::bigint[], $25::text::uuid[], $26::text::text[],
-    $27::text::text[], $28::text::text[], $29::text::bytea[], $30::text::timestamptz[], $31::text::bigint[],
-    $32::text::text[], $33::text::timestamptz[], $34::text::timestamptz[], $35::text::integer[],
-    $36::text::smallint[], $37::text::bigint[], $38::text::bigint[], $39::text::bigint[],
-    $40::text::text[]
+    $27::text::text[], $28::text::text[], $29::text::bytea[], $30::text::timestamptz[], $31::text::text[],
+    $32::text::bigint[], $33::text::text[], $34::text::timestamptz[], $35::text::timestamptz[],
+    $36::text::integer[], $37::text::smallint[], $38::text::bigint[], $39::text::bigint[],
+    $40::text::bigint[], $41::text::text[]
 );
 
 -- name: apply_and_keep
@@ -29,9 +30,9 @@ WITH kept AS (
     SELECT m.settlement_id, m.at, m.direction, sha256(m.content), m.attempt, m.rail, m.type,
         m.message_id, nullif(m.response_status, 0), m.content
     FROM unnest(
-        $41::text::uuid[], $42::text::timestamptz[], $43::text::text[], $44::text::smallint[],
-        $45::text::text[], $46::text::text[], $47::text::text[], $48::text::smallint[],
-        $49::text::bytea[]
+        $42::text::uuid[], $43::text::timestamptz[], $44::text::text[], $45::text::smallint[],
+        $46::text::text[], $47::text::text[], $48::text::text[], $49::text::smallint[],
+        $50::text::bytea[]
     ) AS m (
         settlement_id, at, direction, attempt, rail, type, message_id, response_status, content
     )
@@ -44,10 +45,10 @@ SELECT at, results, available FROM apply_steps_2(
     $15::text::text[], $16::text::text[], $17::text::text[], $18::text::integer[],
     $19::text::smallint[], $20::text::text[], $21::text::bigint[], $22::text::bigint[],
     $23::text::bigint[], $24::text::bigint[], $25::text::uuid[], $26::text::text[],
-    $27::text::text[], $28::text::text[], $29::text::bytea[], $30::text::timestamptz[], $31::text::bigint[],
-    $32::text::text[], $33::text::timestamptz[], $34::text::timestamptz[], $35::text::integer[],
-    $36::text::smallint[], $37::text::bigint[], $38::text::bigint[], $39::text::bigint[],
-    $40::text::text[]
+    $27::text::text[], $28::text::text[], $29::text::bytea[], $30::text::timestamptz[], $31::text::text[],
+    $32::text::bigint[], $33::text::text[], $34::text::timestamptz[], $35::text::timestamptz[],
+    $36::text::integer[], $37::text::smallint[], $38::text::bigint[], $39::text::bigint[],
+    $40::text::bigint[], $41::text::text[]
 );
 
 -- name: claim
@@ -72,6 +73,8 @@ SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligati
     s.ended_at, coalesce(w.epoch, 0) AS epoch, coalesce(w.asked, 0) AS asked, w.due_at,
     a.number, a.rail, a.source_id, a.agent_id, a.clearing_id, a.target_id, a.uetr,
     a.end_to_end_id, a.message_id, a.trace, a.payload, a.recorded_at, a.valid_until, a.sends, a.undelivered,
+    a.delivery::text AS delivery,
+    d.payment::text AS payment, d.rail AS requested_rail, d.delivery::text AS requested_delivery,
     (SELECT coalesce(m.detail, '{}')::text FROM moves AS m
         WHERE m.settlement_id = s.id AND m.attempt = s.attempt
             AND m.event = 'cleared' AND m.to_state = 'locked'
@@ -86,6 +89,7 @@ SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligati
 FROM settlement_transactions AS s
 LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
+LEFT JOIN payment_details AS d ON d.settlement_id = s.id
 WHERE s.id = ANY ($1::uuid[]);
 
 -- name: find_by_obligation

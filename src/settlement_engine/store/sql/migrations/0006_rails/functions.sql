@@ -1,4 +1,5 @@
--- The call that applies steps, beside the old one: the send intent may have a trace.
+-- The call that applies steps, beside the old one: the send intent may have a trace, and has a delivery. A return
+-- takes from the receiver's account what the return of its payout does not give back to it.
 
 -- Results: 0 applied, 1 stale, 2 short of funds, 3 inactive account, 4 window shut, 5 account full.
 -- p_lock_step and p_transfer_step are indices into the steps. p_lock_trace is empty if no payment has a trace.
@@ -10,7 +11,7 @@ CREATE FUNCTION apply_steps_2(
     p_lock_step integer[], p_lock_attempt smallint[], p_lock_rail text[], p_lock_source bigint[],
     p_lock_agent bigint[], p_lock_clearing bigint[], p_lock_target bigint[], p_lock_uetr uuid[],
     p_lock_end_to_end text[], p_lock_message text[], p_lock_trace text[], p_lock_payload bytea[],
-    p_lock_valid_until timestamptz[], p_lock_amount bigint[], p_lock_currency text[],
+    p_lock_valid_until timestamptz[], p_lock_delivery text[], p_lock_amount bigint[], p_lock_currency text[],
     p_lock_opens timestamptz[], p_lock_closes timestamptz[],
     p_transfer_step integer[], p_transfer_leg smallint[], p_transfer_debit bigint[],
     p_transfer_credit bigint[], p_transfer_amount bigint[], p_transfer_currency text[],
@@ -124,10 +125,19 @@ BEGIN
         FOR r IN
             SELECT t.step, t.debit, t.amount, a.credit_limit,
                 a.credits_posted - a.debits_posted - a.held AS room
-            FROM unnest(p_transfer_step, p_transfer_debit, p_transfer_amount)
-                AS t (step, debit, amount)
+            FROM (
+                SELECT m.step, m.account AS debit, sum(m.amount) AS amount FROM (
+                    SELECT u.step, u.debit AS account, u.amount
+                    FROM unnest(p_transfer_step, p_transfer_debit, p_transfer_amount)
+                        AS u (step, debit, amount)
+                    UNION ALL
+                    SELECT u.step, u.credit, -u.amount
+                    FROM unnest(p_transfer_step, p_transfer_credit, p_transfer_amount)
+                        AS u (step, credit, amount)
+                ) AS m
+                WHERE p_do[m.step] = 'reverse' GROUP BY 1, 2 HAVING sum(m.amount) > 0
+            ) AS t
             JOIN accounts AS a ON a.id = t.debit AND a.kind = 'vostro'
-            WHERE p_do[t.step] = 'reverse'
             ORDER BY t.debit, t.step
         LOOP
             IF r.debit <> v_account THEN
@@ -227,12 +237,12 @@ BEGIN
     IF v_has_locks THEN
         INSERT INTO attempts (
             settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr,
-            end_to_end_id, message_id, trace, payload, valid_until, recorded_at
+            end_to_end_id, message_id, trace, payload, valid_until, delivery, recorded_at
         )
         SELECT p_id[p_lock_step[l.i]], p_lock_attempt[l.i], p_lock_rail[l.i], p_lock_source[l.i],
             p_lock_agent[l.i], p_lock_clearing[l.i], p_lock_target[l.i], p_lock_uetr[l.i],
             p_lock_end_to_end[l.i], p_lock_message[l.i], p_lock_trace[l.i], p_lock_payload[l.i],
-            p_lock_valid_until[l.i], at
+            p_lock_valid_until[l.i], p_lock_delivery[l.i]::delivery, at
         FROM generate_series(1, cardinality(p_lock_step)) AS l (i)
         WHERE results[p_lock_step[l.i]] = 0;
         INSERT INTO fund_locks (settlement_id, account_id, amount_minor, currency, locked_at)

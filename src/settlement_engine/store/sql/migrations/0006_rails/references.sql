@@ -9,7 +9,7 @@ CREATE INDEX IF NOT EXISTS attempts_by_trace ON attempts USING hash (trace) WHER
 
 CREATE OR REPLACE TRIGGER attempt_stays BEFORE UPDATE OF
     settlement_id, number, rail, source_id, agent_id, clearing_id, target_id, uetr, end_to_end_id,
-    message_id, trace, payload, valid_until, recorded_at
+    message_id, trace, payload, valid_until, delivery, recorded_at
 ON attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempt_stays;
 
