@@ -130,7 +130,8 @@ def test_a_stuck_settlement_is_reported_everywhere(world: World) -> None:
     [found] = run_json(world, "list", "--stuck")["settlements"]
     assert (found["settlementId"], found["reason"]) == (str(planted), "NO_NEXT_ACTION")
     explained = cli(world, "explain", "OBL-STUCK").stdout
-    assert "this is a fault: see the alert for stuck settlements" in explained
+    fault = "No next action exists. This is a fault: see the alert for stuck settlements."
+    assert fault in explained
     metric = 'settlement_stuck{reason="no_next_action"} 1.0'
     until(lambda: metric in world.get("/metrics")[1], TIMEOUT_SECONDS, "the metric")
     until(lambda: str(planted) in world.get("/readyz")[1], TIMEOUT_SECONDS, "the health page")

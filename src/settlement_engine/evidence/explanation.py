@@ -190,14 +190,9 @@ def _next(dossier: Dossier) -> Iterator[str]:
     if standing.owner:
         yield as_sentence(f"engine {standing.owner} is working on it now: {what}")
     elif standing.next_action_at is not None:
-        yield as_sentence(f"at {clock(standing.next_action_at)} {what}")
+        yield as_sentence(f"at {clock(standing.next_action_at)} {what}{_or_waits(asks)}")
     elif standing.state is State.HELD:
         yield "No time is set: it waits until two people decide."
-    elif asks is Ask.ENQUIRE:
-        yield (
-            "No time is set. If its rail takes no enquiries, it waits for a message of the bank, or until"
-            " two people attest. Otherwise this is a fault: see the alert for stuck settlements."
-        )
     else:
         yield "No next action exists. This is a fault: see the alert for stuck settlements."
     if standing.asked:
@@ -206,6 +201,16 @@ def _next(dossier: Dossier) -> Iterator[str]:
         enquiries = f"{standing.asked} status enquir{'y' if standing.asked == 1 else 'ies'}"
         is_silent = all(each.event is Event.NO_ANSWER for each in dossier.answers.latest)
         yield f"{enquiries}, no {'response' if is_silent else 'final status'} yet{last}."
+
+
+def _or_waits(asks: Ask | None) -> str:
+    """Say what else happens at the due time: a dossier does not know which questions its rail takes."""
+    if asks is not Ask.ENQUIRE:
+        return ""
+    return (
+        ", if it takes enquiries; if not, it waits on for a message of the bank, or until two people"
+        " attest"
+    )
 
 
 def _unbookable(dossier: Dossier) -> list[ExceptionRecord]:

@@ -196,11 +196,22 @@ async def test_the_rails_that_were_not_chosen_are_listed_with_their_reasons():
 
 
 async def test_an_enquiry_that_nobody_will_send_is_not_announced():
-    """On a rail that only sends, nothing is due: the bank reports by itself, or people attest."""
-    shown = explain(await dossier_of("stuck_in_doubt"))
-    assert "If its rail takes no enquiries, it waits for a message of the bank" in shown.next[0]
+    """A rail that only sends has a due time too, at which nobody is asked: the bank reports by itself."""
+    shown = explain(await dossier_of("in_doubt"))
+    assert shown.next[0].endswith(
+        " the rail is asked for the status, if it takes enquiries; if not, it waits on for a message of"
+        " the bank, or until two people attest."
+    )
     [doubt] = [line.text for line in shown.story if "became IN_DOUBT" in line.text]
     assert doubt.endswith("the rail is asked for the status, if it takes enquiries.")
+
+
+async def test_a_payment_without_a_due_time_is_a_fault():
+    """Also one on a rail without enquiries: it is parked for a time, not without end."""
+    shown = explain(await dossier_of("stuck_in_doubt"))
+    assert shown.next[0] == (
+        "No next action exists. This is a fault: see the alert for stuck settlements."
+    )
 
 
 async def test_answers_that_were_not_copied_are_mentioned():
