@@ -16,6 +16,8 @@ from settlement_lab.worlds.world import play
 HERE = Path(__file__).parent
 REGRESSIONS = tomllib.loads((HERE / "regressions.toml").read_text())["world"]
 WORLDS = COVERED_FROM
+SHARE_MIN = {"rush": 0.15, "held_back": 0.05, "waited_for_lane": 0.05}
+"""The share of worlds in which a fault of the lanes must occur: safeguards depend on it."""
 DIGESTS = """
 from settlement_lab.worlds.world import play
 print([play(seed).digest for seed in (3, 14, 15)])
@@ -28,6 +30,8 @@ def test_every_guarantee_holds_in_every_world_and_every_fault_occurs():
     assert report.worlds == WORLDS
     assert report.never_fired == []
     assert report.is_good
+    rare = {name: report.seen_in[name] for name in SHARE_MIN}
+    assert [name for name, share in SHARE_MIN.items() if rare[name] < share * WORLDS] == []
     assert set(report.ends) == {"completed", "failed", "rolled_back", "returned"}
     assert report.debits == report.ends["completed"] + report.ends["returned"]
 

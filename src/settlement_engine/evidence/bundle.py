@@ -45,14 +45,15 @@ T = TypeVar("T")
 
 FORMAT: Final = "settlement-engine/evidence/2"
 EVIDENCE_BYTES_MAX: Final = 12 * 1024 * 1024
-"""All files together; more is refused, both when it is written and when it is read."""
+"""The most bytes of all files together; more is refused when writing and when reading."""
 
 FILES_MAX: Final = 192
 MANIFEST: Final = "manifest.json"
 EXPLANATION: Final = "explanation.txt"
 ABOUT: Final = "about.json"
 TAKEN: Final = "taken.json"
-"""When the copy was made. It stands outside the root: what has ended has the same root whenever it is copied."""
+"""The file with the time of the export. The root hash leaves it out, so that a settlement that has ended has the
+same root hash at each export."""
 
 STATE_MACHINE: Final = "state-machine.json"
 
@@ -68,7 +69,7 @@ PARTS: Final[Mapping[str, Any]] = {
     "standing": StandingRecord,
     "transfers": tuple[TransferRecord, ...],
 }
-"""The parts of a dossier that are a file each, and what each is made of."""
+"""The parts of a dossier with a JSON file each, and their types."""
 
 MESSAGES: Final = "messages.json"
 """The messages to and from the bank. Evidence of older versions has no such file."""
@@ -77,7 +78,7 @@ _BYTES: Final = re.compile(r"(payload|paper|message)-([1-9][0-9]{0,17})\.bin", r
 
 
 class About(Record, frozen=True, kw_only=True):
-    """What the evidence is, and by which program and page it was made."""
+    """What the evidence is about, and which program and state machine made it."""
 
     format: str
     engine_version: str
@@ -103,7 +104,7 @@ class TransitionRow(Record, frozen=True, kw_only=True):
 
 
 class FileRecord(Record, frozen=True, kw_only=True):
-    """A file and its fingerprint."""
+    """A file with its size and hash."""
 
     name: str
     bytes: int
@@ -111,7 +112,7 @@ class FileRecord(Record, frozen=True, kw_only=True):
 
 
 class Manifest(Record, frozen=True, kw_only=True):
-    """Every file but this one, by name, and the hash over all of them."""
+    """The list of all other files, by name, and the root hash."""
 
     format: str
     files: tuple[FileRecord, ...]
@@ -119,7 +120,7 @@ class Manifest(Record, frozen=True, kw_only=True):
 
 
 def canonical(value: object) -> bytes:
-    """Write a value as JSON in the one form that there is."""
+    """Write a value as canonical JSON."""
     encoded = msgspec.json.encode(value, order="sorted")
     return msgspec.json.format(encoded, indent=2) + b"\n"
 
@@ -141,12 +142,12 @@ def transition_rows() -> tuple[TransitionRow, ...]:
 
 
 def state_machine_version() -> str:
-    """Return the name of the state machine: the hash of its transitions."""
+    """Return the version of the state machine: the hash of its transitions."""
     return hashlib.sha256(canonical(transition_rows())).hexdigest()
 
 
 def write(dossier: Dossier, engine_version: str) -> dict[str, bytes]:
-    """Write a dossier as files, the manifest among them. Raises WrongState beyond the bounds."""
+    """Write a dossier as files, with the manifest. Raises WrongState if it exceeds the limits."""
     about = About(
         format=FORMAT,
         engine_version=engine_version,
@@ -182,7 +183,7 @@ def manifest_of(files: Mapping[str, bytes]) -> Manifest:
 
 
 def root_of(listed: tuple[FileRecord, ...]) -> str:
-    """Hash the list of files, but for the one that says when it was copied."""
+    """Return the root hash: over the list of files without ``taken.json``."""
     hashed = hashlib.sha256(f"{FORMAT}\n".encode())
     for each in listed:
         if each.name == TAKEN:
@@ -192,7 +193,7 @@ def root_of(listed: tuple[FileRecord, ...]) -> str:
 
 
 def bounds_fault(files: Mapping[str, bytes]) -> str:
-    """Say what is more than evidence may hold; empty when nothing is."""
+    """Say which limit of evidence is exceeded; empty if none is."""
     total = sum(len(data) for data in files.values())
     if len(files) <= FILES_MAX and total <= EVIDENCE_BYTES_MAX:
         return ""
@@ -200,7 +201,7 @@ def bounds_fault(files: Mapping[str, bytes]) -> str:
 
 
 def read_file(files: Mapping[str, bytes], name: str, kind: type[T]) -> T:
-    """Read a JSON file in its one canonical form. Raises CorruptRecord."""
+    """Read a JSON file; any form but the canonical one is refused. Raises CorruptRecord."""
     data = files.get(name)
     if data is None:
         raise CorruptRecord(f"{name} is missing")
@@ -233,7 +234,7 @@ def read(files: Mapping[str, bytes]) -> Dossier:
 
 
 def expected_names(dossier: Dossier) -> set[str]:
-    """Name the files that there must be, and no others."""
+    """Return the names of the files that the evidence must have, and no others."""
     return {
         *(f"{name}.json" for name in PARTS),
         *(f"payload-{attempt.number}.bin" for attempt in dossier.attempts),

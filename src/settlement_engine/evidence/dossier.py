@@ -1,8 +1,8 @@
-"""Everything that is kept about one settlement, in shapes that can be written down and read back.
+"""All records of one settlement, as values that can be written to files and read back.
 
-A dossier is a copy made in one snapshot: what explains the history to a person (``explanation.py``) and what
-is exported as evidence (``evidence.py``) both stand on it and on nothing else. It holds facts only; it
-must never hold a secret, and nothing in it is computed but the names of announcements.
+A dossier is a copy made in one database snapshot. The explanation for people (``explanation.py``) and the
+exported evidence (``bundle.py``) are made from it alone. It contains records only; it must never contain a
+secret, and nothing in it is computed except the ids of announcements.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from settlement_engine.domain.payment import Delivery, PaymentDetails
 from settlement_engine.domain.settlement import Attestation  # noqa: TC001 - as above
 
 ANSWERS_MAX: Final = 5_000
-"""No more different answers that changed nothing are copied: the latest ones, beside the count of all."""
+"""The most answers without a change of state that are copied: the latest ones. All are counted."""
 
 EXCEPTIONS_MAX: Final = 1_000
-"""No more of these are copied of one settlement."""
+"""The most exceptions of one settlement that are copied."""
 
 PROPOSALS_MAX: Final = 8
-"""At most this many proposals are copied, because each has a file beside it: the approved ones first,
-then the latest ones. The total number is recorded."""
+"""The most proposals that are copied, because each comes with a file: the approved ones first, then the
+latest ones. The total number is recorded."""
 
 
 MESSAGES_MAX: Final = 500
-"""No more messages are listed: the latest ones, beside the count of all that were looked at."""
+"""The most messages that are listed: the latest ones."""
 
 MESSAGE_FILES_MAX: Final = 100
 MESSAGE_FILES_BYTES_MAX: Final = 4 * 1024 * 1024
-"""No more messages, and no more bytes of them, are copied: the latest ones. The others are listed with their hash."""
+"""The most messages, and bytes of messages, that are copied: the latest ones. Others are listed with their hash."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all parts have in common: nothing changes them, and nothing that is unknown is in them."""
+    """The base of all records: they are immutable, and unknown fields are refused."""
 
 
 class InstructionRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """What the caller asked for. ``content_sha256`` is the fingerprint by which a replay is recognised.
+    """The instruction of the caller. ``content_sha256`` is the hash by which a replay is recognised.
 
-    ``exponent`` is how many decimals the currency has in the book; older versions did not write it, and knew
-    neither ``payment``, ``rail`` nor ``delivery``, which are what the caller asked for.
+    ``exponent`` is the number of decimals with which the currency is booked. Older versions did not write it,
+    and knew neither ``payment``, ``rail`` nor ``delivery``, which the caller may request.
     """
 
     caller: str
@@ -69,9 +69,9 @@ class InstructionRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StandingRecord(Record, frozen=True, kw_only=True):
-    """Where the settlement stood. ``owner`` is the engine that had its question open; 0 is nobody.
+    """The state of the settlement. ``owner`` is the id of the engine that processes it; 0 if none does.
 
-    ``proposals`` is how often people proposed how it ended, whether that is copied or not.
+    ``proposals`` is the number of all proposals, copied or not.
     """
 
     settlement_id: UUID
@@ -93,7 +93,7 @@ class StandingRecord(Record, frozen=True, kw_only=True):
 
 
 class MoveRecord(Record, frozen=True, kw_only=True):
-    """One recorded change of state, and the name under which it was announced."""
+    """One recorded change of state, with the id of its announcement."""
 
     position: int
     seq: int
@@ -107,9 +107,9 @@ class MoveRecord(Record, frozen=True, kw_only=True):
 
 
 class AnswerRecord(Record, frozen=True, kw_only=True):
-    """An answer that changed no state, and how many ``times`` it came between two moves.
+    """An answer that changed no state, and how many ``times`` it was received between two moves.
 
-    ``at`` is the first time and ``last_at`` the last one; None, as older versions wrote it, is the same.
+    ``at`` is the first time and ``last_at`` the last one; None, as older versions wrote it, means ``at``.
     ``asked`` counts the enquiries without a response up to the last one.
     """
 
@@ -123,14 +123,14 @@ class AnswerRecord(Record, frozen=True, kw_only=True):
 
 
 class AnswersRecord(Record, frozen=True, kw_only=True):
-    """The latest of them, in the order in which they first came, and how often any came in all."""
+    """The latest answers, in the order of their first receipt, and how many were received in total."""
 
     total: int
     latest: tuple[AnswerRecord, ...]
 
 
 class AttemptRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One payment at the rail; its exact bytes are kept beside it. Only a payment in a file has a trace.
+    """One payment at the rail; its exact bytes are in ``Dossier.payloads``. Only a payment in a file has a trace.
 
     Older versions wrote no ``delivery``.
     """
@@ -184,7 +184,7 @@ NO_MESSAGES: Final = MessagesRecord()
 
 
 class HoldRecord(Record, frozen=True, kw_only=True):
-    """Money held on an account for this settlement. ``outcome`` is empty while the hold stands."""
+    """Money held on an account for this settlement. ``outcome`` is empty while the hold is open."""
 
     account_id: int
     amount_minor: int
@@ -195,7 +195,7 @@ class HoldRecord(Record, frozen=True, kw_only=True):
 
 
 class TransferRecord(Record, frozen=True, kw_only=True):
-    """One movement between two accounts. Older versions wrote no ``posting``: there was one."""
+    """One movement between two accounts. Older versions wrote no ``posting``: a settlement had only one."""
 
     leg: int
     debit_id: int
@@ -208,7 +208,7 @@ class TransferRecord(Record, frozen=True, kw_only=True):
 
 
 class AccountRecord(Record, frozen=True, kw_only=True):
-    """Whose account it is. Balances are not part of one settlement."""
+    """An account that the settlement uses. Balances are not included: they depend on other settlements."""
 
     id: int
     kind: AccountKind
@@ -232,7 +232,7 @@ class ExceptionRecord(Record, frozen=True, kw_only=True):
 
 
 class ProposalRecord(Record, frozen=True, kw_only=True):
-    """What one person attested and what another decided; the evidence's bytes are kept beside it."""
+    """What one person attested and what another decided; the evidence's bytes are in ``Dossier.papers``."""
 
     id: int
     finding: str
@@ -262,7 +262,7 @@ def message_file(number: int) -> str:
 
 
 class Dossier(Record, frozen=True, kw_only=True):
-    """The whole of it, as it was at ``taken_at`` by the database's clock.
+    """All records of a settlement, as they were at ``taken_at`` by the database's clock.
 
     ``payloads`` are the bytes of attempts by number, ``papers`` those of proposals' evidence by id, and
     ``contents`` those of messages by their number in the list, from 1. Older versions wrote no messages.
@@ -288,8 +288,8 @@ class Dossier(Record, frozen=True, kw_only=True):
 def decimals_of(instruction: InstructionRecord) -> int:
     """Return how many decimals the amounts of a dossier have, as they are booked.
 
-    A package of before that was written down may be of a currency that is none any more: then there is
-    only the text of the amount to go by.
+    Evidence of older versions has no exponent. If its currency has left ISO 4217 since, the number is taken
+    from the text of the amount.
     """
     if instruction.exponent is not None:
         return instruction.exponent

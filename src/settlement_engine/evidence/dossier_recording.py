@@ -1,6 +1,6 @@
-"""Records of a dossier, made from what the engine has of a settlement.
+"""Makes the records of a dossier from the engine's values.
 
-Every field is copied as it is kept; nothing is computed but the names of announcements.
+Every field is copied as it is stored; nothing is computed except the ids of announcements.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 
 def instant(at: datetime) -> datetime:
-    """Return the instant in UTC, in which all of a dossier's are written."""
+    """Return the time in UTC, as all times of a dossier are written."""
     return at.astimezone(UTC)
 
 
 def instant_or_none(at: datetime | None) -> datetime | None:
-    """Do the same for what may not have happened."""
+    """Return the time in UTC, or None."""
     return at.astimezone(UTC) if at is not None else None
 
 
 def record_instruction(settlement: Settlement) -> InstructionRecord:
-    """Write down what was asked for, with the fingerprint that was kept when it was taken in."""
+    """Record the instruction, with the content hash that was stored when it was accepted."""
     instruction, recorded = settlement.instruction, settlement.recorded
     content_hash = recorded.content_hash if recorded is not None else instruction.content_hash
     return InstructionRecord(
@@ -71,7 +71,7 @@ def record_instruction(settlement: Settlement) -> InstructionRecord:
 
 
 def record_standing(settlement: Settlement, owner: int, proposals: int) -> StandingRecord:
-    """Write down where it stands."""
+    """Record the present state."""
     due_at = settlement.next_action_at
     return StandingRecord(
         settlement_id=settlement.id,
@@ -94,7 +94,7 @@ def record_standing(settlement: Settlement, owner: int, proposals: int) -> Stand
 
 
 def record_move(moved: Moved) -> MoveRecord:
-    """Write down a move with the name of its announcement."""
+    """Record a move with the id of its announcement."""
     return MoveRecord(
         position=moved.position,
         seq=moved.seq,
@@ -109,7 +109,7 @@ def record_move(moved: Moved) -> MoveRecord:
 
 
 def record_attempt(attempt: Attempt, payload_sha256: str) -> AttemptRecord:
-    """Write down an attempt without its bytes."""
+    """Record an attempt without its bytes."""
     route, names = attempt.route, attempt.references
     return AttemptRecord(
         number=attempt.number,
@@ -133,7 +133,7 @@ def record_attempt(attempt: Attempt, payload_sha256: str) -> AttemptRecord:
 
 
 class CopiedMessage(NamedTuple):
-    """A message as a store copies it. ``type`` None: it is to be read; ``content`` None: it was not copied."""
+    """A message as the store has it. ``type`` None: it is not parsed yet; ``content`` None: it was not copied."""
 
     direction: MessageDirection
     attempt: int
@@ -150,9 +150,9 @@ class CopiedMessage(NamedTuple):
 def record_messages(
     copied: Iterable[CopiedMessage], attempts: Iterable[Attempt], *, is_whole: bool
 ) -> tuple[MessagesRecord, dict[int, bytes]]:
-    """Write down messages, oldest first, and return the bytes that are not those of an attempt.
+    """Record messages, oldest first, and return the bytes of those that are not an attempt's.
 
-    What a rail without messages has sent is none, and left out.
+    Transmissions of a rail that does not use messages are left out.
     """
     payloads = {attempt.number: attempt.payload for attempt in attempts}
     latest: list[MessageRecord] = []
@@ -186,7 +186,7 @@ def record_messages(
 
 
 def _message_name(message: CopiedMessage) -> MessageName | None:
-    """Return what a message calls itself; None where it is none of a known type."""
+    """Return the type that a message states; None if it is of no known type."""
     if message.type is not None:
         return MessageName(message.type, message.message_id)
     if message.content is None:
@@ -196,7 +196,7 @@ def _message_name(message: CopiedMessage) -> MessageName | None:
 
 
 def record_transfers(transfers: Iterable[Transfer]) -> tuple[TransferRecord, ...]:
-    """Write down transfers, in the order of their postings and legs."""
+    """Record transfers, in the order of their postings and legs."""
     return tuple(
         TransferRecord(
             leg=transfer.leg.value,
@@ -214,7 +214,7 @@ def record_transfers(transfers: Iterable[Transfer]) -> tuple[TransferRecord, ...
 
 
 def record_accounts(accounts: Iterable[Account]) -> tuple[AccountRecord, ...]:
-    """Write down whose the accounts are, by number."""
+    """Record accounts, in the order of their ids."""
     return tuple(
         AccountRecord(
             id=account.id,
@@ -230,7 +230,7 @@ def record_accounts(accounts: Iterable[Account]) -> tuple[AccountRecord, ...]:
 def account_ids(
     attempts: Iterable[Attempt], transfers: Iterable[Transfer], held_on: int | None
 ) -> set[int]:
-    """Name every account that a dossier speaks of."""
+    """Return the ids of all accounts in a dossier."""
     found = {held_on} if held_on is not None else set()
     for attempt in attempts:
         route = attempt.route
@@ -256,7 +256,7 @@ def record_exception(case: ExceptionCase) -> ExceptionRecord:
 
 
 def record_proposal(proposal: Proposal) -> ProposalRecord:
-    """Write down what was proposed, and what became of it."""
+    """Record a proposal and the decision on it."""
     return ProposalRecord(
         id=proposal.id,
         finding=proposal.finding.value,

@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     StateMachine = Mapping[tuple[str, str], TransitionRow]
 
 FAULTS_MAX: Final = 10
-"""No more faults are named per check; one is enough to be wrong."""
+"""The most faults that are listed for each check."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One check: what was looked at, what is wrong with it (nothing is good), and what was found."""
+    """The result of one check: what was checked, its faults (empty if it passed), and what was found."""
 
     title: str
     faults: tuple[str, ...] = ()
@@ -62,12 +62,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_good(self) -> bool:
-        """Say whether nothing is wrong."""
+        """Say whether the check passed."""
         return not self.faults
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. ``root_sha256`` is computed from the files; ``settlement_id`` may be unknown."""
+    """The result of verifying. ``root_sha256`` is computed from the files; ``settlement_id`` may be unknown."""
 
     checks: tuple[Check, ...]
     root_sha256: str
@@ -75,7 +75,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_good(self) -> bool:
-        """Say whether every check is good."""
+        """Say whether every check passed."""
         return all(check.is_good for check in self.checks)
 
 
@@ -85,7 +85,7 @@ def verify(
     root_sha256: str = "",
     readers: Readers = MappingProxyType({}),
 ) -> Verified:
-    """Check everything that can be; what cannot be read is not looked into further.
+    """Run all checks; those that depend on an unreadable file are left out.
 
     ``root_sha256`` is the root that was noted when the evidence was made, if it was. ``readers`` read the
     messages of rails, by the rail's name.
@@ -157,7 +157,7 @@ def _state_machine_check(about: About, data: bytes) -> Check:
 
 
 def _names(dossier: Dossier, about: About, files: Mapping[str, bytes]) -> Check:
-    """No file too many, none too few, and all of them about one settlement."""
+    """Check that no file is missing or superfluous, and that all are about one settlement."""
     faults = [f"{name} is missing" for name in bundle.expected_names(dossier) - files.keys()]
     faults += [f"{name} is one too many" for name in files.keys() - bundle.expected_names(dossier)]
     if about.settlement_id != dossier.standing.settlement_id:

@@ -172,5 +172,5 @@ def terms_faults(dossier: Dossier, readers: Readers) -> Iterator[str]:
 
 
 def unread_rails(dossier: Dossier, readers: Readers) -> list[str]:
-    """Name the rails whose messages cannot be read here."""
+    """Return the rails whose messages cannot be read here."""
     return sorted({attempt.rail for attempt in dossier.attempts} - readers.keys())

@@ -1,7 +1,7 @@
-"""The messages of a dossier: their bytes are those that were recorded, and of the type that is named.
+"""Checks of evidence for the messages: their bytes are those that were recorded, and of the recorded type.
 
-Promises: a message that was copied is compared byte for byte by its hash. A message that was not copied can only be
-listed. Must never: judge what a message says.
+Promises: the bytes of each copied message are compared with its hash; a message that was not copied is only
+listed. Must never: interpret the content of a message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def message_faults(dossier: Dossier, _state_machine: object) -> Iterator[str]:
-    """Say what is wrong with the messages."""
+    """Return the faults of the messages."""
     numbers = {attempt.number for attempt in dossier.attempts}
     for number, each in enumerate(dossier.messages.latest, start=1):
         if each.attempt not in numbers:

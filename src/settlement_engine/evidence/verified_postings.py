@@ -1,7 +1,7 @@
-"""Checks the postings of evidence: what each move makes is made anew from its words, and compared.
+"""Checks of evidence for the postings: the transfers of each move are made again from its details, and compared.
 
-Promises: a transfer too many, too few, of another amount, between other accounts or in another posting is
-named; so is a return of more than was left.
+Promises: a transfer that is superfluous, missing, of another amount, between other accounts or in another posting
+is reported; so is a return of more than was left.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def transfer_faults(dossier: Dossier, state_machine: StateMachine) -> Iterator[str]:
-    """Compare the transfers with those that the moves make."""
+    """Compare the transfers with those that the moves require."""
     accounts = {account.id: account for account in dossier.accounts}
     expected = _due(dossier, state_machine)
     found = {
@@ -58,7 +58,7 @@ def transfer_faults(dossier: Dossier, state_machine: StateMachine) -> Iterator[s
 
 
 def _due(dossier: Dossier, state_machine: StateMachine) -> set[tuple[object, ...]]:
-    """Make the transfers that the moves must have made."""
+    """Make the transfers that the moves require."""
     return {
         (*_sides(each), move.at)
         for move in done_at(dossier, state_machine, Do.POST, Do.REVERSE, Do.SUSPEND)
@@ -67,7 +67,7 @@ def _due(dossier: Dossier, state_machine: StateMachine) -> set[tuple[object, ...
 
 
 def _made(dossier: Dossier, move: MoveRecord, state_machine: StateMachine) -> tuple[Transfer, ...]:
-    """Make the transfers of one move; what could never be one is left out, and so is missing."""
+    """Make the transfers of one move; an invalid one is left out, and so reported as a difference."""
     instruction, route = dossier.instruction, _sound_route(dossier)
     if instruction.amount_minor <= 0 or route is None:
         return ()
@@ -104,13 +104,13 @@ def _made_back(
 
 
 def _single(dossier: Dossier, kind: AccountKind) -> int:
-    """Return the one account of a kind; 0 when there is none, or more than one."""
+    """Return the id of the only account of a kind; 0 if there is none, or more than one."""
     found = [each.id for each in dossier.accounts if each.kind is kind]
     return found[0] if len(found) == 1 else 0
 
 
 def _back(dossier: Dossier, move: MoveRecord) -> Return | None:
-    """Read what a move brought back; None for what no return could be."""
+    """Read the return of a move; None if its details are no valid return."""
     try:
         back = read_return(move.detail, dossier.instruction.amount_minor)
     except ValueError:
@@ -120,7 +120,7 @@ def _back(dossier: Dossier, move: MoveRecord) -> Return | None:
 
 
 def return_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterator[str]:
-    """Check that what came back is no more than the amount, and the whole of it where it is returned."""
+    """Check that the returns do not exceed the amount, and equal it if the settlement is RETURNED."""
     left = dossier.instruction.amount_minor
     references: set[str] = set()
     for move in dossier.moves:
@@ -141,7 +141,7 @@ def return_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterator[st
 
 
 def _sound_route(dossier: Dossier) -> Route | None:
-    """Return the route of the last attempt; None when no transfer could be made on it."""
+    """Return the route of the last attempt; None if no transfer could be made with it."""
     if not dossier.attempts:
         return None
     route = route_of(dossier.attempts[-1])
@@ -167,7 +167,7 @@ def _sides(each: Transfer) -> tuple[object, ...]:
 
 
 def done_at(dossier: Dossier, state_machine: StateMachine, *wanted: Do) -> list[MoveRecord]:
-    """Choose the moves that did this work."""
+    """Return the moves with one of these actions."""
     names = {do.value for do in wanted}
     return [
         move

@@ -1,7 +1,7 @@
 """Reading settlements whose records somebody may have altered.
 
-Promises: a record that cannot be read costs no other one of the same call, and is named with the reason. Must never
-leave one out silently: whoever reads gets it as unreadable, or the error CorruptRecord.
+Promises: a record that cannot be read does not affect the others of the same call, and is reported with the reason.
+Must never: leave one out silently; the caller gets it as unreadable, or the error CorruptRecord.
 """
 
 from __future__ import annotations

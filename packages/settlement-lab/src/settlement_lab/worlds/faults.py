@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from random import Random
 
-FAULTS: Final = (
+DRAWN: Final = (
     # between engine and database
     "database_slow",
     "database_cut",
@@ -89,7 +89,16 @@ FAULTS: Final = (
     "short_of_funds",
     "attested",
 )
+"""The faults with a rate that each world draws."""
+
+RUSH: Final = "rush"
+"""Many payments at once over a narrow rail (``world.RUSH_SECONDS``): a whole world has a rush or has none."""
+
+FAULTS: Final = (*DRAWN, RUSH)
 """Every fault that must have occurred in a run."""
+
+RUSH_SHARE: Final = 0.2
+"""The share of worlds with a rush."""
 
 QUIET_SHARE: Final = 0.35
 """In about a third of the worlds a given fault does not occur at all."""
@@ -110,9 +119,10 @@ class Faults:
     def drawn(cls, chance: Random, emphasis: Mapping[str, float]) -> Faults:
         """Draw the rate of each fault in this world; the rates of ``emphasis`` are given, not drawn."""
         rates = {}
-        for name in FAULTS:
+        for name in DRAWN:
             is_quiet = chance.random() < QUIET_SHARE
             rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
+        rates[RUSH] = RUSH_SHARE
         assert emphasis.keys() <= rates.keys(), "each emphasis names a fault"
         return cls(chance, {**rates, **emphasis})
 

@@ -39,6 +39,7 @@ SCREENING_SECONDS: Final = (0.01, 0.1)
 SCREENING_LATE_SECONDS: Final = (6.0, 20.0)
 BATCHES: Final = (1, 2, 500)
 ONLY_ONE_SEND: Final = (1, 3)
+NEVER_SENT: Final = frozenset({Event.UNDELIVERED, Event.ABANDONED})
 
 SETTINGS: Final[dict[str, Any]] = {
     "claim_interval_seconds": 4.0,
@@ -113,7 +114,7 @@ class WarningTally:
         """Note settlements that a lane had no capacity for."""
         del commit_seconds
         for step in steps:
-            if step.event is Event.UNDELIVERED and step.detail.get("text", "").startswith(NOT_PUT):
+            if step.event in NEVER_SENT and step.detail.get("text", "").startswith(NOT_PUT):
                 self._note("held_back")
             elif step.event is Event.POSTPONED and "rail" in step.detail:
                 self._note("waited_for_lane")

@@ -46,7 +46,10 @@ class Found:
 
 @dataclass(slots=True)
 class Report:
-    """The result of many worlds."""
+    """The result of many worlds.
+
+    ``fired`` counts the occurrences of each fault, ``seen_in`` the worlds in which it occurred.
+    """
 
     worlds: int = 0
     violated: int = 0
@@ -55,6 +58,7 @@ class Report:
     turns: int = 0
     debits: int = 0
     fired: Counter[str] = field(default_factory=Counter)
+    seen_in: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     found: list[Found] = field(default_factory=list)
 
@@ -66,6 +70,7 @@ class Report:
         self.turns += other.turns
         self.debits += other.debits
         self.fired += other.fired
+        self.seen_in += other.seen_in
         self.ends += other.ends
         self.found += other.found[: FOUND_MAX - len(self.found)]
 
@@ -76,6 +81,7 @@ class Report:
         self.turns += history.turns
         self.debits += history.debits
         self.fired += history.fired
+        self.seen_in.update(name for name, count in history.fired.items() if count)
         self.ends += history.ends
         if history.violations:
             self.violated += 1

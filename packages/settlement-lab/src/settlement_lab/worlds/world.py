@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -21,7 +22,7 @@ from settlement_lab.worlds import loop as virtual
 from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank, draw_rules
 from settlement_lab.worlds.bus import Bus, SimulatedConsumer
 from settlement_lab.worlds.chronicle import Chronicle, History
-from settlement_lab.worlds.faults import Faults
+from settlement_lab.worlds.faults import RUSH, Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
 from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
 from settlement_lab.worlds.node import Node
@@ -48,6 +49,8 @@ SESSION_SECONDS: Final = 25.0
 FUNDS: Final = (300, 1_000, 5_000, 5_000)
 CALM_SECONDS: Final = 6.0
 LONG_NIGHT_SHARE: Final = 0.1
+RUSH_SECONDS: Final = 0.3
+"""In a rush all callers begin within this time, and the rail takes one payment at a time and queues one."""
 
 EXTERNAL_TIMEOUT_SECONDS: Final = 60.0
 """After this long without faults people decide what is left, because the rails had enough time."""
@@ -97,6 +100,12 @@ class World:
         self.faults = Faults.drawn(self.chance, emphasis)
         self.ground = ground(self.clock, self.ids)
         rules = draw_rules(self.chance)
+        # Drawn apart, so that a world without a rush is the same as if there were none anywhere.
+        self.is_rush = random.Random(f"{seed} {RUSH}").random() < self.faults.rates[RUSH]
+        if self.is_rush:
+            self.faults.note(RUSH)
+            narrow = replace(rules.lane, concurrency_max=1, queue_max=1)
+            rules = replace(rules, lane=narrow)
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
         self.bank.skew = timedelta(seconds=(self.chance.random() * 2 - 1) * BANK_SKEW_SECONDS)
         self.bank.state_of = self.ground.state_of
@@ -223,11 +232,13 @@ class World:
             self.chance.random() * (SETTLEMENTS_MAX - SETTLEMENTS_MIN + 1)
         )
         histories = []
+        count *= 2 if self.is_rush else 1
+        beginning_seconds = RUSH_SECONDS if self.is_rush else BEGINNING_SECONDS
         for number in range(count):
             caller = Caller(number, draw_request(number, self.faults, self.people.callers, count))
             self.people.callers.append(caller)
             histories.append(
-                self._call_later(caller, self.chance.random() ** 2 * BEGINNING_SECONDS)
+                self._call_later(caller, self.chance.random() ** 2 * beginning_seconds)
             )
         return histories
 
