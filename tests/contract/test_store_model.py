@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Do, Event, State, Transition
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.settlement import Attempt, Settlement
 from settlement_engine.errors import SettlementEngineError
 from settlement_engine.ports import Claimed, SettlementFilter
@@ -51,6 +52,7 @@ STEPS = settings(
 )
 DUE_SECONDS = st.sampled_from([None, None, 0.0, 3600.0, math.inf])
 LOOKS = (True, True, True, False)
+DELIVERIES = st.sampled_from([None, *Delivery])
 EVENTS = st.sampled_from(list(Event))
 
 
@@ -240,7 +242,8 @@ class Machine(RuleBasedStateMachine):
     def _request(self, data: st.DataObject, kind: int) -> Any:
         """Return a new instruction, or one related to an earlier one."""
         if kind >= NEW or not self.known:
-            return self.scene.payment_request(minor=data.draw(st.integers(1, 200)))
+            minor, delivery = data.draw(st.integers(1, 200)), data.draw(DELIVERIES)
+            return self.scene.payment_request(minor=minor, requested_delivery=delivery)
         key = data.draw(st.sampled_from(list(self.known)))
         earlier = self.known[key].instruction
         if kind == 0:

@@ -32,6 +32,7 @@ from settlement_engine.domain.lifecycle import (
     Transition,
 )
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.domain.returns import FIRST_RETURN, Return, left_of
 from settlement_engine.domain.settlement import Attempt, Instruction, Priority, Route, Settlement
@@ -318,7 +319,8 @@ class Scene:
         suspense_id = self._accounts[AccountKind.SUSPENSE].id
         if transition.do is Do.POST:
             return settle(*sides, amount.minor, currency)
-        if transition.do is Do.REVERSE:
+        is_paid_out = route.delivery is Delivery.PAY_OUT  # what comes back of it is always covered
+        if transition.do is Do.REVERSE or (back is not None and is_paid_out):
             assert back is not None
             return reverse(*sides, back, currency, self.fees_id)
         if transition.do is not Do.SUSPEND:

@@ -202,14 +202,15 @@ def _text_that_is_none(
         field = kind.fields_by_number.get(number)
         if field is None or content is None or depth >= DEPTH_MAX:
             continue
-        name = f"{path}{field.name}"
+        name, kind_inside = f"{path}{field.name}", field.message_type
+        is_map = kind_inside is not None and kind_inside.GetOptions().map_entry
+        if field.is_repeated and not is_map:
+            counts[number] = counts.get(number, first - 1) + 1
+            name += f"[{counts[number]}]"
         if field.type == FieldDescriptor.TYPE_STRING and not _is_text(content):
             return name
-        if field.message_type is not None:
-            if field.is_repeated and not field.message_type.GetOptions().map_entry:
-                counts[number] = counts.get(number, first - 1) + 1
-                name += f"[{counts[number]}]"
-            found = _text_that_is_none(content, field.message_type, f"{name}.", depth + 1)
+        if kind_inside is not None:
+            found = _text_that_is_none(content, kind_inside, f"{name}.", depth + 1)
             if found is not None:
                 return found
     return None

@@ -229,9 +229,8 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
     """Choose the rail. ``offers`` are in order of preference; no more of them are read than needed."""
     rejected: list[RejectedRail] = []
     waiting: list[tuple[RailOffer, RouteReason]] = []
-    field = ""
+    missing = ""
     if instruction.rail:
-        field = FIELD_OF_RAIL
         offers = (offer for offer in offers if offer.name == instruction.rail)
     for offer in offers:
         objection = _objection(offer, instruction)
@@ -245,9 +244,9 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
         if reason not in LASTING and not is_refusing:
             waiting.append((offer, reason))
         elif reason is RouteReason.FIELD_MISSING:
-            field = missing_field(offer.rules, instruction)
+            missing = missing or missing_field(offer.rules, instruction)
     if not waiting:
-        return _no_rail(instruction, rejected, field)
+        return _no_rail(instruction, rejected, missing)
     chosen, reason = _soonest(waiting)
     return RouteDecision(
         rail=chosen.name,
@@ -261,11 +260,13 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
 
 
 def _no_rail(
-    instruction: Instruction, rejected: Sequence[RejectedRail], field: str
+    instruction: Instruction, rejected: Sequence[RejectedRail], missing: str
 ) -> RouteDecision:
+    """Say that no rail carries it, and which field of the request would have to be another, if that is known."""
     if instruction.rail and not rejected:
         text = "there is no rail of this name"
         rejected = [RejectedRail(instruction.rail, RouteReason.UNKNOWN_RAIL, text)]
+    field = missing or (FIELD_OF_RAIL if instruction.rail else "")
     return RouteDecision(rail="", rejected=tuple(rejected), field=field)
 
 

@@ -33,7 +33,8 @@ class ScreeningRules:
 
     It is parsed when needed, because the database knows how many decimals a currency has. A currency
     without a largest amount has no limit. Settlements of ``review_banks``, and amounts from ``review_from``
-    on, are parked until two people have decided. A bank is matched under every spelling of its code.
+    on, are parked until two people have decided. A bank is matched under every spelling of its code, also where
+    the payment names it as the bank of its debtor or creditor.
     """
 
     blocked_obligations: frozenset[str] = frozenset()
@@ -81,8 +82,14 @@ class ScreeningRules:
         return [code for code, text in amounts if not _is_amount(text, code)]
 
 
-def _sides(instruction: Instruction) -> tuple[str, str]:
-    return folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)
+def _sides(instruction: Instruction) -> tuple[str, ...]:
+    """Return the banks of both sides, and those that the payment names as its parties' own."""
+    sides = folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)
+    payment = instruction.payment
+    if payment is None:
+        return sides
+    parties = (payment.debtor, payment.creditor)
+    return *sides, *(folded_bank(each.agent_bic) for each in parties if each is not None)
 
 
 def _is_amount(text: str, currency: str) -> bool:

@@ -28,7 +28,21 @@ requests = st.builds(
     settlement_date=st.integers(-(2**63), 2**63 - 1),
     priority=st.sampled_from([0, 1, 2]),
     metadata=st.dictionaries(texts, texts, max_size=3),
+    payment=st.none()
+    | st.builds(
+        pb.PaymentDetails,
+        creditor=st.builds(
+            pb.PaymentParty,
+            name=texts,
+            account=st.none() | st.builds(pb.PaymentAccount, iban=texts),
+            address=st.builds(pb.PostalAddress, lines=st.lists(texts, max_size=3)),
+        ),
+        remittance=texts,
+    ),
+    rail=texts,
+    delivery=st.sampled_from([0, 1, 2]),
 )
+LINE = "payment.creditor.address.lines[1]"
 
 
 @given(st.builds(pb.SubmitSettlementsRequest, settlements=st.lists(requests, max_size=3)))
@@ -119,6 +133,11 @@ def wire(number: int, content: bytes) -> bytes:
             wire(1, wire(1, b"x")) + wire(1, wire(1, b"\xff")),
             pb.SubmitSettlementsRequest,
             "settlements[1].obligation_id",
+        ),
+        (
+            wire(10, wire(2, wire(4, wire(12, b"x") + wire(12, b"\xff")))),
+            pb.SettlementRequest,
+            LINE,
         ),
     ],
 )

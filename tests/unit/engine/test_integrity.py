@@ -16,6 +16,7 @@ from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.proposals import Finding
 from settlement_engine.errors import WrongState
 from tests.unit.engine.engine_world import EngineWorld, payment_request, running
@@ -71,6 +72,11 @@ def _target(attempt: Attempt) -> Attempt:
     return msgspec.structs.replace(attempt, route=route)
 
 
+def _delivery(attempt: Attempt) -> Attempt:
+    route = msgspec.structs.replace(attempt.route, delivery=Delivery.PAY_OUT)
+    return msgspec.structs.replace(attempt, route=route)
+
+
 def _rail(attempt: Attempt) -> Attempt:
     route = msgspec.structs.replace(attempt.route, rail="elsewhere")
     return msgspec.structs.replace(attempt, route=route)
@@ -84,6 +90,7 @@ ALTERED: dict[str, tuple[Alter, str]] = {
     "another end-to-end reference": (_end_to_end, "references"),
     "a trace that it never had": (_trace, "references"),
     "another account is credited": (_target, "route"),
+    "another delivery": (_delivery, "route"),
     "another attempt": (_number, "references"),
     "an unknown rail": (_rail, "route"),
 }

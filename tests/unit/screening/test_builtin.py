@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace as replace_field
 
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.domain.money import Money, book_exponents
+from settlement_engine.domain.payment import PaymentDetails, PaymentParty
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_engine.screening.builtin import BuiltinScreening, ScreeningRules
@@ -185,3 +188,20 @@ async def test_what_is_blocked_is_refused_and_not_parked() -> None:
     heard: list[Answer] = []
     await BuiltinScreening(rules).screen([settlement(banks=("BADDBANK", "CHASUS33"))], heard.extend)
     assert [answer.event for answer in heard] == [Event.REFUSED]
+
+
+@pytest.mark.parametrize("side", ["debtor", "creditor"])
+@pytest.mark.parametrize("code", ["BADDBANK", "BADDBANKXXX"])
+async def test_a_blocked_bank_is_found_where_the_payment_names_it(side: str, code: str) -> None:
+    plain = PaymentDetails()
+    payment = replace_field(plain, **{side: PaymentParty(name="Ada", agent_bic=code)})
+    asked = settlement()
+    asked.instruction = replace(asked.instruction, payment=payment)
+    answer = await only(asked)
+    assert answer.event is Event.REFUSED
+    assert answer.refusal is not None
+    assert answer.refusal.detail == {"list": "blocked_banks"}
+    party = PaymentParty(name="BADDBANK", agent_bic="DEUTDEFF")
+    harmless = replace_field(plain, **{side: party})
+    asked.instruction = replace(asked.instruction, payment=harmless)
+    assert (await only(asked)).event is Event.CLEARED
