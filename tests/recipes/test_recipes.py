@@ -393,6 +393,52 @@ def test_add_a_screening_provider(copy):
     copy.test("tests/unit/screening", "tests/unit/test_screening_provider.py", "tests/docs")
 
 
+# --- a scheme ---------------------------------------------------------------------------------------
+
+SCHEME_CASE = '''"""The scheme that was added is a rail, by its name and as a file of one's own, and keeps the contract."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from settlement_engine.app.application import SystemClock
+from settlement_engine.app.rails import built_rails
+from settlement_engine.config import load
+from settlement_engine.domain.payment import Delivery
+from settlement_engine.domain.money import Money
+from settlement_engine.messages.envelope import opened
+from tests.support.isorails import paid_out
+from tests.unit.rails.test_iso_details import NAMES, PAYMENT
+
+FILE = Path("src/settlement_engine/rails/iso20022/profiles/chaps.toml")
+
+
+@pytest.mark.parametrize("named", [{"profile": "chaps"}, {"profile_file": str(FILE)}])
+def test_the_scheme_is_a_rail(named):
+    bank = {"enabled": True, "endpoint": "http://127.0.0.1:8099/realtime", **named}
+    wanted = {"profile": "dev", "banks.realtime": [bank], "banks.mock_enabled": False}
+    rail = built_rails(load(None, wanted, search=False).config, SystemClock()).registry.rails["realtime"]
+    rules = rail.capabilities
+    assert (rules.rail_class, rules.currencies) == ("d", frozenset({"GBP"}))
+    assert rules.needs[Delivery.PAY_OUT] == ("creditor.name", "purpose")
+    made = paid_out(PAYMENT)
+    from dataclasses import replace
+    pounds = replace(made, instruction=replace(made.instruction, amount=Money(100, "GBP")))
+    message = opened(rail.prepare(pounds, NAMES))
+    assert message.definition == "pacs.008.001.08"
+'''
+
+
+def test_add_a_scheme(copy):
+    """The profile is the one in the guide."""
+    guide = copy.read("docs/guides/add-a-rail.md")
+    (profile,) = re.findall(r"```toml\n(# Profile.*?)```", guide, re.DOTALL)
+    copy.add("src/settlement_engine/rails/iso20022/profiles/chaps.toml", profile)
+    copy.add("tests/unit/test_chaps.py", SCHEME_CASE)
+    copy.test("tests/unit/test_chaps.py", "tests/unit/rails/test_iso_profiles.py")
+
+
 # --- a rail -----------------------------------------------------------------------------------------
 
 RAIL = '''"""A rail with its own name and a mock bank of its own."""

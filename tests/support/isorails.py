@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from settlement_engine.domain.payment import Delivery, PaymentDetails
 from settlement_engine.rails.iso20022.connections import BankConnection, Connections
 from settlement_engine.rails.iso20022.dialect import Dialect
 from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
 from settlement_engine.rails.iso20022.profile import IsoProfile, shipped_profile
 from settlement_engine.rails.iso20022.rail import IsoRail
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
+from tests.unit.rails.builders import settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from settlement_engine.domain.settlement import Settlement
     from settlement_engine.ports import Clock
 
 US = Institution(bic="SETTGB2L", name="Settlement Engine Tests")
@@ -72,3 +76,10 @@ def iso_rail(
 ) -> IsoRail:
     reached = connections or (connection(profile_of(name)),)
     return kind(name, Connections(reached), clock, count_alarm)
+
+
+def paid_out(payment: PaymentDetails | None = None, key: str = "k") -> Settlement:
+    """A settlement by which TO, or its customer, is paid."""
+    made = settlement(key)
+    instruction = replace(made.instruction, payment=payment, requested_delivery=Delivery.PAY_OUT)
+    return replace(made, instruction=instruction)

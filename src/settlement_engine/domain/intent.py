@@ -181,8 +181,8 @@ def terms_faults(
         "amount": str(instruction.amount),
         "currency": instruction.amount.currency,
     }
-    if not terms.to_bank:
-        del asked["to_bank"]
+    if not terms.to_bank and instruction.delivery is Delivery.BOOK:
+        del asked["to_bank"]  # our own money goes to our own account, and no other bank is named
     told = [name for name, text in asked.items() if getattr(terms, name) != text]
     if terms.references is not None and terms.references != names:
         told.append("references")

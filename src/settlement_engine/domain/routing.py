@@ -49,6 +49,7 @@ class RouteReason(StrEnum):
     BREAKER_OPEN = "BREAKER_OPEN"
     STOPPED_BY_OPERATOR = "STOPPED_BY_OPERATOR"
     FIELD_MISSING = "FIELD_MISSING"
+    FIELD_NOT_CARRIED = "FIELD_NOT_CARRIED"
     UNKNOWN_RAIL = "UNKNOWN_RAIL"
 
 
@@ -59,6 +60,7 @@ LASTING: Final = frozenset(
         RouteReason.AMOUNT_BELOW_MINIMUM,
         RouteReason.AMOUNT_ABOVE_LIMIT,
         RouteReason.FIELD_MISSING,
+        RouteReason.FIELD_NOT_CARRIED,
         RouteReason.UNKNOWN_RAIL,
     }
 )
@@ -110,6 +112,8 @@ class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     ``opens_at`` is when the next such time begins, or None if there is none. ``is_bank_reached`` is False where the
     bank directory states the paying bank's rails, and this one is not among them. ``is_stopped``: a person has
     stopped sending to this bank. ``refuses_while_open``: then, or while its breaker is open, it lets no payment wait.
+    ``fault`` is what the rail cannot carry of the payment details, beginning with the field and a colon; empty where
+    it can carry everything.
     """
 
     name: str
@@ -121,6 +125,7 @@ class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     is_bank_reached: bool = True
     is_stopped: bool = False
     refuses_while_open: bool = False
+    fault: str = ""
 
 
 class RejectedRail(msgspec.Struct, frozen=True):
@@ -200,14 +205,24 @@ def _some(currencies: Iterable[str]) -> str:
     return (", ".join(names[:SHOWN_MAX]) or "nothing") + more
 
 
-def _objection(offer: RailOffer, instruction: Instruction) -> tuple[RouteReason, str] | None:
-    """Return the reason why a rail does not take this payment now; None if it does."""
+def _lasting_objection(
+    offer: RailOffer, instruction: Instruction
+) -> tuple[RouteReason, str] | None:
+    """Return the permanent reason against an offer: of the rail's rules, the directory or the rail's messages."""
     lasting = lasting_objection(offer.rules, instruction)
     if lasting is not None:
         return lasting
     if not offer.is_bank_reached:
         text = f"{instruction.from_bank} is not reachable by this rail, says the bank directory"
         return RouteReason.BANK_NOT_REACHED, text
+    return (RouteReason.FIELD_NOT_CARRIED, offer.fault) if offer.fault else None
+
+
+def _objection(offer: RailOffer, instruction: Instruction) -> tuple[RouteReason, str] | None:
+    """Return the reason why a rail does not take this payment now; None if it does."""
+    lasting = _lasting_objection(offer, instruction)
+    if lasting is not None:
+        return lasting
     if offer.window_opening is None:
         opening = offer.opens_at.isoformat() if offer.opens_at else "never"
         return RouteReason.WINDOW_CLOSED, f"next opening: {opening}"
@@ -245,6 +260,8 @@ def choose_route(instruction: Instruction, offers: Iterable[RailOffer]) -> Route
             waiting.append((offer, reason))
         elif reason is RouteReason.FIELD_MISSING:
             missing = missing or missing_field(offer.rules, instruction)
+        elif reason is RouteReason.FIELD_NOT_CARRIED:
+            missing = missing or offer.fault.partition(":")[0]
     if not waiting:
         return _no_rail(instruction, rejected, missing)
     chosen, reason = _soonest(waiting)

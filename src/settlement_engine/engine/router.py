@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.routing import RailOffer, choose_route, lasting_objection
+from settlement_engine.ports import DetailsRail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -50,6 +51,9 @@ class Router:
         refusing: Collection[str] = (),
     ) -> None:
         self._rails = rails
+        self._details = {
+            name: rail for name, rail in rails.items() if isinstance(rail, DetailsRail)
+        }
         self._window_calendar = window_calendar
         self._has_room = has_room
         self._is_sending = is_sending
@@ -90,8 +94,8 @@ class Router:
         for name, rail in self._rails.items():
             window_opening = self._window_calendar.window_opening(currency, now, name)
             has_room, is_sending = self._has_room(name, bank), self._is_sending(name, bank)
-            is_reached = not stated or name in stated
-            if window_opening is not None and has_room and is_sending and is_reached:
+            is_reached, fault = not stated or name in stated, self._fault(name, instruction)
+            if window_opening and has_room and is_sending and is_reached and not fault:
                 yield self._usual_offer(name, rail.capabilities, window_opening)
                 continue
             yield RailOffer(
@@ -106,7 +110,13 @@ class Router:
                 is_bank_reached=is_reached,
                 is_stopped=not is_sending and self._is_stopped(name, bank),
                 refuses_while_open=name in self._refusing,
+                fault=fault,
             )
+
+    def _fault(self, rail: str, instruction: Instruction) -> str:
+        """Return what a rail cannot carry of a payment; most payments say nothing but banks and amount."""
+        part = None if instruction.payment is None else self._details.get(rail)
+        return "" if part is None else part.fault_of(instruction)
 
     def _usual_offer(
         self, name: str, rules: RailCapabilities, window_opening: WindowOpening
@@ -129,4 +139,5 @@ class Router:
             if instruction.rail in ("", name)
             and lasting_objection(rail.capabilities, instruction) is None
             and (not stated or name in stated)
+            and not self._fault(name, instruction)
         )

@@ -64,6 +64,7 @@ from settlement_engine.ports.proof import (
 from settlement_engine.ports.rails import (
     BankPage,
     BankPayment,
+    DetailsRail,
     EnquiryRail,
     FetchedStatement,
     MessageType,
@@ -126,6 +127,7 @@ __all__ = [
     "Claimed",
     "Clock",
     "DeadLetterStore",
+    "DetailsRail",
     "Difference",
     "DoubtLimit",
     "Engine",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.lifecycle import Event, State
     from settlement_engine.domain.payment import Delivery
-    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports.inbound import InboundMessage
 
 
@@ -143,6 +143,15 @@ class SendRail(Rail, Protocol):
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
         """Send the bytes; answers acknowledged, settled, rejected or undelivered."""
+        ...
+
+
+@runtime_checkable
+class DetailsRail(Protocol):
+    """The part of a rail that cannot carry all payment details: other characters, accounts or charge bearers."""
+
+    def fault_of(self, instruction: Instruction) -> str:
+        """Say what it cannot carry of a payment, with its field; empty when it can carry everything. Pure."""
         ...
 
 

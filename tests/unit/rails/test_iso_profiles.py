@@ -63,7 +63,7 @@ def test_the_scripted_banks_profile_differs_only_in_what_may_be_relied_upon(name
         if getattr(shipped, field) != getattr(simulated, field)
     }
     relied_upon = {"source", "rail_class", "is_not_found_definite", "deduplicates_seconds"}
-    assert differ <= relied_upon | {"not_found_after_seconds", "validity_seconds"}
+    assert differ <= relied_upon | {"not_found_after_seconds", "validity_seconds", "needs"}
     assert simulated.capabilities(TODAY).rail_class is RailClass.B
 
 
@@ -93,6 +93,8 @@ def test_a_profile_of_ones_own_says_only_what_is_different(tmp_path) -> None:
         ('like = "fednow"\nsettled_by = ["YES"]', "settled_by"),
         ('like = "fednow"\nsettled_by = []', "settled_by"),
         ('like = "fednow"\ncharacters = "runes"', "runes"),
+        ('like = "fednow"\ncharge_bearers = []', "no charge bearer"),
+        ('like = "fednow"\nneeds = { pay_out = ["creditor.shoe_size"] }', "no payment has"),
         ('like = "fednow"\ncustomer = "pacs.009.001.08"', "no pacs.008"),
         (
             'like = "fednow"\n[[limits]]\ncurrency = "USD"\nsince = 2025-01-01\nmost = "1.001"',
@@ -199,8 +201,8 @@ def test_a_rail_of_customers_payments_pays_ourselves(rail) -> None:
     assert one.debtor_account.iban == ACCOUNTS.debited
     assert one.creditor_account.iban == ACCOUNTS.settlement_account
     assert (one.debtor_agent.bic, one.creditor_agent.bic) == ("DEUTDEFF", ACCOUNTS.settlement_agent)
-    assert one.charge_bearer == profile.charge_bearer
-    assert one.transaction_id == NAMES.message_id
+    assert one.charge_bearer == profile.charge_bearers[0]
+    assert one.transaction_id == NAMES.end_to_end_id
     terms = read_terms(document)
     assert terms is not None
     assert (terms.from_bank, terms.to_bank, terms.references) == ("DEUTDEFF", "", NAMES)

@@ -21,7 +21,7 @@ from settlement_engine.rails.iso20022.parties import agent
 from settlement_engine.rails.iso20022.rail import IsoRail, one_of
 from settlement_engine.rails.transport.http import HttpSettings
 from settlement_engine.simulator.answers import message_reject
-from tests.support.isorails import connection, iso_rail, profile_of
+from tests.support.isorails import ACCOUNTS, connection, iso_rail, paid_out, profile_of
 from tests.support.isorails import dialect as dialect_of
 from tests.unit.rails.builders import CALLER, START, HandClock, Heard, question, settlement
 
@@ -51,16 +51,28 @@ def test_a_new_bank_is_of_class_d_and_has_all_parts() -> None:
     assert rules.asks == {Ask.SEND, Ask.ENQUIRE, Ask.RECALL}
 
 
-def test_the_document_says_who_pays_whom(dialect) -> None:
+def test_the_document_says_whose_money_goes_where(dialect) -> None:
+    """Booked: from our account at FROM to our account at the settlement agent; nobody else is named."""
     content = opened(dialect.order(settlement("k"), NAMES)).content
     (one,) = content.transfers
     assert (one.debtor.bic, one.debtor_agent.bic, one.creditor.bic) == (
         "SETTGB2L",
         "DEUTDEFF",
-        "CHASUS33",
+        "SETTGB2L",
     )
+    assert one.debtor_account.iban == ACCOUNTS.debited
+    assert one.creditor_agent.bic == ACCOUNTS.settlement_agent
+    assert one.creditor_account.iban == ACCOUNTS.settlement_account
+    assert content.header.settlement.account.iban == ACCOUNTS.debited
     assert UUID(hex=one.instruction_id) == settlement("k").id
     assert (one.uetr, one.end_to_end_id) == (str(NAMES.uetr), NAMES.end_to_end_id)
+
+
+def test_a_bank_is_paid_out_by_an_order_between_institutions(dialect) -> None:
+    content = opened(dialect.order(paid_out(), NAMES)).content
+    (one,) = content.transfers
+    assert (one.debtor.bic, one.creditor.bic) == ("SETTGB2L", "CHASUS33")
+    assert (one.creditor_agent, one.creditor_account) == (None, None)
 
 
 def test_only_the_header_says_that_it_may_be_a_duplicate(dialect) -> None:
@@ -80,8 +92,11 @@ def test_only_the_header_says_that_it_may_be_a_duplicate(dialect) -> None:
 def test_the_terms_are_read_back(dialect) -> None:
     terms = read_terms(dialect.order(settlement("k"), NAMES))
     assert terms is not None
-    assert (terms.from_bank, terms.to_bank, terms.amount) == ("DEUTDEFF", "CHASUS33", "12.50")
+    assert (terms.from_bank, terms.to_bank, terms.amount) == ("DEUTDEFF", "", "12.50")
     assert terms.references == NAMES
+    paid = read_terms(dialect.order(paid_out(), NAMES))
+    assert paid is not None
+    assert (paid.to_bank, paid.references) == ("CHASUS33", NAMES)
     assert read_terms(b"<") is None
     order = read_order(dialect.order(settlement("k"), NAMES))
     assert read_terms(dialect.recall(order, NAMES, "R1", START)) is None

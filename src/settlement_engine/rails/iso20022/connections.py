@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from settlement_engine.domain.lifecycle import Ask, State
+    from settlement_engine.domain.payment import Delivery
     from settlement_engine.rails.iso20022.dialect import Dialect
     from settlement_engine.rails.iso20022.profile import IsoProfile
     from settlement_engine.rails.transport.http import HttpTransport
@@ -160,6 +161,7 @@ def combined(rules: Sequence[RailCapabilities]) -> RailCapabilities:
         scope=frozenset().union(*(_scope(each) for each in rules)),
         amount_min_minor=_narrowest([each.amount_min_minor for each in rules], largest=True),
         amount_max_minor=_narrowest([each.amount_max_minor for each in rules], largest=False),
+        needs=_needs([each.needs for each in rules]),
         lane=LaneLimits(concurrency_max=min(each for each in lanes if each is not None)),
         enquiry=_enquiry([each.enquiry for each in rules]),
         messages=_messages([message for each in rules for message in each.messages]),
@@ -182,6 +184,16 @@ def _narrowest(limits: Sequence[Mapping[str, int]], *, largest: bool) -> dict[st
     for each in limits:
         for currency, minor in each.items():
             found[currency] = choose(minor, found.get(currency, minor))
+    return found
+
+
+def _needs(
+    needs: Sequence[Mapping[Delivery, tuple[str, ...]]],
+) -> dict[Delivery, tuple[str, ...]]:
+    found: dict[Delivery, tuple[str, ...]] = {}
+    for each in needs:
+        for delivery, paths in each.items():
+            found[delivery] = tuple(dict.fromkeys((*found.get(delivery, ()), *paths)))
     return found
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from settlement_engine.domain.identifiers import References
-    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.rails.iso20022.orders import Order
     from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
     from settlement_engine.rails.iso20022.profile import IsoProfile
@@ -38,6 +38,10 @@ class Dialect:
     def order(self, settlement: Settlement, references: References) -> bytes:
         """Build the document that asks the bank to pay."""
         return self._orders.document(settlement, references)
+
+    def fault_of(self, instruction: Instruction) -> str:
+        """Say what the scheme cannot carry of a payment, with its field; empty when it can carry everything."""
+        return self._orders.fault_of(instruction)
 
     def sent(self, document: bytes, order: Order, *, is_possible_duplicate: bool) -> bytes:
         """Put the header around a document."""
@@ -60,7 +64,7 @@ class Dialect:
         question = pacs028.StatusQuestion(
             group=_group(order, references),
             instruction_id=one.instruction_id,
-            end_to_end_id=references.end_to_end_id,
+            end_to_end_id=one.end_to_end_id,
             transaction_id=one.transaction_id,
             uetr=str(references.uetr),
         )
@@ -80,7 +84,7 @@ class Dialect:
             cancellation_id=recall_id,
             group=_group(order, references),
             instruction_id=one.instruction_id,
-            end_to_end_id=references.end_to_end_id,
+            end_to_end_id=one.end_to_end_id,
             transaction_id=one.transaction_id,
             uetr=str(references.uetr),
             amount=one.amount,

@@ -6,11 +6,13 @@ read back from its bytes. Must never: contain a text that the scheme's character
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.identifiers import References, as_uuid
 from settlement_engine.domain.intent import PaymentTerms
 from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.payment import Delivery, PaymentDetails
 from settlement_engine.messages.charsets import character_sets, fit
 from settlement_engine.messages.envelope import built, opened
 from settlement_engine.messages.errors import MessageError
@@ -18,14 +20,23 @@ from settlement_engine.messages.pacs008 import CustomerTransfer, CustomerTransfe
 from settlement_engine.messages.pacs009 import InstitutionTransfer, InstitutionTransfers
 from settlement_engine.messages.references import NamedCode, PaymentType, SettlementInformation
 from settlement_engine.messages.transfers import TransferHeader
-from settlement_engine.rails.iso20022.parties import account, agent, agent_code
+from settlement_engine.rails.iso20022.details import (
+    account_of,
+    fault_of,
+    party_of,
+    remittance_of,
+)
+from settlement_engine.rails.iso20022.parties import account, agent, agent_code, bank_as_party
 
 if TYPE_CHECKING:
-    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
     from settlement_engine.rails.iso20022.profile import IsoProfile
 
     Transfer: TypeAlias = CustomerTransfer | InstitutionTransfer
+
+
+NOTHING_SAID: Final = PaymentDetails()
 
 
 class Order(NamedTuple):
@@ -54,49 +65,91 @@ class OrderWriter:
         """Build the document that asks FROM to pay."""
         profile = self._profile
         content: CustomerTransfers | InstitutionTransfers
-        if profile.institution:
+        if self._is_between_institutions(settlement.instruction):
             definition = profile.institution
             content = self._between_institutions(settlement, references)
         else:
             definition = profile.customer
-            content = self._to_ourselves(settlement, references)
+            content = self._customers(settlement, references)
         if self._characters is not None:
             content, _ = fit(content, self._characters)
         return built(definition, content)
+
+    def fault_of(self, instruction: Instruction) -> str:
+        """Say what the scheme cannot carry of a payment, with its field; empty when it can carry everything."""
+        said = instruction.payment
+        if said is None:
+            return ""
+        if not self._profile.customer and instruction.delivery is Delivery.PAY_OUT:
+            return f"payment: {self._profile.scheme} carries no payments of customers"
+        return fault_of(said, self._profile, self._characters)
+
+    def _is_between_institutions(self, instruction: Instruction) -> bool:
+        """Say whether it is a pacs.009: our own money, or a payment of which nobody says more than the banks."""
+        is_own = instruction.delivery is Delivery.BOOK or instruction.payment is None
+        return bool(self._profile.institution) and is_own
 
     # --- pacs.009 -----------------------------------------------------------------------------------
 
     def _between_institutions(
         self, settlement: Settlement, references: References
     ) -> InstitutionTransfers:
-        instruction = settlement.instruction
+        instruction, accounts = settlement.instruction, self._accounts
+        is_ours = instruction.delivery is Delivery.BOOK
+        beside = accounts.settlement_agent if is_ours else ""
         one = InstitutionTransfer(
             **self._identified(settlement, references),
             debtor=self._us.agent(),
-            debtor_account=account(self._accounts.debited),
+            debtor_account=account(accounts.debited),
             debtor_agent=agent(instruction.from_bank),
-            creditor=agent(instruction.to_bank),
+            creditor_agent=agent(beside) if beside else None,
+            creditor=self._us.agent() if is_ours else agent(instruction.to_bank),
+            creditor_account=account(accounts.settlement_account) if is_ours else None,
         )
         return InstitutionTransfers(header=self._header(settlement, references), transfers=(one,))
 
     # --- pacs.008 -----------------------------------------------------------------------------------
 
-    def _to_ourselves(self, settlement: Settlement, references: References) -> CustomerTransfers:
-        """Move our own money: we are debtor and creditor, and no other bank is named."""
-        from_bank, accounts = settlement.instruction.from_bank, self._accounts
+    def _customers(self, settlement: Settlement, references: References) -> CustomerTransfers:
+        """Pay a customer, or the bank TO where nobody else is named; or move our own money to ourselves."""
+        instruction = settlement.instruction
+        said = instruction.payment or NOTHING_SAID
+        sides = self._ourselves(instruction)
+        if instruction.delivery is Delivery.PAY_OUT:
+            sides = sides | self._debtor(said, instruction) | _creditor(said, instruction)
         one = CustomerTransfer(
             **self._identified(settlement, references),
+            **sides,
+            **remittance_of(said),
             payment_type=self._payment_type(),
             accepted_at=settlement.created_at if self._profile.local_instrument else None,
-            charge_bearer=self._profile.charge_bearer,
-            debtor=self._us.party(),
-            debtor_account=account(accounts.debited),
-            debtor_agent=agent(from_bank),
-            creditor_agent=agent(accounts.settlement_agent or from_bank),
-            creditor=self._us.party(),
-            creditor_account=account(accounts.settlement_account),
+            charge_bearer=said.charge_bearer or self._profile.charge_bearers[0],
+            purpose=said.purpose or None,
         )
         return CustomerTransfers(header=self._header(settlement, references), transfers=(one,))
+
+    def _ourselves(self, instruction: Instruction) -> dict[str, Any]:
+        """Name us as debtor and creditor, with our accounts at FROM and at the settlement agent."""
+        accounts = self._accounts
+        return {
+            "debtor": self._us.party(),
+            "debtor_account": account(accounts.debited),
+            "debtor_agent": agent(instruction.from_bank),
+            "creditor_agent": agent(accounts.settlement_agent or instruction.from_bank),
+            "creditor": self._us.party(),
+            "creditor_account": account(accounts.settlement_account),
+        }
+
+    def _debtor(self, said: PaymentDetails, instruction: Instruction) -> dict[str, Any]:
+        """Name who pays: the debtor of the payment, else we, from our account at FROM."""
+        debtor = said.debtor
+        if debtor is None:
+            return {}
+        return {
+            "debtor": party_of(debtor),
+            "debtor_account": account_of(debtor.account),
+            "debtor_agent": agent(debtor.agent_bic or instruction.from_bank),
+        }
 
     def _payment_type(self) -> PaymentType | None:
         profile = self._profile
@@ -108,10 +161,13 @@ class OrderWriter:
     # --- both ---------------------------------------------------------------------------------------
 
     def _identified(self, settlement: Settlement, references: References) -> dict[str, Any]:
+        """Name the payment: the caller's end-to-end id goes through to the creditor, ours is then beside it."""
+        said = settlement.instruction.payment
+        is_customers = not self._is_between_institutions(settlement.instruction)
         return {
             "instruction_id": settlement.id.hex,
-            "end_to_end_id": references.end_to_end_id,
-            "transaction_id": references.message_id if self._profile.names_transaction else None,
+            "end_to_end_id": (said.end_to_end_id if said else "") or references.end_to_end_id,
+            "transaction_id": references.end_to_end_id if is_customers else None,
             "uetr": str(references.uetr),
             "amount": settlement.instruction.amount,
             "settlement_date": settlement.value_date,
@@ -124,11 +180,33 @@ class OrderWriter:
             transactions=1,
             settlement=SettlementInformation(
                 method=self._profile.settlement_method,
+                account=account(self._accounts.debited)
+                if self._profile.settlement_method == "INDA"
+                else None,
                 clearing_system=self._profile.clearing_system or None,
             ),
             instructing_agent=self._us.agent(),
             instructed_agent=agent(settlement.instruction.from_bank),
         )
+
+
+def _creditor(said: PaymentDetails, instruction: Instruction) -> dict[str, Any]:
+    """Name who is paid. Where its bank is another than TO, TO passes the payment on."""
+    to_bank, creditor = instruction.to_bank, said.creditor
+    if creditor is None:
+        return {
+            "creditor_agent": agent(to_bank),
+            "creditor": bank_as_party(to_bank),
+            "creditor_account": None,
+        }
+    sides: dict[str, Any] = {
+        "creditor_agent": agent(creditor.agent_bic or to_bank),
+        "creditor": party_of(creditor),
+        "creditor_account": account_of(creditor.account),
+    }
+    if creditor.agent_bic and not is_same_bank(creditor.agent_bic, to_bank):
+        sides["intermediary_agent"] = agent(to_bank)
+    return sides
 
 
 def read_order(document: bytes) -> Order:
@@ -158,7 +236,7 @@ def read_terms(document: bytes) -> PaymentTerms | None:
         currency=one.amount.currency,
         references=References(
             uetr=uetr,
-            end_to_end_id=one.end_to_end_id,
+            end_to_end_id=one.transaction_id or one.end_to_end_id,
             message_id=order.header.message_id,
         ),
     )
@@ -169,5 +247,5 @@ def _receiver(one: Transfer) -> str:
     if one.creditor == one.debtor:
         return ""
     if isinstance(one, CustomerTransfer):
-        return agent_code(one.creditor_agent)
+        return agent_code(one.intermediary_agent or one.creditor_agent)
     return agent_code(one.creditor)

@@ -18,6 +18,14 @@ from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.decisions.resending import RailClass
 from settlement_engine.domain.lifecycle import Ask, State
 from settlement_engine.domain.money import MoneyError, parse_amount
+from settlement_engine.domain.payment import (
+    Delivery,
+    PaymentAccount,
+    PaymentDetails,
+    PaymentParty,
+    PostalAddress,
+    text_at,
+)
 from settlement_engine.errors import Misconfigured
 from settlement_engine.messages.charsets import character_sets
 from settlement_engine.messages.codes import code_set
@@ -41,6 +49,9 @@ _SPOKEN: Final = {
     "money_back": "pacs.004",
 }
 """Which kind of message each field of a profile names a version of."""
+
+_PARTY: Final = PaymentParty(account=PaymentAccount(), address=PostalAddress())
+_ALL_FIELDS: Final = PaymentDetails(debtor=_PARTY, creditor=_PARTY)
 
 _ENQUIRED: Final = (State.IN_DOUBT, State.SENT, State.RECALLING)
 
@@ -67,7 +78,8 @@ class IsoProfile(
     ``settled_by`` are the statuses that are final here. ``answer_seconds_max`` is the scheme's own time-out: a
     longer one that is configured for a bank is not used. Without ``enquiry_first_seconds`` the engine's own schedule
     of enquiries applies. ``customer`` and ``institution`` are the versions of pacs.008 and pacs.009; one of them may
-    be empty.
+    be empty. ``charge_bearers`` are those that the scheme carries, the usual one first. ``needs`` are the fields of
+    the payment details that a request must have, by delivery.
     """
 
     scheme: str
@@ -101,10 +113,10 @@ class IsoProfile(
     clearing_system: str = ""
     service_level: str = ""
     local_instrument: str = ""
-    charge_bearer: Literal["DEBT", "CRED", "SHAR", "SLEV"] = "SHAR"
+    charge_bearers: tuple[Literal["DEBT", "CRED", "SHAR", "SLEV"], ...]
     characters: str = ""
-    names_transaction: bool = False
     account_is_iban: bool = False
+    needs: dict[Literal["book", "pay_out"], tuple[str, ...]] = {}
 
     def capabilities(self, on: date) -> RailCapabilities:
         """Say the same in the engine's words, as it is on a day."""
@@ -122,6 +134,7 @@ class IsoProfile(
             currencies=frozenset(self.currencies) or None,
             amount_min_minor=least,
             amount_max_minor=most,
+            needs={Delivery(name): paths for name, paths in self.needs.items()},
             lane=LaneLimits(concurrency_max=self.concurrency_max),
             enquiry=dict.fromkeys(_ENQUIRED, asks_often) if self.enquiry_first_seconds else {},
             messages=self._messages(),
@@ -203,6 +216,24 @@ def _whole(values: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(values: Mapping[str, Any], what: str) -> IsoProfile:
     """Refuse what the engine could not do. Raises Misconfigured, ValueError."""
     profile = msgspec.convert(values, IsoProfile)
+    _check_messages(profile, what)
+    unknown = set(profile.settled_by) - code_set("transaction_status").codes.keys()
+    if unknown or not profile.settled_by:
+        fault = f"{what} names no known status in settled_by: {', '.join(sorted(unknown))}"
+        raise Misconfigured(fault, todo="Name codes of ExternalPaymentTransactionStatus1Code.")
+    if not profile.charge_bearers:
+        raise Misconfigured(f"{what} names no charge bearer", todo="Set charge_bearers.")
+    if profile.characters and profile.characters not in character_sets():
+        raise Misconfigured(f"{what} names an unknown character set, {profile.characters}")
+    for path in (each for paths in profile.needs.values() for each in paths):
+        _check_path(path, what)
+    for limit in profile.limits:
+        for text in (limit.least, limit.most):
+            _check_amount(text, limit.currency, what)
+    return profile
+
+
+def _check_messages(profile: IsoProfile, what: str) -> None:
     if not profile.customer and not profile.institution:
         raise Misconfigured(
             f"{what} names no message that pays", todo="Set customer or institution."
@@ -215,18 +246,14 @@ def _checked(values: Mapping[str, Any], what: str) -> IsoProfile:
         if not definition.startswith(name) or version not in _versions(kind):
             fault = f"{what} names {definition}, which is no {name} that the engine has"
             raise Misconfigured(fault, todo="docs/reference/messages.md lists them.")
-    unknown = set(profile.settled_by) - code_set("transaction_status").codes.keys()
-    if unknown or not profile.settled_by:
-        fault = f"{what} names no known status in settled_by: {', '.join(sorted(unknown))}"
-        raise Misconfigured(fault, todo="Name codes of ExternalPaymentTransactionStatus1Code.")
-    if profile.characters and profile.characters not in character_sets():
-        raise Misconfigured(
-            f"{what} names the character set {profile.characters}, which is unknown"
-        )
-    for limit in profile.limits:
-        for text in (limit.least, limit.most):
-            _check_amount(text, limit.currency, what)
-    return profile
+
+
+def _check_path(path: str, what: str) -> None:
+    try:
+        text_at(_ALL_FIELDS, path)
+    except AttributeError:
+        fault = f"{what} needs {path}, which no payment has"
+        raise Misconfigured(fault, todo="Name fields such as creditor.account.iban.") from None
 
 
 def _check_amount(text: str, currency: str, what: str) -> None:

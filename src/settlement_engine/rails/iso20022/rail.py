@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.kept_messages import KeptMessage
-    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.messages.envelope import Opened
     from settlement_engine.ports import Clock, Question, RailCapabilities
     from settlement_engine.ports.messages import Keep
@@ -130,6 +130,11 @@ class IsoRail:
         assert bank is not None, "a payment is routed only where somebody takes it"
         return bank.dialect.order(settlement, references)
 
+    def fault_of(self, instruction: Instruction) -> str:
+        """Say what the rail cannot carry of a payment, with its field; empty when it can carry everything."""
+        bank = self._connections.of(instruction.from_bank, instruction.amount.currency)
+        return "" if bank is None else bank.dialect.fault_of(instruction)
+
     def read(self, payload: bytes) -> PaymentTerms | None:
         """Parse what a document asks the bank to do; None when it cannot be read."""
         return read_terms(payload)
@@ -184,7 +189,7 @@ class IsoRail:
         message_id = _message_id(names, purpose)
         asked = Asked(
             purpose=purpose,
-            payment=_names(names),
+            payment=_names(names, order.transfer.end_to_end_id),
             question_id="" if purpose is Purpose.SEND else message_id,
             is_possible_duplicate=question.is_possible_duplicate,
             settled_by=frozenset(bank.profile.settled_by) if bank else frozenset(),
@@ -292,10 +297,11 @@ def one_of(reports: Sequence[StatusReport]) -> StatusReport | None:
     return (final or [*reports])[-1] if reports else None
 
 
-def _names(references: References) -> PaymentReferences:
+def _names(references: References, end_to_end_id: str) -> PaymentReferences:
+    """Return the references in a payment's message: its end-to-end id may be the caller's."""
     return PaymentReferences(
         uetr=references.uetr,
-        end_to_end_id=references.end_to_end_id,
+        end_to_end_id=end_to_end_id,
         message_id=references.message_id,
     )
 
