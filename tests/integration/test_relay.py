@@ -22,9 +22,9 @@ from settlement_engine.embedded import EmbeddedNats, EmbeddedPostgres
 from settlement_engine.errors import Unavailable
 from settlement_engine.events import NatsAccess, Relay, RelaySettings, StreamSpec
 from settlement_engine.events.announce import Announcer
+from settlement_engine.events.appending import append_each
 from settlement_engine.events.connection import NatsLink, connect
 from settlement_engine.events.publisher import Conflict, Publisher
-from settlement_engine.events.singly import append_each
 from tests.support.waiting import until
 from tests.unit.events.fakes import CountingMeter, MemoryOutbox
 

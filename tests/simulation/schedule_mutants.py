@@ -47,7 +47,7 @@ class SqlMutant:
 def functions() -> list[str]:
     """Return the text of every function of the database, as the newest migration has it.
 
-    ``apply_steps_2`` stands in place of ``apply_steps``, which no statement calls any more.
+    Of a function with versions only the newest stands here: no statement calls the older ones any more.
     """
     found: dict[str, str] = {}
     for migration in migrations():

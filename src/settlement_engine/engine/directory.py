@@ -189,29 +189,21 @@ class Directory:
         """Say whether both accounts are cached and were active: then nothing is refused because of them."""
         instruction = settlement.instruction
         currency = instruction.amount.currency
-        new_generation, old = self._known.new_generation, self._known.old
-        nostro = (_NOSTRO, folded_bank(instruction.from_bank), currency)
-        vostro = (_VOSTRO, folded_bank(instruction.to_bank), currency)
-        source = new_generation.get(nostro) or old.get(nostro, _UNKNOWN)
-        target = new_generation.get(vostro) or old.get(vostro, _UNKNOWN)
-        return source[1] and target[1]
+        source = self._known.get((_NOSTRO, folded_bank(instruction.from_bank), currency))
+        target = self._known.get((_VOSTRO, folded_bank(instruction.to_bank), currency))
+        return (source or _UNKNOWN)[1] and (target or _UNKNOWN)[1]
 
     def route(self, settlement: Settlement, rail: str) -> Route:
         """Return accounts and delivery of a settlement; the accounts must exist and have been prefetched."""
         instruction = settlement.instruction
         currency = instruction.amount.currency
         source, target = folded_bank(instruction.from_bank), folded_bank(instruction.to_bank)
-        new_generation, old = self._known.new_generation, self._known.old
-        nostro = (_NOSTRO, source, currency)
-        agent = (_SETTLEMENT, rail, currency)
-        clearing = (_CLEARING, source, currency)
-        vostro = (_VOSTRO, target, currency)
         return Route(
             rail=rail,
-            source_id=(new_generation.get(nostro) or old[nostro])[0],
-            agent_id=(new_generation.get(agent) or old[agent])[0],
-            clearing_id=(new_generation.get(clearing) or old[clearing])[0],
-            target_id=(new_generation.get(vostro) or old[vostro])[0],
+            source_id=self._id(_NOSTRO, source, currency),
+            agent_id=self._id(_SETTLEMENT, rail, currency),
+            clearing_id=self._id(_CLEARING, source, currency),
+            target_id=self._id(_VOSTRO, target, currency),
             delivery=instruction.delivery,
         )
 

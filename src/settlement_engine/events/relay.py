@@ -24,6 +24,7 @@ from settlement_engine.domain.announcement import (
 )
 from settlement_engine.errors import SettlementEngineError
 from settlement_engine.events.announce import Announcer, Message
+from settlement_engine.events.appending import Appender
 from settlement_engine.events.connection import (
     RECONNECT,
     TROUBLE,
@@ -35,7 +36,6 @@ from settlement_engine.events.leadership import Leadership, SoleLeader
 from settlement_engine.events.position import OutboxCursor, StreamPosition
 from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, Publisher
 from settlement_engine.events.refusal import NatsRefusal
-from settlement_engine.events.singly import append_each
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
@@ -208,8 +208,7 @@ class Relay:
 
     async def _publish_all(self, publisher: Publisher, jetstream: JetStreamContext) -> None:
         position: StreamPosition | None = None
-        refused: StreamPosition | None = None
-        conflicted: StreamPosition | None = None
+        appender = Appender(publisher)
         while not self._is_out_of_time():
             heed_cancellation()
             publisher.check()
@@ -221,18 +220,11 @@ class Relay:
                 continue
             if position is None:
                 self._ahead = NOTHING_AHEAD
-                position = await self._look(jetstream, refused)
+                position = appender.not_before(await self._look(jetstream))
             try:
-                looking = jetstream if position == refused else None
-                reached = await self._advance(publisher, position, looking)
-            except Conflict as conflict:
-                # Another relay was first, or the stream was touched: look again. When it looks the same
-                # again, the batch has to be sent one by one: it holds an id that the stream knows, and
-                # what that is has to be looked at, or the server does not say what is wrong with it.
-                log.info("relay.conflict", why=conflict.why)
-                is_again = position == conflicted
-                refused = position if conflict.is_known_id or is_again else None
-                conflicted, position = position, None
+                reached = await self._advance(appender, position, jetstream)
+            except Conflict:
+                position = None  # another relay was first, or the stream was touched: look again
                 await self._rest(self._settings.poll_seconds)
                 continue
             if reached == position:
@@ -243,26 +235,18 @@ class Relay:
                 await self._rest(self._settings.linger_seconds)
             position = None if self._is_check_due() else reached
 
-    async def _look(
-        self, jetstream: JetStreamContext, refused: StreamPosition | None
-    ) -> StreamPosition:
+    async def _look(self, jetstream: JetStreamContext) -> StreamPosition:
         self._check_due = self._now() + self._settings.check_seconds
         published = await self._outbox.published()
         self._marked = max(self._marked, published)
         position = await self._cursor.find(jetstream, published, self._acknowledged)
         self._acknowledged = max(self._acknowledged, position.position)  # found in the stream
-        if refused is not None and refused.sequence == position.sequence:
-            # Nothing has come in since: what the stream knew, and was looked at, is behind us.
-            return max(position, refused)
         return position
 
     async def _advance(
-        self, publisher: Publisher, position: StreamPosition, looking: JetStreamContext | None
+        self, appender: Appender, position: StreamPosition, jetstream: JetStreamContext
     ) -> StreamPosition:
-        """Publish the next batch; return the position after it, or the same one if there is none.
-
-        With ``looking``, messages are sent one after the other, and known ids are looked up in the stream.
-        """
+        """Publish the next batch; return the position after it, or the same one if there is none."""
         found = await self._read(position.position)
         self._position = position.position
         self._head = max(self._head, found[-1].moved.position if found else position.position)
@@ -274,16 +258,8 @@ class Relay:
         if not messages:
             self._note_health()
             return position
-        sending = (
-            publisher.append(messages, position.sequence)
-            if looking is None
-            else append_each(
-                publisher,
-                messages,
-                position.sequence,
-                self._cursor.is_held_in(looking, self._marked),
-            )
-        )
+        is_held = self._cursor.is_held_in(jetstream, self._marked)
+        sending = appender.append(messages, position, is_held)
         if len(found) == self._settings.batch_max:
             count, sequence = await self._read_ahead(messages[-1].position, sending)
         else:

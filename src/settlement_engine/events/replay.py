@@ -23,11 +23,11 @@ from nats.js.errors import APIError, NotFoundError
 from settlement_engine.domain.announcement import follows, system_epoch_of
 from settlement_engine.errors import Contention, InvariantViolated, Misconfigured, WrongState
 from settlement_engine.events.announce import Announcer
+from settlement_engine.events.appending import append_each
 from settlement_engine.events.connection import NatsAccess, connect
 from settlement_engine.events.held import position_in
 from settlement_engine.events.position import OutboxCursor
 from settlement_engine.events.publisher import BATCH_MAX, Conflict, Publisher
-from settlement_engine.events.singly import append_each
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
