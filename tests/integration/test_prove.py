@@ -143,5 +143,5 @@ async def test_the_number_of_listed_differences_is_limited(scene):
     finally:
         await connection.close()
     proof = await scene.stores.auditor.prove()
-    found = [each for each in proof.differences if each.check == "locks_have_lives"]
+    found = [each for each in proof.differences if each.check == "locks_have_histories"]
     assert len(found) == DIFFERENCES_MAX

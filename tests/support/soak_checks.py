@@ -49,9 +49,16 @@ PROVED_BY = {
     "I2 balances are sums of transfers": ("balances",),
     "I3 no overdraft": ("no_overdraft",),
     "I4 what is held is the sum of open holds": ("held",),
-    "I5 holds follow lives": ("locks_follow_lives", "locks_have_lives", "locks_have_accounts"),
-    "I6 completed means posted once": ("postings_follow_lives", "attempts_follow_lives"),
-    "I9 moves are the page's, ends are ends": ("lives_are_whole", "open_are_open"),
+    "I5 holds follow histories": (
+        "locks_follow_histories",
+        "locks_have_histories",
+        "locks_have_accounts",
+    ),
+    "I6 completed means posted once": ("postings_follow_histories", "attempts_follow_histories"),
+    "I9 moves are in the transition table, final states are final": (
+        "histories_are_whole",
+        "open_are_open",
+    ),
     "I12 the stream of moves is gapless": ("stream_is_whole",),
 }
 """The checks of ``prove`` that belong to an invariant; some invariants have a further check."""
@@ -62,12 +69,12 @@ LOOKS = {
         AND from_state <> 'rolled_back'
         AND event NOT IN ('rejected', 'abandoned', 'recalled', 'attested_not_settled')
     """,
-    "I9 moves are the page's, ends are ends": """
+    "I9 moves are in the transition table, final states are final": """
         SELECT m.settlement_id || ' ' || m.from_state || ' ' || m.event AS subject FROM moves AS m
         LEFT JOIN page AS p ON p.from_state = m.from_state AND p.event = m.event::text
             AND p.to_state = m.to_state WHERE p.event IS NULL
     """,
-    "I10 lives are numbered, in time": """
+    "I10 moves are numbered, in time": """
         SELECT settlement_id::text AS subject FROM (
             SELECT settlement_id, seq, at, position, lag(seq, 1, 0) OVER w AS seq_before,
                 lag(at, 1, at) OVER w AS at_before, lag(position, 1, 0::bigint) OVER w AS place_before
@@ -96,7 +103,7 @@ LOOKS = {
             (SELECT tablename FROM pg_tables WHERE schemaname = 'public')
     """,
     "I19 nothing waits for nobody": "SELECT settlement_id::text AS subject FROM open_settlements",
-    "no era has begun": "SELECT era || ' ' || step AS subject FROM openings WHERE era > 0",
+    "no failover has happened": "SELECT era || ' ' || step AS subject FROM openings WHERE era > 0",
 }
 
 NOT_YET = {
@@ -308,5 +315,5 @@ async def _effects(consumer: Consumer, settlements: int) -> list[str]:
     found = [f"twice: {row['subject']}" for row in doubles]
     found += [f"out of order: {row['subject']}" for row in odd]
     if histories != settlements:
-        found.append(f"{histories} lives of {settlements}")
+        found.append(f"{histories} histories of {settlements} settlements")
     return found

@@ -17,11 +17,11 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
     ),
     "a transfer was removed": (
         "DELETE FROM transfers WHERE leg = 1",
-        {"balances", "postings_follow_lives"},
+        {"balances", "postings_follow_histories"},
     ),
     "a transfer was made larger": (
         "UPDATE transfers SET amount_minor = amount_minor + 1 WHERE leg = 2",
-        {"balances", "postings_follow_lives"},
+        {"balances", "postings_follow_histories"},
     ),
     "a settlement's money went to another account, and the balances with it": (
         (
@@ -29,7 +29,7 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
             f"UPDATE accounts SET credits_posted = credits_posted + 100 WHERE id = {NOSTRO};"
             "UPDATE accounts SET credits_posted = 0 WHERE kind = 'vostro'"
         ),
-        {"postings_follow_lives"},
+        {"postings_follow_histories"},
     ),
     "a completed settlement was posted with a third transfer": (
         (
@@ -37,18 +37,18 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
             f" FROM settlement_transactions AS s, accounts AS a WHERE s.id = {COMPLETED}"
             " AND a.kind = 'clearing'"
         ),
-        {"balances", "fundings_have_calls", "postings_follow_lives"},
+        {"balances", "fundings_have_calls", "postings_follow_histories"},
     ),
     "a return was made up": (
         (
             "INSERT INTO returns SELECT s.id, 1, 1, 0, s.amount_minor - 1, 'R', NULL, now()"
             f" FROM settlement_transactions AS s WHERE s.id = {COMPLETED}"
         ),
-        {"postings_follow_lives", "returns_follow_lives"},
+        {"postings_follow_histories", "returns_follow_histories"},
     ),
     "an open settlement was posted": (
         f"UPDATE transfers SET group_id = {SENT} WHERE group_id = {COMPLETED}",
-        {"postings_follow_lives"},
+        {"postings_follow_histories"},
     ),
     "a transfer lost its account": (
         "UPDATE transfers SET debit_id = 999 WHERE leg = 3",
@@ -64,7 +64,7 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
     ),
     "a hold was made smaller": (
         f"UPDATE fund_locks SET amount_minor = amount_minor - 1 WHERE settlement_id = {SENT}",
-        {"held", "locks_follow_lives"},
+        {"held", "locks_follow_histories"},
     ),
     "a hold was released while the rail may have the payment": (
         (
@@ -72,18 +72,18 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
             f" WHERE settlement_id = {SENT};"
             f"UPDATE accounts SET held = 0 WHERE id = {NOSTRO}"
         ),
-        {"locks_follow_lives"},
+        {"locks_follow_histories"},
     ),
     "a hold was removed": (
         f"DELETE FROM fund_locks WHERE settlement_id = {SENT}",
-        {"held", "locks_follow_lives"},
+        {"held", "locks_follow_histories"},
     ),
     "a hold stands for nobody": (
         (
             "INSERT INTO fund_locks SELECT gen_random_uuid(), account_id, amount_minor, currency,"
             f" locked_at, now(), 'released' FROM fund_locks WHERE settlement_id = {SENT}"
         ),
-        {"locks_have_lives"},
+        {"locks_have_histories"},
     ),
     "a hold is on an account that does not exist": (
         f"UPDATE fund_locks SET account_id = 999 WHERE settlement_id = {COMPLETED}",
@@ -110,20 +110,20 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
     ),
     "an attempt was removed": (
         f"DELETE FROM attempts WHERE settlement_id = {SENT}",
-        {"attempts_follow_lives", "attempts_follow_moves"},
+        {"attempts_follow_histories", "attempts_follow_moves"},
     ),
     "an attempt names another account": (
         f"UPDATE attempts SET source_id = target_id WHERE settlement_id = {COMPLETED}",
         {
             "locks_have_accounts",
-            "postings_follow_lives",
+            "postings_follow_histories",
             "routes_are_as_locked",
             "routes_name_their_accounts",
         },
     ),
     "an attempt is delivered in another way": (
         f"UPDATE attempts SET delivery = 'pay_out' WHERE settlement_id = {COMPLETED}",
-        {"deliveries_are_as_locked", "postings_follow_lives"},
+        {"deliveries_are_as_locked", "postings_follow_histories"},
     ),
     "payment details were added afterwards": (
         (
@@ -146,32 +146,32 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
     ),
     "a move was removed from the middle": (
         f"DELETE FROM moves WHERE settlement_id = {SENT} AND seq = 2",
-        {"attempts_follow_moves", "lives_are_whole", "stream_is_whole"},
+        {"attempts_follow_moves", "histories_are_whole", "stream_is_whole"},
     ),
     "the last move was removed": (
         "DELETE FROM moves WHERE position = (SELECT max(position) FROM moves)",
-        {"lives_are_whole", "stream_is_whole"},
+        {"histories_are_whole", "stream_is_whole"},
     ),
     "a move was rewritten": (
         (
             f"UPDATE moves SET event = 'refused', to_state = 'failed'"
             f" WHERE settlement_id = {SENT} AND from_state = 'validating'"
         ),
-        {"attempts_follow_moves", "ends_follow_moves", "lives_are_whole"},
+        {"attempts_follow_moves", "ends_follow_moves", "histories_are_whole"},
     ),
     "moves were numbered anew": (
         f"UPDATE moves SET seq = seq + 1 WHERE settlement_id = {SENT} AND seq = 3",
-        {"lives_are_whole"},
+        {"histories_are_whole"},
     ),
     "a state was changed without a move": (
         f"UPDATE settlement_transactions SET state = 'in_doubt' WHERE id = {SENT}",
-        {"lives_are_whole"},
+        {"histories_are_whole"},
     ),
     "a settlement was removed": (
         f"DELETE FROM settlement_transactions WHERE id = {SENT}",
         {
             "attempts_have_settlements",
-            "locks_have_lives",
+            "locks_have_histories",
             "moves_have_settlements",
             "open_are_open",
         },
@@ -298,7 +298,7 @@ TAMPERED |= {
     ),
     "the amount was rewritten": (
         f"UPDATE settlement_transactions SET amount_minor = amount_minor + 1 WHERE id = {SENT}",
-        AS_RECEIVED | {"locks_follow_lives"},
+        AS_RECEIVED | {"locks_follow_histories"},
     ),
     "the currency was rewritten": (
         f"UPDATE settlement_transactions SET currency = 'USD' WHERE id = {SENT}",
@@ -432,6 +432,6 @@ TAMPERED |= {
             " 'locked', at, epoch, attempt, detail FROM moves ORDER BY position DESC LIMIT 1;"
             "UPDATE stream_head SET position = position + 1"
         ),
-        {"attempts_follow_moves", "lives_are_whole"},
+        {"attempts_follow_moves", "histories_are_whole"},
     ),
 }

@@ -1,4 +1,4 @@
-"""Programs about lives, refusals and exceptions that must and must not type-check (see ``money.py``)."""
+"""Programs about settlements, refusals and exceptions that must and must not type-check (see ``money.py``)."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class ApiSettings:
     buffers about ``stream_unsent_bytes_max`` of it.
     ``trusts_names`` says whether a caller without a certificate may name the person who acts: the check for
     two different people is then a check for two different names only. With ``is_port_shared`` several
-    engines of one machine listen on the same port (SO_REUSEPORT). With ``needs_listed_banks`` new accounts name only
-    banks that stand in the bank directory.
+    engines of one machine listen on the same port (SO_REUSEPORT). With ``needs_listed_banks`` new accounts may only
+    be opened for banks of the bank directory.
     """
 
     host: str = "127.0.0.1"

@@ -29,14 +29,14 @@ class EngineSettings:
     ``is_queueing`` queues an instruction while its window is closed, instead of refusing it.
     ``windows_by_rail`` are the windows of rails that have their own: the currency's must be open as well.
     ``value_dates`` are the days for which instructions are accepted.
-    ``needs_listed_banks`` accepts only settlements between banks that stand in the bank directory.
-    ``banks_refresh_seconds`` is for how long at most a bank is taken for what it was in the directory.
+    ``needs_listed_banks`` accepts only settlements between banks of the bank directory.
+    ``banks_refresh_seconds`` is how long an entry of the bank directory may be cached.
     ``inbound_poll_seconds`` is how soon an engine processes messages that another one has received.
     ``no_enquiry_due_seconds``: how long a payment of a rail without enquiries is parked at a time.
     ``full_lane`` is how long a payment waits, without a hold, while the queue of its bank's lane is full.
     ``gate_waiting_max`` bounds those that wait in memory for screening while the gate of a rail is closed.
-    ``breakers_by_rail`` are the limits of breakers of rails that have other ones than their own.
-    ``breaker_look_seconds`` is how soon an engine follows an order of a person that another one has received.
+    ``breakers_by_rail`` replaces the circuit breaker's limits of these rails.
+    ``breaker_look_seconds`` is how soon an engine follows an operator's order that another engine has received.
     ``doubt_limits`` say after how long a payment without a final state becomes a case for a person.
     """
 

@@ -1,4 +1,4 @@
-"""The address file: whole or absent, private, and believed only while its writer lives."""
+"""The address file: whole or absent, private, and used only while its writer runs."""
 
 from __future__ import annotations
 

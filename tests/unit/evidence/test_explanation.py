@@ -1,6 +1,6 @@
 """Explanations: every transition has its text, and whole histories are explained as their golden files say.
 
-``SETTLEMENT_WRITE_LIVES=1`` rewrites the golden files.
+``SETTLEMENT_WRITE_HISTORIES=1`` rewrites the golden files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from settlement_engine.evidence.wording import (
 from tests.support.made_histories import BEGAN, HISTORIES, dossier_of, states_told
 
 GOLDEN = Path(__file__).parent / "histories"
-WRITES = "SETTLEMENT_WRITE_LIVES"
+WRITES = "SETTLEMENT_WRITE_HISTORIES"
 ROWS = [
     (state, event, transition)
     for state, rows in TRANSITIONS.items()

@@ -10,7 +10,7 @@ reported. ``tests/unit/domain/decisions/test_nowhere_else.py`` checks this.
 ``after_the_end``      an answer about one that has ended: a repeat, a contradiction, a return
 ``resending``          the rules of a rail: may the same bytes be sent again
 ``screened``           what screening said, together with our own preconditions
-``turned_down``        what the guards of the ledger did not let through
+``turned_down``        the event to write instead of a transition that a guard of the ledger refused
 ``taken_over``         a settlement whose engine is gone, or whose wait is over
 ``people``             which statement wins when two people attest an outcome and the bank reports one
 ``history``            answers whose meaning depends on the settlement's history

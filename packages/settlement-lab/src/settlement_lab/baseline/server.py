@@ -46,7 +46,7 @@ _AFTERWARDS: Final = (
     "history_analyze",
     "history_checkpoint",
 )
-_COPIED: Final = ("history_lives", "history_attempts", "history_holds", "history_transfers")
+_COPIED: Final = ("history_settlements", "history_attempts", "history_holds", "history_transfers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

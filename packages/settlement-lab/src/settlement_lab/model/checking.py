@@ -4,8 +4,8 @@ It searches breadth first through all states of a small system: two engines (whi
 at any step), one database row, a bank with its network, time, and people. The state machine is not
 copied: transitions are looked up in ``domain.lifecycle.TRANSITIONS`` by the real decider (``model.history``). The
 search is exhaustive within its bounds: ``SENDINGS_MAX`` sends, two instructions under way, three phases
-of time. The state machine has one attempt, so there is one reference; reports about another attempt are
-not believed (``Engine.hears_foreign``).
+of time. A settlement has one attempt, so there is one reference; reports about another attempt are ignored
+(``Engine.hears_foreign``).
 
 Promises: a violation is reported with a shortest path to it, in words. With the name of a mutation one
 safeguard is removed first: a check that then finds nothing has missed it.

@@ -46,7 +46,7 @@ WHERE kind IN ('nostro', 'vostro')
     AND (CASE kind WHEN 'nostro' THEN debits_posted - credits_posted
         ELSE credits_posted - debits_posted END) - held + credit_limit < 0;
 
--- name: prove_locks_follow_lives
+-- name: prove_locks_follow_histories
 -- A lock is held while the rail may have the payment, posted on completion, and released otherwise.
 SELECT s.id::text AS subject,
     CASE
@@ -68,7 +68,7 @@ WHERE CASE
     END <> CASE WHEN f.settlement_id IS NULL THEN 'none' ELSE coalesce(f.outcome, 'open') END
     OR (f.settlement_id IS NOT NULL AND f.amount_minor <> s.amount_minor);
 
--- name: prove_locks_have_lives
+-- name: prove_locks_have_histories
 -- No lock belongs to a settlement that does not exist.
 SELECT f.settlement_id::text AS subject, 'a settlement' AS expected, 'none' AS found
 FROM fund_locks AS f LEFT JOIN settlement_transactions AS s ON s.id = f.settlement_id
@@ -84,7 +84,7 @@ LEFT JOIN settlement_transactions AS s ON s.id = f.settlement_id
 LEFT JOIN attempts AS t ON t.settlement_id = s.id AND t.number = s.attempt
 WHERE a.currency IS DISTINCT FROM f.currency OR f.account_id <> t.source_id;
 
--- name: prove_postings_follow_lives
+-- name: prove_postings_follow_histories
 -- A completed settlement has its two transfers, once, between its attempt's accounts; others have none. Each
 -- return has a posting of its own, for its part, and one more transfer for charges. What is paid out has one more
 -- transfer in each posting. A settlement that the rail has disproved has one more, between the agent and suspense,
@@ -146,7 +146,7 @@ FROM (
 ) AS q
 WHERE q.legs <> q.due OR q.wrong;
 
--- name: prove_returns_follow_lives
+-- name: prove_returns_follow_histories
 -- The returned amounts with their charges do not exceed the amount, and equal it in the state returned; each
 -- return was made by one transition, in its commit, and states what is left.
 SELECT q.id::text AS subject, format('%s returns, %s left', q.moves, q.due_left) AS expected,
@@ -191,7 +191,7 @@ WHERE q.returns <> q.moves OR q.wrong
         ELSE q.total <> 0
     END;
 
--- name: prove_attempts_follow_lives
+-- name: prove_attempts_follow_histories
 -- Every settlement that is or was past the point of no return has its attempt recorded.
 SELECT s.id::text AS subject, 'an attempt' AS expected, 'none' AS found
 FROM settlement_transactions AS s
@@ -199,7 +199,7 @@ LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
 WHERE s.state IN ('locked', 'sent', 'in_doubt', 'recalling', 'completed', 'returned', 'rolled_back')
     AND a.settlement_id IS NULL;
 
--- name: prove_lives_are_whole
+-- name: prove_histories_are_whole
 -- A settlement's transitions are numbered without a gap, each begins in the state in which the previous one
 -- ended, and the settlement's state is that of its last transition.
 SELECT x.id::text AS subject, format('%s after %s moves', x.state, x.seq) AS expected,

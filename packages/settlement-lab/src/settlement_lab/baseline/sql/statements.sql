@@ -63,7 +63,7 @@ FROM (
     ORDER BY id DESC LIMIT 1
 ) AS last;
 
--- name: history_lives
+-- name: history_settlements
 -- Copies of every existing settlement, with identifiers that sort before those of the originals.
 INSERT INTO settlement_transactions (
     id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank,
