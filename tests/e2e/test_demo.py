@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from settlement_engine.cli.failures import ExitCode
+from settlement_lab.commands.demo.payments import RAILS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PROMISES = (
-    "every accepted settlement has ended (500 sent, 500 ended)",
+    "every accepted settlement has ended (540 sent, 540 ended)",
     "each obligation was debited at most once in the bank's ledger",
     "exactly the completed settlements were debited",
     "money is conserved",
@@ -44,5 +46,7 @@ def test_the_demo_verifies_every_promise_across_a_crash_and_removes_its_data(
     for promise in PROMISES:
         assert f"✓ {promise}" in done.stdout
     assert "crash: kill -9 while" in done.stdout
+    for rail in RAILS:
+        assert re.search(rf"over the bank simulator: .*{rail} [1-9][0-9]* completed", done.stdout)
     assert done.stderr == ""
     assert list(home.iterdir()) == []

@@ -131,8 +131,16 @@ class DevelopmentBank:
             child.kill()
             child.wait(timeout=STOP_SECONDS)
 
-    def in_place_of_the_mock(self, config: Config) -> Config:
-        """Return the configuration in which payments go to this bank over every rail, and to no mock."""
+    def kill(self) -> None:
+        """End it at once, as a crash would; ``watch`` starts it again with the same ledger."""
+        if self._child is not None:
+            self._child.kill()
+
+    def reached_by(self, config: Config, *, keeps_mock: bool) -> Config:
+        """Return the configuration in which payments go to this bank over every rail.
+
+        The mock bank is left out, or stays the first rail.
+        """
         swift = SwiftBank(**self._reached("swift", "simulator_swift"))
         sepa = tuple(
             SepaBank(**self._reached(rail, f"simulator_{rail}"), **EURO_ACCOUNTS, rails=(rail,))
@@ -140,7 +148,8 @@ class DevelopmentBank:
         )
         realtime = RealtimeBank(**self._reached("realtime", "simulator_fednow"))
         rails = {"swift": (swift,), "sepa": sepa, "realtime": (realtime,)}
-        banks = config.banks.model_copy(update={"mock_enabled": False, **rails})
+        has_mock = keeps_mock and config.banks.mock_enabled
+        banks = config.banks.model_copy(update={"mock_enabled": has_mock, **rails})
         return config.model_copy(update={"banks": banks})
 
     def _reached(self, rail: str, profile: str) -> dict[str, Any]:

@@ -36,7 +36,10 @@ DRAIN_MARGIN_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallationPlan:
-    """What to start. The ports are those of ``config``; ``tell`` gets a line for each step."""
+    """What to start. The ports are those of ``config``; ``tell`` gets a line for each step.
+
+    The bank simulator takes the place of the mock bank, unless ``keeps_mock`` is set.
+    """
 
     config: Config
     data_dir: Path
@@ -46,6 +49,7 @@ class InstallationPlan:
     tell: Callable[[str], None]
     nats_max_file: str = MAX_FILE_DEFAULT
     has_simulator: bool = False
+    keeps_mock: bool = False
 
 
 class DevSetup:
@@ -158,11 +162,11 @@ class DevSetup:
         self.metrics_port = self._ports.hold(metrics, "--metrics-port")
 
     def _start_bank(self) -> DevelopmentBank:
-        """Start the scripted bank; engines that start afterwards send to it and to nobody else."""
+        """Start the scripted bank; engines that start afterwards send to it over every rail but the mock's."""
         url = f"http://{HOST}:{self.http_port}/rails/{{rail}}/inbound"
         self.bank = bank = DevelopmentBank(self._plan.data_dir, url)
         bank.start()
-        self._config = bank.in_place_of_the_mock(self._plan.config)
+        self._config = bank.reached_by(self._plan.config, keeps_mock=self._plan.keeps_mock)
         address = bank.url.removeprefix("http://")
         self._plan.tell(f"✓ {'scripted bank':<17} {address:<17} {bank.ready_seconds:.2f} s")
         return bank

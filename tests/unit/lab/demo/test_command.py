@@ -46,16 +46,16 @@ def test_kept_promises_end_with_zero_and_leave_nothing_unless_asked(
     assert len(list((tmp_path / "here").iterdir())) == left
 
 
-def test_quick_sends_five_hundred(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+def test_quick_sends_a_few_hundred(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
 
-    def show(_world: object, _config: object, count: int, _seed: int) -> bool:
-        seen.append(count)
+    def show(_world: object, _config: object, counts: tuple[int, int], _seed: int) -> bool:
+        seen.append(counts)
         return True
 
     monkeypatch.setattr(module, "_show", show)
     command("demo", "--quick")
-    assert seen == [module.QUICK_SETTLEMENTS]
+    assert seen == [(module.QUICK_SETTLEMENTS, module.QUICK_RAIL_SETTLEMENTS)]
 
 
 def test_the_demo_never_uses_servers_of_others(

@@ -28,8 +28,23 @@ if TYPE_CHECKING:
 
 SETTLEMENTS: Final = 10_000
 QUICK_SETTLEMENTS: Final = 500
+RAIL_SETTLEMENTS: Final = 60
+QUICK_RAIL_SETTLEMENTS: Final = 10
+"""How many instructions go to the bank simulator over each rail, beside those for the mock bank."""
+
 SETTLEMENTS_MAX: Final = 1_000_000
 SEED: Final = 7
+FAULTS: Final = {
+    "reject": 12,
+    "lost_answer": 12,
+    "lost_request": 15,
+    "settle_by_callback": 6,
+    "twice": 10,
+    "half_response": 20,
+    "accept_then_reject": 20,
+}
+"""The scenarios of the bank simulator, and how many payments there are for one that gets each."""
+
 SETTINGS: Final = {
     "profile": "demo",
     "server.grpc_port": 0,
@@ -69,7 +84,10 @@ settlement-engine demo
 settlement-engine demo --settlements 50000 --keep
 """)
 def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool) -> int:
-    """Demonstrate the guarantees: settle 10,000 instructions, crash, recover, prove the books."""
+    """Demonstrate the guarantees: settle 10,000 instructions, crash, recover, prove the books.
+
+    Some hundred more go to the bank simulator over SWIFT, SEPA and a real-time scheme; it is killed as well.
+    """
     from settlement_engine.app.development.world import DevSetup, InstallationPlan
     from settlement_engine.config import load
 
@@ -85,9 +103,12 @@ def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool
             address_files=(),
             is_loud=False,
             tell=say,
+            has_simulator=True,
+            keeps_mock=True,
         )
         with DevSetup(plan) as world:
-            place.is_good = _show(world, config, count, seed)
+            per_rail = QUICK_RAIL_SETTLEMENTS if quick else RAIL_SETTLEMENTS
+            place.is_good = _show(world, config, (count, per_rail), seed)
     seconds = time.monotonic() - began
     if not place.is_good:
         mark(BAD, f"a guarantee was violated; the data is kept in {place.path} ({seconds:.1f} s)")
@@ -97,7 +118,8 @@ def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool
     return ExitCode.OK
 
 
-def _show(world: DevSetup, config: Config, count: int, seed: int) -> bool:
+def _show(world: DevSetup, config: Config, counts: tuple[int, int], seed: int) -> bool:
+    """Run it with so many instructions for the mock bank, and so many over each rail of the simulator."""
     from settlement_engine.cli.development.sample import (
         BANKS,
         CURRENCIES,
@@ -105,7 +127,13 @@ def _show(world: DevSetup, config: Config, count: int, seed: int) -> bool:
         open_sample_accounts,
     )
     from settlement_lab.commands.demo.checks import check_all
-    from settlement_lab.commands.demo.payments import POOR_BANK, make_orders
+    from settlement_lab.commands.demo.outside import set_faults
+    from settlement_lab.commands.demo.payments import (
+        POOR_BANK,
+        make_orders,
+        make_rail_orders,
+        spread,
+    )
     from settlement_lab.commands.demo.report import print_checks, print_story
     from settlement_lab.commands.demo.story import tell
 
@@ -114,8 +142,13 @@ def _show(world: DevSetup, config: Config, count: int, seed: int) -> bool:
     opened = open_sample_accounts(target) + open_accounts(target, [POOR_BANK], CURRENCIES)
     banks = f"{opened} accounts, {len(BANKS) + 1} banks, {len(CURRENCIES)} currencies"
     say(f"✓ {banks:<35} {time.monotonic() - began:.2f} s")
-    payments = list(make_orders(count, seed, BANKS, CURRENCIES))
-    say(f"sending {count:,} instructions; the engine will be killed in the middle")
+    to_mock = list(make_orders(counts[0], seed, BANKS, CURRENCIES))
+    over_rails = list(make_rail_orders(counts[1], seed, BANKS))
+    payments = spread(over_rails, to_mock)
+    say(
+        f"sending {len(payments):,} instructions; engine and bank simulator are killed in the middle"
+    )
+    asyncio.run(set_faults(world.addresses().simulator, FAULTS))
     story, evidence = asyncio.run(tell(world, config, payments))
     print_story(story, payments)
     checks = check_all(evidence)

@@ -189,4 +189,6 @@ def _request(request: DemoOrder) -> wire.SettlementRequest:
         priority=cast("wire.Priority.ValueType", request.priority),
         metadata=request.metadata,
         idempotency_key=request.key,
+        rail=request.rail,
+        delivery=wire.DELIVERY_PAY_OUT if request.is_paid_out else wire.DELIVERY_UNSPECIFIED,
     )

@@ -1,4 +1,4 @@
-"""The external sources of the demo's checks: the bank's ledger, and the announcements on JetStream.
+"""The external sources of the demo's checks: the banks' ledgers, and the announcements on JetStream.
 
 Promises: it only reads, with bounds on time and size.
 """
@@ -19,12 +19,13 @@ from settlement_client import MemoryInbox
 from settlement_lab.commands.demo.checks import BankEntry, EventSeen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
 LEDGER_SECONDS: Final = 60.0
+RULES_SECONDS: Final = 10.0
 LEDGER_LINE_BYTES_MAX: Final = 1 << 20
 CRASH_MESSAGES: Final = 500
 QUIET_SECONDS: Final = 0.2
@@ -32,13 +33,23 @@ CONNECT_SECONDS: Final = 5
 EVENTS_SECONDS: Final = 60.0
 
 
-async def read_bank_ledger(http: str) -> list[BankEntry]:
-    """Read the mock bank's ledger from the HTTP port of ``dev``."""
+async def set_faults(simulator: str, faults: Mapping[str, int]) -> None:
+    """Have the bank simulator treat one payment in so many by each scenario."""
+    timeout = aiohttp.ClientTimeout(total=RULES_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for scenario, one_in in faults.items():
+            rule = {"scenario": scenario, "one_in": one_in}
+            async with session.post(f"{simulator}/admin/rules", json=rule) as answer:
+                answer.raise_for_status()
+
+
+async def read_bank_ledger(url: str) -> list[BankEntry]:
+    """Read a bank's ledger: of the mock bank (``/dev/bank-ledger``), or of the simulator (``/ledger``)."""
     timeout = aiohttp.ClientTimeout(total=LEDGER_SECONDS)
     entries: list[BankEntry] = []
     async with (
         aiohttp.ClientSession(timeout=timeout, read_bufsize=LEDGER_LINE_BYTES_MAX) as session,
-        session.get(f"{http}/dev/bank-ledger") as answer,
+        session.get(url) as answer,
     ):
         answer.raise_for_status()
         async for raw in answer.content:

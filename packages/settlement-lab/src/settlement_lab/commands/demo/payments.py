@@ -30,6 +30,17 @@ AMOUNT_UNITS_MAX: Final = 5_000
 """Whole units of the currency; ten thousand such instructions stay far below the funding."""
 
 
+RAILS: Final[Mapping[str, str]] = {
+    "swift": "USD",
+    "sepa_sct": "EUR",
+    "sepa_inst": "EUR",
+    "realtime": "USD",
+}
+"""The rails over which the bank simulator is reached, and the currency sent over each."""
+
+RAIL_AMOUNT_MINOR_MAX: Final = 100_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOrder:
     """One instruction."""
@@ -41,6 +52,8 @@ class DemoOrder:
     amount: str
     currency: str
     priority: int
+    rail: str = ""
+    is_paid_out: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -68,3 +81,33 @@ def make_orders(
             priority=chance.choice((0, 0, 0, 1, 2)),
             metadata={"simulate": script} if script and not is_poor else {},
         )
+
+
+def make_rail_orders(count: int, seed: int, banks: Sequence[str]) -> Iterator[DemoOrder]:
+    """Make so many instructions for each rail of the bank simulator; every other one pays out."""
+    chance = Random(f"{seed} rails")
+    for number in range(1, count + 1):
+        for rail, currency in RAILS.items():
+            source, target = chance.sample(list(banks), 2)
+            yield DemoOrder(
+                key=f"demo-{rail}-{number}",
+                obligation_id=f"DEMO-{rail.upper()}-{number:04d}",
+                from_bank=source,
+                to_bank=target,
+                amount=format_amount(chance.randrange(1, RAIL_AMOUNT_MINOR_MAX), currency),
+                currency=currency,
+                priority=0,
+                rail=rail,
+                is_paid_out=number % 2 == 0,
+            )
+
+
+def spread(few: Sequence[DemoOrder], many: Sequence[DemoOrder]) -> list[DemoOrder]:
+    """Spread the few evenly among the many; each keeps its order."""
+    places = [(index + 0.5) / len(few) for index in range(len(few))]
+    places += [(index + 0.5) / len(many) for index in range(len(many))]
+    return [order for _, order in sorted(zip(places, [*few, *many], strict=True), key=_place)]
+
+
+def _place(placed: tuple[float, DemoOrder]) -> float:
+    return placed[0]

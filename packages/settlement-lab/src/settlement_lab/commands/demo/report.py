@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.cli.messages import status_name
 from settlement_engine.cli.output import BAD, GOOD, mark, say
 from settlement_engine.proto import settlement_pb2 as wire
+from settlement_lab.commands.demo.payments import RAILS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ def print_story(story: Story, payments: Sequence[DemoOrder]) -> None:
     scripts = Counter(request.metadata["simulate"] for request in payments if request.metadata)
     parts = [f"{name.replace('_', ' ')} {number:,}" for name, number in sorted(scripts.items())]
     say(f"  simulated bank faults: {' · '.join(parts) or 'none'}")
+    say(f"  over the bank simulator: {_rails(story)}")
     say(f"  {_crash(story)}")
 
 
@@ -46,6 +48,20 @@ def print_checks(checks: Sequence[PromiseCheck]) -> None:
     """Print which guarantees held."""
     for check in checks:
         mark(GOOD if check.is_true else BAD, f"{check.promise} ({check.detail})")
+
+
+def _rails(story: Story) -> str:
+    """Say how many settlements each rail of the bank simulator carried, and how they ended."""
+    parts: list[str] = []
+    for rail in RAILS:
+        statuses = Counter(
+            status_name(f.status).lower().replace("_", " ")
+            for f in story.settlements
+            if f.rail == rail
+        )
+        ends = ", ".join(f"{number:,} {name}" for name, number in statuses.most_common())
+        parts.append(f"{rail} {ends or 'none'}")
+    return " · ".join(parts)
 
 
 def _crash(story: Story) -> str:
@@ -62,7 +78,7 @@ def _crash(story: Story) -> str:
 
 
 def _latencies(story: Story, payments: Sequence[DemoOrder]) -> str:
-    odd = {request.obligation_id for request in payments if request.metadata}
+    odd = {request.obligation_id for request in payments if request.metadata or request.rail}
     took = [
         _ended(found) - _created(found)
         for found in story.settlements

@@ -1,18 +1,18 @@
 """The sequence of the demo: load, crash, wait, collect.
 
-Promises: it uses only the public API, and ``kill -9`` for the crash.
+Promises: it uses only the public API, and ``kill -9`` for the crash of the engine and of the bank simulator.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.cli.messages import status_name
 from settlement_engine.cli.output import progress
-from settlement_lab.commands.demo.checks import Evidence, OurSettlement
+from settlement_lab.commands.demo.checks import BankEntry, Evidence, OurSettlement
 from settlement_lab.commands.demo.load import TAIL_EVENTS, DemoCalls
 from settlement_lab.commands.demo.outside import Consumer, read_bank_ledger
 
@@ -84,7 +84,9 @@ async def _load(
             if story.accepted >= crash_after and not story.killed_at:
                 story.killed_at = time.time()
                 world.engines[0].kill()
-                bar.update(accepting, note="engine killed with -9")
+                if world.bank is not None:
+                    world.bank.kill()
+                bar.update(accepting, note="engine and bank simulator killed with -9")
 
         await callers.submit(payments, accepted)
         ending = bar.add_task("ended    ", total=len(payments), note="")
@@ -114,7 +116,7 @@ async def _collect(
     proof = await prove(world.addresses().database_url)
     return Evidence(
         obligations=frozenset(request.obligation_id for request in payments),
-        bank=await read_bank_ledger(world.addresses().http),
+        bank=await _bank_entries(world, story.settlements),
         ours=[
             OurSettlement(
                 settlement_id=settlement.settlement_id,
@@ -134,3 +136,16 @@ async def _collect(
         deliveries=consumer.deliveries,
         tail=tail,
     )
+
+
+async def _bank_entries(
+    world: DevSetup, settlements: Sequence[wire.SettlementStatusResponse]
+) -> list[BankEntry]:
+    """Read the ledgers of both banks; the simulator knows payments by the settlement's id only."""
+    addresses = world.addresses()
+    entries = await read_bank_ledger(f"{addresses.http}/dev/bank-ledger")
+    obligations = {found.settlement_id: found.obligation_id for found in settlements}
+    return entries + [
+        replace(entry, obligation_id=obligations.get(entry.settlement_id, entry.settlement_id))
+        for entry in await read_bank_ledger(f"{addresses.simulator}/ledger")
+    ]

@@ -1,0 +1,29 @@
+"""The demo's instructions: determined by the seed, some over each rail, and spread evenly."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from settlement_engine.cli.development.sample import BANKS, CURRENCIES
+from settlement_lab.commands.demo.payments import RAILS, make_orders, make_rail_orders, spread
+
+
+def test_each_rail_gets_as_many_instructions_in_its_currency_half_of_them_paid_out() -> None:
+    orders = list(make_rail_orders(10, 7, BANKS))
+    assert Counter((order.rail, order.currency) for order in orders) == dict.fromkeys(
+        RAILS.items(), 10
+    )
+    assert Counter(order.is_paid_out for order in orders) == {True: 20, False: 20}
+    assert len({order.key for order in orders}) == len(orders)
+    assert all(order.from_bank != order.to_bank for order in orders)
+    assert orders == list(make_rail_orders(10, 7, BANKS))
+
+
+def test_the_few_are_spread_evenly_and_keep_their_order() -> None:
+    many = list(make_orders(100, 7, BANKS, CURRENCIES))
+    few = list(make_rail_orders(5, 7, BANKS))
+    together = spread(few, many)
+    assert [order for order in together if order.rail] == few
+    assert [order for order in together if not order.rail] == many
+    halves = Counter(bool(order.rail) for order in together[:60])
+    assert halves == {True: 10, False: 50}
