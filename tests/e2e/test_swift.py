@@ -59,6 +59,7 @@ SCRIPT = {
         {"scenario": "settle_by_callback", "amount": "1.03"},
         {"scenario": "very_slow", "amount": "1.04"},
         {"scenario": "lost_request", "amount": "1.05"},
+        {"scenario": "silent_for_a_day", "amount": "1.06"},
     ],
     "scenarios": {"very_slow": {"reply_delay_ms": 60_000}},
 }

@@ -20,9 +20,12 @@ from settlement_engine.domain.routing import RailOffer, RouteReason, choose_rout
 from settlement_engine.domain.windows import WindowOpening
 from settlement_engine.engine.router import Router
 from settlement_engine.messages.envelope import opened
-from settlement_engine.rails.iso20022.orders import read_terms
+from settlement_engine.messages.schemas import Schema, schema_names
+from settlement_engine.rails.iso20022.orders import read_order, read_terms
+from settlement_engine.rails.iso20022.profile import shipped_profile, shipped_profiles
 from settlement_engine.rails.transport.http import HttpSettings
 from settlement_engine.simulator.scenarios import ScenarioScript
+from tests.support.corpora import shared_folder
 from tests.support.isorails import (
     ACCOUNTS,
     US,
@@ -34,7 +37,7 @@ from tests.support.isorails import (
     profile_of,
 )
 from tests.support.scriptedbank import ScriptedBank
-from tests.unit.rails.builders import CALLER, START, HandClock, Heard, question
+from tests.unit.rails.builders import CALLER, START, HandClock, Heard, question, settlement
 
 NAMES = references(CALLER, "k", 1)
 DEBTOR = PaymentParty(
@@ -222,3 +225,24 @@ async def test_the_bank_speaks_of_the_payment_by_the_callers_reference(rail, tmp
     assert line.to_bank == "CHASUS33"
     await made.stop()
     await bank.close()
+
+
+# --- schemas ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [each for each in shipped_profiles() if "simulator" not in each])
+@pytest.mark.parametrize("payment", [None, PAYMENT], ids=["bank", "payment"])
+@pytest.mark.parametrize("is_booked", [True, False], ids=["booked", "paid-out"])
+def test_all_that_leaves_is_valid_against_its_schema(name, payment, is_booked) -> None:
+    folder = shared_folder("iso20022-xsd")
+    writes = dialect(shipped_profile(name))
+    made = settlement("k") if is_booked else paid_out(payment)
+    document = writes.order(made, NAMES)
+    order = read_order(document)
+    for message in (
+        writes.sent(document, order, is_possible_duplicate=True),
+        writes.enquiry(order, NAMES, "Q1", START),
+        writes.recall(order, NAMES, "R1", START),
+    ):
+        for each in schema_names(message):
+            Schema((folder / f"{each}.xsd").read_bytes()).validate(message, each)
