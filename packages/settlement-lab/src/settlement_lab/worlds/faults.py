@@ -88,6 +88,11 @@ DRAWN: Final = (
     "held_back",
     "short_of_funds",
     "attested",
+    # operators
+    "operator_stops",
+    "operator_probes",
+    "sending_stopped",
+    "waited_for_operator",
 )
 """The faults with a rate that each world draws."""
 

@@ -13,6 +13,7 @@ from settlement_engine.domain.windows import Window
 from settlement_lab.memory import (
     MemoryAccounts,
     MemoryAuditor,
+    MemoryBreakerOrders,
     MemoryInbound,
     MemoryRegistry,
     MemorySettlements,
@@ -81,6 +82,7 @@ class MemoryBooks:
         self.accounts: Any = MemoryAccounts(records, ids)
         self.stream: Any = _Stream(self)
         self.inbound: Any = MemoryInbound(records)
+        self.breaker_orders: Any = MemoryBreakerOrders(records)
         self.registry: Any = _Registry(self)
 
     def end_session(self, engine_id: int) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
+from settlement_engine.domain.routing import RouteReason
 from settlement_engine.engine.dispatch.dispatcher import NOT_PUT
+from settlement_engine.engine.schedule import WAITS
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.events.connection import NatsAccess
@@ -55,6 +57,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "admission_timeout_seconds": 8.0,
     "broken_due_seconds": 10.0,
     "inbound_poll_seconds": 5.0,
+    "breaker_look_seconds": 5.0,
     "resend": Backoff(first_seconds=1, max_seconds=15),
     "enquiry": Backoff(first_seconds=1, max_seconds=15),
     "screening": Backoff(first_seconds=1, max_seconds=15),
@@ -75,6 +78,7 @@ class Books(Protocol):
     stream: Any
     registry: Any
     inbound: Any
+    breaker_orders: Any
 
     def end_session(self, engine_id: int) -> None:
         """End the session that shows that this engine is running, as its crash would."""
@@ -117,7 +121,8 @@ class WarningTally:
             if step.event in NEVER_SENT and step.detail.get("text", "").startswith(NOT_PUT):
                 self._note("held_back")
             elif step.event is Event.POSTPONED and "rail" in step.detail:
-                self._note("waited_for_lane")
+                is_stopped = step.detail.get("text") == WAITS[RouteReason.STOPPED_BY_OPERATOR]
+                self._note("waited_for_operator" if is_stopped else "waited_for_lane")
 
     def rail_answered(
         self, rail: str, ask: str, seconds: float, answered: int, silent: int
@@ -130,6 +135,8 @@ class WarningTally:
             self._note("lane_waits")
         if any(report.breakers_open for report in reports.values()):
             self._note("breaker_opens")
+        if any(report.stops for report in reports.values()):
+            self._note("sending_stopped")
 
     def _note(self, name: str) -> None:
         if self._faults is not None:
@@ -220,8 +227,7 @@ class Node:
         self.boundary.is_instant = books.is_instant
         self.boundary.reached = self._note_commit
         rail = SimulatedRail(network, self.process)
-        settlements: Any = Gated(books.settlements, self.boundary)
-        self.store = settlements
+        self.store = cast("Any", Gated(books.settlements, self.boundary))
         stream: Any = Gated(books.stream, self.boundary)
         accounts: Any = Gated(books.accounts, self.boundary)
         self.engine = SettlementService(
@@ -232,13 +238,14 @@ class Node:
                 intake_batch_max=int(faults.pick(BATCHES)),
                 sends_max=int(faults.pick(ONLY_ONE_SEND)),
             ),
-            store=settlements,
+            store=self.store,
             accounts=accounts,
             stream=stream,
             registry=cast("Any", Gated(books.registry, self.boundary)),
             rails={rail.name: rail},
             screening=UnstableScreening(loop, faults),
             inbound=cast("Any", Gated(books.inbound, self.boundary)),
+            breaker_orders=cast("Any", Gated(books.breaker_orders, self.boundary)),
             clock=self.clock,
             ids=ids,
             chance=chance,

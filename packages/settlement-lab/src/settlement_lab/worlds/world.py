@@ -26,6 +26,7 @@ from settlement_lab.worlds.faults import RUSH, Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
 from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
 from settlement_lab.worlds.node import Node
+from settlement_lab.worlds.operators import Operators
 from settlement_lab.worlds.people import BANKS, Caller, People, draw_request
 from settlement_lab.worlds.rail import RailNetwork
 from settlement_lab.worlds.silence import silent
@@ -121,6 +122,7 @@ class World:
         self.people = People(self.faults, self.nodes, self.chronicle)
         self.is_long_night = self.chance.random() < LONG_NIGHT_SHARE
         self.nemesis = Nemesis(self)
+        self.operators = Operators(self)
 
     # --- the sequence of the world ----------------------------------------------------------------
 
@@ -131,13 +133,15 @@ class World:
         engines = ENGINES_MIN + int(self.chance.random() * (ENGINES_MAX - ENGINES_MIN + 1))
         for _ in range(engines):
             self._start_engine()
-        work = [self.spawn(each) for each in (*self._callers(), self.nemesis.run())]
+        people = (*self._callers(), self.operators.run())
+        work = [self.spawn(each) for each in (*people, self.nemesis.run())]
         while not all(each.done() for each in work) and not self._has_failed():
             self._look_after(_nothing_known)
             await asyncio.sleep(CALM_SECONDS)
         if self.is_long_night:
             await asyncio.sleep(LONG_NIGHT_SECONDS)
         self._end_faults()
+        await self.operators.end()
         await self._come_to_rest()
         for task in work:
             if task.done():
