@@ -57,6 +57,7 @@ COMMANDS: Final = {
         "explain": ("histories:explain", "Explain a settlement in sentences."),
         "tail": ("tail:tail", "Follow the settlement events."),
         "cancel": ("settlements:cancel", "Request cancellation or recall."),
+        "trigger": ("trigger:trigger", "Run a scenario of the simulated bank, and tell its story."),
         "banks": ("banks:banks", "Put, import, show and list banks of the directory."),
         "accounts": ("accounts:accounts", "Open, fund, list and (de)activate accounts."),
     },

@@ -98,12 +98,13 @@ def show(*, name: str, with_messages: bool, address: EngineAddress, is_json: boo
     if is_json:
         print_json(as_dict(found) | messages_as_dict(listed))
         return
-    _print_history(found)
+    print_history(found)
     if listed is not None:
         print_messages(listed)
 
 
-def _print_history(found: wire.SettlementStatusResponse) -> None:
+def print_history(found: wire.SettlementStatusResponse) -> None:
+    """Print a settlement with its history."""
     what = f"{found.amount} {found.currency}  {found.from_bank} → {found.to_bank}"
     mark(status_sign(found.status), f"{status_name(found.status)}  {what}")
     for title, text in (*_facts(found), *payment_facts(found.payment)):

@@ -101,6 +101,16 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     recall: RecallReply = RecallReply.ACCEPT
     recall_after_ms: int = 0
 
+    @property
+    def told_ms(self) -> int:
+        """When everything has been reported, at the earliest, if no message is lost."""
+        return max(
+            self.reply_delay_ms,
+            self.recall_after_ms,
+            *(step.told_after_ms or step.after_ms for step in self.steps),
+            *(back.after_ms for back in self.returns),
+        )
+
     def __post_init__(self) -> None:
         """Check the times and numbers. Raises ValueError."""
         times = (

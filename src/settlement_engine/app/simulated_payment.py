@@ -1,0 +1,84 @@
+"""One payment at a bank simulator: which scenario it gets, and what the bank's ledger says of it afterwards.
+
+Promises: a scenario is ordered for one payment, by its reference; no other payment is touched. Every exchange has a
+time-out and a bound. Must never: speak to a bank that is not a simulator.
+"""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from settlement_engine.api.call import LOCAL_CALLER
+from settlement_engine.domain.identifiers import references
+from settlement_engine.errors import Misconfigured, Unavailable
+from settlement_engine.simulator.scenarios import SCENARIOS
+from settlement_engine.simulator.triggers import SENTENCES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HTTP_SECONDS: Final = 5.0
+HTTP_OK: Final = 200
+RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
+WHY_CHARACTERS_MAX: Final = 500
+SETTLING_SECONDS: Final = 1.5
+"""How long after the last planned step of a scenario its report may still be on the way."""
+
+RECALLS: Final = "recall_"
+"""The beginning of the names of scenarios that are about a recall."""
+
+MS_PER_SECOND: Final = 1_000
+
+
+def sentences() -> Mapping[str, str]:
+    """Return every scenario with its sentence."""
+    return SENTENCES
+
+
+def story_seconds(scenario: str) -> float:
+    """Return how long after a payment the bank may still report about it."""
+    return SCENARIOS[scenario].told_ms / MS_PER_SECOND + SETTLING_SECONDS
+
+
+def is_recalled(scenario: str) -> bool:
+    """Say whether the scenario is about a recall: then the payment has to be recalled."""
+    return scenario.startswith(RECALLS)
+
+
+def order_scenario(simulator: str, scenario: str, idempotency_key: str) -> None:
+    """Have the payment of a local caller's key treated so. Raises Unavailable, Misconfigured."""
+    name = references(LOCAL_CALLER, idempotency_key, 1).end_to_end_id
+    _exchange(simulator, "/admin/rules", json.dumps({"scenario": scenario, "reference": name}))
+
+
+def ledger_entry(simulator: str, end_to_end_id: str) -> dict[str, Any] | None:
+    """Return what the bank's ledger has of a payment; None if it was never received."""
+    for line in _exchange(simulator, "/ledger").splitlines():
+        entry: dict[str, Any] = json.loads(line)
+        if end_to_end_id and entry["end_to_end_id"] == end_to_end_id:
+            return entry
+    return None
+
+
+def _exchange(simulator: str, path: str, body: str | None = None) -> bytes:
+    """Ask the simulator. Raises Unavailable, Misconfigured."""
+    parts = urlsplit(simulator)
+    if parts.scheme != "http" or not parts.hostname:
+        raise Misconfigured("the simulator's address must be like http://host:port")
+    connection = HTTPConnection(parts.hostname, parts.port or 80, timeout=HTTP_SECONDS)
+    try:
+        connection.request("GET" if body is None else "POST", path, body)
+        response = connection.getresponse()
+        said = response.read(RESPONSE_BYTES_MAX)
+    except (OSError, HTTPException) as error:
+        what = f"the simulator at {simulator} is not reachable"
+        raise Unavailable(what, why=str(error)) from None
+    finally:
+        connection.close()
+    if response.status != HTTP_OK:
+        why = said.decode("utf-8", "replace")[:WHY_CHARACTERS_MAX]
+        raise Misconfigured(f"the simulator has refused {path}", why=why)
+    return said

@@ -1,0 +1,163 @@
+"""Operators and a scripted bank, with real servers: scenarios are triggered, rails stopped, messages shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.proto import settlement_pb2 as wire
+from settlement_engine.proto import settlement_pb2_grpc as rpc
+from tests.e2e.world import World, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECONDS = 60.0
+IN_USD = {"from_bank": "DEUTDEFF", "to_bank": "CHASUS33", "currency": "USD"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two engines and the scripted bank."""
+    folder = tmp_path_factory.mktemp("scripted-bank")
+    with World(folder, "--simulator", "--sample-data", "--engines", "2") as made:
+        yield made
+
+
+def run(world: World, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "settlement_engine", *words],
+        env={**os.environ, "SETTLEMENT_ADDRESS": world.address["grpc"]},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def trigger(world: World, scenario: str, *words: str) -> dict[str, Any]:
+    done = run(
+        world, "trigger", scenario, "--simulator", world.address["simulator"], "--json", *words
+    )
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("scenario", "state", "debits"),
+    [
+        ("settle", "COMPLETED", 1),
+        ("reject", "ROLLED_BACK", 0),
+        ("lost_answer", "COMPLETED", 1),
+        ("late_return", "RETURNED", 1),
+        ("recall_accepted", "ROLLED_BACK", 0),
+        ("reject_then_settle", "ROLLED_BACK", 1),
+    ],
+)
+def test_a_scenario_is_run_by_name_and_both_sides_are_told(
+    world: World, scenario: str, state: str, debits: int
+) -> None:
+    told = trigger(world, scenario)
+    assert told["settlement"]["state"] == state
+    assert told["bank"]["scenario"] == scenario
+    assert told["bank"]["settlement_id"] == told["settlement"]["settlementId"]
+    assert told["bank"]["times_debited"] == debits
+    directions = {each["direction"] for each in told["messages"]}
+    assert directions == {"IN", "OUT"}
+    kinds = [case["kind"] for case in told["exceptions"]]
+    expected = ["EXCEPTION_KIND_LATE_DEBIT"] if scenario == "reject_then_settle" else []
+    assert kinds == expected
+
+
+@pytest.mark.parametrize("rail", ["swift", "sepa_sct", "sepa_inst", "realtime"])
+def test_a_scenario_is_run_over_the_rail_that_is_named(world: World, rail: str) -> None:
+    told = trigger(world, "lost_answer", "--rail", rail)
+    assert (told["settlement"]["rail"], told["settlement"]["state"]) == (rail, "COMPLETED")
+    assert (told["bank"]["rail"], told["bank"]["times_debited"]) == (rail, 1)
+
+
+def test_no_other_payment_is_treated_so(world: World) -> None:
+    trigger(world, "reject")
+    assert world.execute(**IN_USD).status == wire.COMPLETED
+
+
+def test_the_story_is_told_in_words(world: World) -> None:
+    done = run(world, "trigger", "lost_answer", "--simulator", world.address["simulator"])
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    assert "It settles, and its response is lost." in done.stdout
+    assert "IN_DOUBT" in done.stdout
+    assert "← pacs.002.001.10" in done.stdout
+    assert "the bank: received 1 times, debited 100.00" in done.stdout
+
+
+def test_a_scenario_is_run_only_where_the_bank_is_simulated(world: World) -> None:
+    done = run(world, "trigger", "reject")  # the address file of another directory
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert "dev --simulator" in done.stderr
+    unknown = run(world, "trigger", "no_such_scenario")
+    assert unknown.returncode == ExitCode.USAGE
+    assert "trigger --list" in unknown.stderr
+
+
+def test_a_rail_is_stopped_and_begins_again_in_every_engine(world: World) -> None:
+    rails = rpc.RailServiceStub(world.channel)
+    listed = {
+        rail.name: rail for rail in rails.ListRails(wire.ListRailsRequest(), timeout=10).rails
+    }
+    assert "pacs.009.001.08" in listed["swift"].messages
+    names = list(listed)  # the other rails would take the payment: they are stopped as well
+    for name in names:
+        opened = run(world, "rails", "open", name, "--reason", "a test", "--as", "ada")
+        assert opened.returncode == ExitCode.OK, opened.stderr
+    until(lambda: stops_everywhere(world, len(names)), SECONDS, "both engines to follow")
+    before = len(world_ledger(world))
+    waiting = world.settlements.SubmitSettlements(
+        wire.SubmitSettlementsRequest(settlements=[request("stopped")]), timeout=10
+    )
+    settlement_id = waiting.results[0].settlement.settlement_id
+    until(lambda: world.status(settlement_id).state == "QUEUED", SECONDS, "it to wait")
+    assert len(world_ledger(world)) == before
+    for name in names:
+        closed = run(world, "rails", "close", name, "--reason", "the test is over", "--as", "bob")
+        assert closed.returncode == ExitCode.OK, closed.stderr
+    assert world.wait_for(settlement_id, seconds=SECONDS).status == wire.COMPLETED
+    shown = rpc.RailServiceStub(world.channel).GetRail(
+        wire.GetRailRequest(name="swift"), timeout=10
+    )
+    assert [(order.action, order.who) for order in shown.history][:2] == [
+        ("CLOSE", "bob"),
+        ("OPEN", "ada"),
+    ]
+
+
+def request(name: str) -> wire.SettlementRequest:
+    return wire.SettlementRequest(
+        obligation_id=f"rails-{name}",
+        from_bank="DEUTDEFF",
+        to_bank="CHASUS33",
+        amount="1.00",
+        currency="USD",
+    )
+
+
+def stops_everywhere(world: World, count: int) -> bool:
+    """Say whether one engine and the other have followed: a call reaches either of them."""
+    for _ in range(10):
+        world.close_channel()
+        rails = rpc.RailServiceStub(world.channel).ListRails(wire.ListRailsRequest(), timeout=10)
+        if sum(len(rail.stops) for rail in rails.rails) != count:
+            return False
+    return True
+
+
+def world_ledger(world: World) -> list[bytes]:
+    with urllib.request.urlopen(f"{world.address['simulator']}/ledger", timeout=10) as answer:
+        return [line for line in answer.read().splitlines() if line]
