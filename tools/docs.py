@@ -21,7 +21,14 @@ from settlement_engine import errors
 from settlement_engine.api.errors import CODES, HTTP_CODES
 from settlement_engine.cli import COMMANDS, cli
 from settlement_engine.cli.failures import ExitCode
-from settlement_engine.config import PROFILE_DEFAULTS, Config, env_name, flatten, masked
+from settlement_engine.config import (
+    PROFILE_DEFAULTS,
+    Config,
+    RealtimeBank,
+    env_name,
+    flatten,
+    masked,
+)
 from settlement_engine.domain import lifecycle
 from settlement_engine.domain.announcement import announcement_type
 from settlement_engine.domain.lifecycle import ENDS, STATUS, TRANSITIONS, Event, State, is_recorded
@@ -32,9 +39,12 @@ from settlement_engine.messages.codes import CODE_SETS, code_set
 from settlement_engine.messages.kinds import KINDS
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.ports import Announcement
+from settlement_engine.rails.iso20022.profile import shipped_profile, shipped_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from settlement_engine.rails.iso20022.profile import IsoProfile
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCS: Final = ROOT / "docs"
@@ -342,6 +352,78 @@ def code_sets() -> str:
     return table(("file", "set", "published", "codes"), rows)
 
 
+# --- rails ----------------------------------------------------------------------------------------
+
+NOT_SHIPPED_FOR_BANKS: Final = "simulator_"
+"""The profiles for the simulated bank are for tests and development."""
+
+
+def rail_profiles() -> str:
+    columns = (
+        *("profile", "scheme", "published", "class", "carries", "finality", "final by"),
+        *("time-out, s", "valid, s", "*not found* means something"),
+    )
+    rows = []
+    for name, each in _profiles():
+        means = f"after {each.not_found_after_seconds} s" if each.is_not_found_definite else "never"
+        rows.append(
+            (
+                *(code(name), each.scheme, str(each.published), each.rail_class),
+                ", ".join(each.currencies) or "all currencies",
+                *(each.finality, ", ".join(each.settled_by)),
+                *(str(each.answer_seconds_max), str(each.validity_seconds), means),
+            )
+        )
+    return table(columns, rows)
+
+
+def rail_limits() -> str:
+    rows = [
+        (code(name), limit.currency, str(limit.since), limit.least or "none", limit.most or "none")
+        for name, each in _profiles()
+        for limit in each.limits
+    ]
+    return table(("profile", "currency", "from", "least", "most"), rows)
+
+
+def rail_messages() -> str:
+    rows = []
+    for name, each in _profiles():
+        needs = "; ".join(
+            f"{delivery.upper()}: {', '.join(map(code, paths))}"
+            for delivery, paths in each.needs.items()
+            if paths
+        )
+        spoken = (each.customer, each.institution, each.status, each.enquiry, each.recall)
+        rows.append(
+            (
+                code(name),
+                ", ".join(code(definition) for definition in spoken if definition),
+                ", ".join(each.charge_bearers),
+                code(each.characters) or "all of UTF-8",
+                needs or "nothing",
+            )
+        )
+    return table(("profile", "messages", "charge bearers", "characters", "a request needs"), rows)
+
+
+def rail_bank_keys() -> str:
+    explained = _explanations((ROOT / "config.toml").read_text("utf-8"))
+    rows = []
+    for name, field in RealtimeBank.model_fields.items():
+        known = explained.get(f"banks.swift.{name}") or explained[f"banks.realtime.{name}"]
+        # The first key's explanation follows that of the table.
+        meaning = "Whether payments are sent to it." if name == "enabled" else known
+        rows.append((code(name), code(masked(field.default)) or "empty", meaning))
+    rows.append((code("rails"), "both", explained["banks.sepa.rails"]))
+    return table(("key", "default", "meaning"), rows)
+
+
+def _profiles() -> list[tuple[str, IsoProfile]]:
+    names = [name for name in shipped_profiles() if not name.startswith(NOT_SHIPPED_FOR_BANKS)]
+    return [(name, shipped_profile(name)) for name in names]
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "announcement-example": announcement_example,
     "announcements": announcements,
@@ -356,6 +438,10 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "exit-codes": exit_codes,
     "message-kinds": message_kinds,
     "metrics": metrics,
+    "rail-bank-keys": rail_bank_keys,
+    "rail-limits": rail_limits,
+    "rail-messages": rail_messages,
+    "rail-profiles": rail_profiles,
     "rows": transitions_of_the_state_machine,
     "states": states,
     "work": work_and_questions,
