@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.payment import PaymentDetails
 from settlement_engine.domain.proposals import Finding
 from settlement_engine.ports import NAMED_MAX, Named, NamedBy, ProposalFilter, SettlementFilter
 from tests.contract.test_store_exceptions import spec as proposal_spec
@@ -54,6 +55,14 @@ async def test_a_settlement_is_found_by_its_trace(scene):
     assert await scene.stores.settlements.find_by_any_id(trace) == [
         Named(settlement.id, NamedBy.TRACE)
     ]
+
+
+async def test_a_settlement_is_found_by_its_callers_own_reference(scene):
+    name = f"C-{scene.source_bank}"
+    settlement = await scene.new(payment=PaymentDetails(end_to_end_id=name))
+    await scene.new(payment=PaymentDetails(remittance=name))
+    found = [Named(settlement.id, NamedBy.CALLERS_END_TO_END_ID)]
+    assert await scene.stores.settlements.find_by_any_id(name) == found
 
 
 @pytest.mark.parametrize("name", ["", "nobody", str(uuid.UUID(int=7)), "x" * 500, "{7}", "%"])

@@ -157,9 +157,10 @@ def test_clearings_instruction_says_it_too(world: World) -> None:
 
 
 def test_the_command_line_submits_shows_explains_and_verifies_it(world: World) -> None:
-    words = ("--obligation-id", "OBL-CLI", "--creditor-name", "Zoë", "--creditor-iban", IBAN)
-    cli(world, "submit", "DEUTDEFF", "CHASUS33", "3.00", "EUR", *words, "--rail", "mock")
-    shown = cli(world, "show", "OBL-CLI")
+    names = ("--obligation-id", "OBL-CLI", "--end-to-end-id", "MY-OWN-7", "--rail", "mock")
+    creditor = ("--creditor-name", "Zoë", "--creditor-iban", IBAN)
+    cli(world, "submit", "DEUTDEFF", "CHASUS33", "3.00", "EUR", *names, *creditor)
+    shown = cli(world, "show", "MY-OWN-7")
     assert "paid out" in shown
     assert f"Zoë, {IBAN}" in shown
     assert "It is paid out: DEUTDEFF pays CHASUS33" in cli(world, "explain", "OBL-CLI")

@@ -83,6 +83,9 @@ INSERT INTO attempts (
 SELECT id, 1, 'mock', 1, 2, 3, 4, md5('U' || n)::uuid, 'E' || n, 'M' || n,
     CASE WHEN n % 3 = 0 THEN 'T' || n END, decode(repeat('00', 300), 'hex'), created_at, created_at
 FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM settlement_transactions) AS s;
+INSERT INTO payment_details (settlement_id, payment)
+SELECT id, jsonb_build_object('version', 1, 'payment', jsonb_build_object('end_to_end_id', 'C' || n))
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM settlement_transactions) AS s;
 INSERT INTO answers (settlement_id, attempt, state, event, asked, detail, at)
 SELECT id, 1, 'sent', 'acknowledged', 1, jsonb_build_object('rail_reference', 'A' || n), created_at
 FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM settlement_transactions) AS s;
@@ -366,6 +369,19 @@ async def test_each_reference_finds_its_payment_in_a_long_history(url):
         assert (named.settlement_id, named.named_by) == (numbered(NUMBER), name.split(" ")[0])
     assert await stores.settlements.find_by_any_id("T1") == []
     await stores.close()
+
+
+@pytest.mark.parametrize("mode", PLANS)
+async def test_a_callers_own_reference_is_found_by_its_index(url, connection, mode):
+    stores = PostgresStores(url)
+    [named] = await stores.settlements.find_by_any_id(f"C{NUMBER}")
+    assert named == (numbered(NUMBER), "callers_end_to_end_id")
+    await stores.close()
+    literals = any_id_literals("callers_end_to_end_id", f"C{NUMBER}")
+    whole = await read_by_reference(connection, "find_by_any_id", literals, mode)
+    [node] = [each for each in scans(whole) if each["Relation Name"] == "payment_details"]
+    assert node["Node Type"] != "Seq Scan"
+    assert rows_read(node) <= READ_MAX
 
 
 async def test_a_payment_without_a_trace_is_not_in_the_index_of_traces(connection):

@@ -28,7 +28,7 @@ ANY_ID_CHARACTERS_MAX: Final = 500
 SHOWN_MAX: Final = 5
 """How many ids are listed when several settlements share an identifier."""
 
-KINDS: Final = "id, obligation id, UETR, end-to-end id, message id, trace or rail reference"
+KINDS: Final = "id, obligation id, UETR, end-to-end id (ours or the caller's), message id, trace or rail reference"
 """By what a settlement is found, for the message that none was."""
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -1,4 +1,4 @@
-"""Identifiers with check digits: IBAN, BIC, LEI, creditor reference, routing number.
+"""Identifiers with check digits: IBAN, BIC, LEI, creditor reference, routing number; and country codes.
 
 Promises: each check returns a sentence about the fault, or an empty text. A BIC that is in no directory is a
 warning, not a fault: no freely available directory is complete.
@@ -28,6 +28,10 @@ _WRONG: Final = {
     exceptions.InvalidBBANChecksum: "its national check digits are",
     exceptions.InvalidCountryCode: "its country is",
 }
+_COUNTRY: Final = re.compile(r"[A-Z]{2}", re.ASCII)
+_USED_BY_BANKS: Final = frozenset({"XK"})
+"""Codes that banks use and ISO 3166 has not assigned: Kosovo."""
+
 _HEAD_OFFICE: Final = "XXX"
 _BIC8_CHARACTERS: Final = 8
 
@@ -52,11 +56,25 @@ def fault_of_bic(text: str) -> str:
     """Check a BIC (ISO 9362): its structure and its country."""
     if _BIC.fullmatch(text) is None:
         return "is not a BIC: it is 8 or 11 capital letters and digits"
+    if text[4:6] in _USED_BY_BANKS:
+        return ""
     try:
         BIC(text)
     except exceptions.SchwiftyException as error:
         return f"is not a BIC: {_what_is_wrong(error)}"
     return ""
+
+
+@lru_cache(maxsize=CHECKED_KEPT_MAX)
+def fault_of_country(text: str) -> str:
+    """Check a country code (ISO 3166, two letters)."""
+    if _COUNTRY.fullmatch(text) is None:
+        return "must be a country code of two capital letters (ISO 3166)"
+    # A BIC has the country in its middle, and the library knows them all.
+    is_known = (
+        text in _USED_BY_BANKS or BIC(f"AAAA{text}AA", allow_invalid=True).country is not None
+    )
+    return "" if is_known else "is no country code of ISO 3166"
 
 
 def _what_is_wrong(error: exceptions.SchwiftyException) -> str:

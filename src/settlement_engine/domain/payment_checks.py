@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.card_numbers import has_card_number
 from settlement_engine.domain.check_digits import (
     fault_of_bic,
+    fault_of_country,
     fault_of_creditor_reference,
     fault_of_iban,
     fault_of_lei,
@@ -39,6 +40,7 @@ ACCOUNT_CHARACTERS_MAX: Final = 34
 CREDITOR_REFERENCE_CHARACTERS_MAX: Final = 25
 BIC_CHARACTERS_MAX: Final = 11
 LEI_CHARACTERS: Final = 20
+COUNTRY_CHARACTERS: Final = 2
 ADDRESS_LINES_MAX: Final = 2
 ADDRESS_LINE_CHARACTERS_MAX: Final = 70
 
@@ -60,7 +62,6 @@ CHARGE_BEARERS: Final = ("DEBT", "CRED", "SHAR", "SLEV")
 """ISO 20022 ``ChargeBearerType1Code``."""
 
 _CODE: Final = re.compile(r"[A-Z0-9]{4}", re.ASCII)
-_COUNTRY: Final = re.compile(r"[A-Z]{2}", re.ASCII)
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9._:/-]+(?: [A-Za-z0-9._:/-]+)*", re.ASCII)
 _REFERENCE: Final = re.compile(r"(?![/ ])(?!.*//)[A-Za-z0-9/?:().,'+ -]+(?<![/ ])", re.ASCII)
 _NOT_IN_XML: Final = re.compile("[\ufffe\uffff]")
@@ -163,8 +164,7 @@ def faults_of_address(address: PostalAddress) -> Iterator[tuple[str, str]]:
     for field in ("town_name", "country"):
         if not getattr(address, field):
             yield f"address.{field}", "is required: an address names town and country"
-    if address.country and _COUNTRY.fullmatch(address.country) is None:
-        yield "address.country", "must be a country code of two capital letters (ISO 3166)"
+    yield from _identifier("address.country", address.country, COUNTRY_CHARACTERS, fault_of_country)
     if len(address.lines) > ADDRESS_LINES_MAX:
         yield "address.lines", f"has more than {ADDRESS_LINES_MAX} lines"
         return

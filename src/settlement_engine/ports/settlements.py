@@ -131,6 +131,7 @@ class NamedBy(StrEnum):
     END_TO_END_ID = auto()
     MESSAGE_ID = auto()
     TRACE = auto()
+    CALLERS_END_TO_END_ID = auto()
     RAIL_REFERENCE = auto()
 
 

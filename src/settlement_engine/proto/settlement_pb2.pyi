@@ -1099,8 +1099,9 @@ class SettlementStatusRequest(_message.Message):
     """Finds the settlement that lives or has completed, else the latest one."""
     any_id: _builtins.str
     """Whatever is at hand, instead of both: the id of a settlement or of its obligation, or a name of the
-    payment at the rail: its UETR, its end-to-end id, its message id, its trace, the rail's own reference. An
-    id of a settlement comes before all else; a name that several settlements have is refused, with their ids.
+    payment at the rail: its UETR, its end-to-end id (ours or the caller's), its message id, its trace, the rail's
+    own reference. An id of a settlement comes before all else; a name that several settlements have is refused,
+    with their ids.
     """
     page_size: _builtins.int
     """Of ListMessages only. 0: 20. More than 100 are not given at once, nor more than 2 MiB of text and one message."""

@@ -47,6 +47,12 @@ def test_a_wrong_bic(text):
     assert check_digits.fault_of_bic(text) != ""
 
 
+def test_a_country_is_one_of_iso_3166_or_one_that_banks_use():
+    assert [check_digits.fault_of_country(code) for code in ("DE", "AE", "XK")] == ["", "", ""]
+    assert all(check_digits.fault_of_country(code) for code in ("XX", "UK", "de", "D", "DEU", ""))
+    assert check_digits.fault_of_bic("MBKOXKPR") == ""
+
+
 def test_a_bic_in_no_directory_is_a_warning_and_no_fault():
     assert check_digits.warning_of_bic("CHASUS33") != ""
     assert check_digits.fault_of_bic("CHASUS33") == ""

@@ -81,6 +81,8 @@ def test_a_payment_with_every_kind_of_field_is_valid():
         ({"address": PostalAddress(country="DE")}, "address.town_name"),
         ({"address": PostalAddress(town_name="Bonn")}, "address.country"),
         ({"address": PostalAddress(town_name="Bonn", country="de")}, "address.country"),
+        ({"address": PostalAddress(town_name="Bonn", country="XX")}, "address.country"),
+        ({"address": PostalAddress(town_name="Bonn", country="DEU")}, "address.country"),
         ({"address": PostalAddress(lines=("1 Main Street",))}, "address.town_name"),
     ],
 )

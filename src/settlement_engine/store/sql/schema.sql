@@ -1939,6 +1939,8 @@ CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USI
 
 CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
 
+CREATE INDEX payment_details_by_end_to_end_id ON public.payment_details USING hash (((payment #>> '{payment,end_to_end_id}'::text[]))) WHERE ((payment #>> '{payment,end_to_end_id}'::text[]) IS NOT NULL);
+
 CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
 
 CREATE INDEX settlements_by_terms ON public.settlement_transactions USING brin (folded_bank(from_bank) text_bloom_ops, folded_bank(to_bank) text_bloom_ops, currency text_bloom_ops) WITH (pages_per_range='16', autosummarize='on');

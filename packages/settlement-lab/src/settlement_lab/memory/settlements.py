@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import as_uuid
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.payment import text_at
 from settlement_engine.domain.settlement import Moved, Recorded, Settlement
 from settlement_engine.errors import Contention
 from settlement_engine.ports import Admitted, Claimed, Named, NamedBy, Verdict
@@ -223,6 +224,9 @@ class MemorySettlements:
                 named.add(Named(key, NamedBy.MESSAGE_ID))
             if name and attempt.trace == name:
                 named.add(Named(key, NamedBy.TRACE))
+        for key, history in self._records.histories.items():
+            if name and text_at(history.instruction.payment, "end_to_end_id") == name:
+                named.add(Named(key, NamedBy.CALLERS_END_TO_END_ID))
         stated = self._records.stating(name) if name else set()
         return sorted(named | {Named(key, NamedBy.RAIL_REFERENCE) for key in stated})
 

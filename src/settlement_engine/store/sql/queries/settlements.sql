@@ -118,6 +118,11 @@ SELECT DISTINCT found.settlement_id, found.named_by FROM (
     (SELECT a.settlement_id, 'trace' FROM attempts AS a WHERE a.trace = $1 LIMIT $3)
     UNION ALL
     (
+        SELECT d.settlement_id, 'callers_end_to_end_id' FROM payment_details AS d
+        WHERE d.payment #>> '{payment,end_to_end_id}' = $1 LIMIT $3
+    )
+    UNION ALL
+    (
         SELECT stated.settlement_id, 'rail_reference' FROM (
             SELECT m.settlement_id FROM moves AS m WHERE m.detail ->> 'rail_reference' = $1
             UNION ALL

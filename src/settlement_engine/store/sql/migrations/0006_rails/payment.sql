@@ -14,6 +14,11 @@ CREATE TRIGGER payment_details_append_only BEFORE UPDATE OR DELETE OR TRUNCATE O
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE payment_details ENABLE ALWAYS TRIGGER payment_details_append_only;
 
+-- A caller's own reference finds its settlement; what has none is not in the index.
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX payment_details_by_end_to_end_id ON payment_details USING hash ((payment #>> '{payment,end_to_end_id}'))
+WHERE payment #>> '{payment,end_to_end_id}' IS NOT NULL;
+
 -- Part of the send intent. Attempts of before there was a choice have none: they were booked.
 ALTER TABLE attempts ADD COLUMN delivery delivery;
 
