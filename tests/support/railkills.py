@@ -15,6 +15,7 @@ import urllib.request
 from collections import Counter
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
@@ -116,8 +117,13 @@ def kill_at_random(world: World, kills: int, seed: int) -> Counter[str]:
 
 
 def _is_another(world: World, before: Mapping[str, int], killed: Iterable[str]) -> bool:
+    """Say whether other processes run in place of the killed ones, and the engine takes payments again."""
     now = _pids(world)
-    return all(now[name] != before[name] for name in killed)
+    try:
+        is_ready = world.get("/readyz")[0] == HTTPStatus.OK
+    except OSError:
+        return False
+    return is_ready and all(now[name] != before[name] for name in killed)
 
 
 def _pids(world: World) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from settlement_lab.bench import endurance, outages, saga, stress
+from settlement_lab.bench import endurance, outages, rails, saga, stress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,11 +31,15 @@ def _never() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One installation and what is measured on it. ``skipped`` is a reason, or empty."""
+    """One installation and what is measured on it. ``skipped`` is a reason, or empty.
+
+    With ``has_simulator`` payments go to the bank simulator, over HTTP, and not to the mock bank.
+    """
 
     run: StressTest
     settings: Mapping[str, Any] = field(default_factory=dict)
     engines: int = 1
+    has_simulator: bool = False
     skipped: Callable[[], str] = _never
 
 
@@ -112,6 +116,16 @@ _ALL: Final = (
                 settings=WITHOUT_NATS,
             )
         ],
+    ),
+    Trial(
+        name="messages",
+        about="pacs.009 built and pacs.002 read, per second of one core",
+        variants=[Variant(run=rails.messages)],
+    ),
+    Trial(
+        name="rail",
+        about="settlements over SWIFT, by HTTP, against the bank simulator",
+        variants=[Variant(run=rails.over_http, has_simulator=True)],
     ),
     Trial(
         name="dbos",

@@ -85,6 +85,7 @@ def started(
     *,
     engines: int = 1,
     settings: Mapping[str, Any] | None = None,
+    has_simulator: bool = False,
     tell: Callable[[str], None],
 ) -> Iterator[WorldGround]:
     """Start an installation in a directory; it stops at the end of the block."""
@@ -98,6 +99,7 @@ def started(
         is_loud=False,
         tell=tell,
         nats_max_file=STREAM_BYTES_MAX,
+        has_simulator=has_simulator,
     )
     with DevSetup(plan) as world:
         yield WorldGround(world, data_dir)

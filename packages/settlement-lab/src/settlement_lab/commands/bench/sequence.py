@@ -104,6 +104,7 @@ class BenchSequence:
                     place / str(number),
                     engines=variant.engines,
                     settings=variant.settings,
+                    has_simulator=variant.has_simulator,
                     tell=self.tell,
                 ) as ground:
                     self.outcomes.append(asyncio.run(variant.run(ground, self.seconds)))
