@@ -72,6 +72,31 @@ async def test_a_payment_is_found_by_each_of_our_references(scene, name):
     await close(scene, ReportOutcome.APPLIED, report)
 
 
+@pytest.mark.parametrize("has_callers_own", [False, True])
+async def test_a_payment_is_found_by_its_transaction_id_and_instruction_id(scene, has_callers_own):
+    """Where the caller's end-to-end id goes through to the creditor, ours is the transaction id."""
+    settlement = await scene.bring(State.SENT)
+    theirs = {"end_to_end_id": "INVOICE 17"} if has_callers_own else {}
+    for names in (
+        {"transaction_id": settlement.attempt.references.end_to_end_id},
+        {"instruction_id": settlement.id.hex},
+        {"instruction_id": settlement.id.hex.upper()},
+    ):
+        await record(scene, message(status(**names, **theirs)))
+        [report] = await of(scene, settlement)
+        assert report.attempt == settlement.attempt.number
+        await close(scene, ReportOutcome.APPLIED, report)
+    other = await scene.bring(State.SENT)
+    mixed = status(
+        transaction_id=settlement.attempt.references.end_to_end_id, instruction_id=other.id.hex
+    )
+    unknown = status(instruction_id="1" * 31, transaction_id="INVOICE 17")
+    await record(scene, message(mixed), message(unknown))
+    unmatched = [each for each in await found(scene) if each.settlement_id is None]
+    assert [each.report for each in unmatched] == [mixed, unknown]
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, *unmatched)
+
+
 async def test_a_payment_is_found_by_the_rails_own_reference(scene):
     settlement = await scene.bring(State.SENT)
     assert settlement.rail_reference == ""

@@ -304,6 +304,11 @@ REFERENCES = {
     "rail_reference of an answer": f"A{NUMBER}",
     "rail_reference of a report": f"I{NUMBER - 1}",
 }
+BESIDE = {
+    "trace that is unknown": "T1",
+    "transaction_id": f"E{NUMBER}",
+    "instruction_id": str(numbered(NUMBER)),
+}
 COLUMNS = ("uetr", "end_to_end_id", "message_id", "trace", "rail_reference")
 REFERRED = {"attempts": 1, "moves": 2, "answers": 1, "inbound_reports": 1}
 """The tables with references, and how many rows each has for one settlement."""
@@ -334,10 +339,14 @@ def report_literals(name: str, value: str) -> str:
     column = name.split(" ", maxsplit=1)[0]
     names = ["NULL" if each != column else f"'{value}'" for each in COLUMNS]
     kinds = ["uuid[]", *["text[]"] * 4]
+    more = [
+        f"ARRAY[{literal(value if column == 'transaction_id' else None)}]::text[]",
+        f"ARRAY[{literal(value if column == 'instruction_id' else None)}]::uuid[]",
+    ]
     given = [f"ARRAY[{each}]::{kind}" for each, kind in zip(names, kinds, strict=True)]
     report = f"""ARRAY['{{"references": {{"{column}": "{value}"}}}}']"""
     message = ["ARRAY['mock']", "ARRAY['callback']", "ARRAY['']", "ARRAY['new'::bytea]"]
-    return ", ".join([*message, "ARRAY[1::bigint]", "ARRAY[1]", report, *given, "ARRAY['']"])
+    return ", ".join([*message, "ARRAY[1::bigint]", "ARRAY[1]", report, *given, *more, "ARRAY['']"])
 
 
 def any_id_literals(name: str, value: str) -> str:
@@ -351,7 +360,7 @@ def any_id_literals(name: str, value: str) -> str:
 )
 async def test_no_look_up_by_a_reference_reads_the_history(connection, statement, literals, mode):
     too_much = []
-    for name, value in {**REFERENCES, "trace that is unknown": "T1"}.items():
+    for name, value in {**REFERENCES, **BESIDE}.items():
         whole = await read_by_reference(connection, statement, literals(name, value), mode)
         for node in scans(whole):
             table, kind = node["Relation Name"], node["Node Type"]

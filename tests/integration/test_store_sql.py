@@ -148,10 +148,10 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "try_opening": ("", "pg_try_advisory_lock bool"),
     "unclaimed": ("", "count int8"),
     "unknown_payments": ("int8", "reference text"),
-    "admit": (f"int8{' text' * 13}", "at timestamptz, verdicts int2[], ids uuid[]"),
-    "apply": (f"int8{' text' * 39}", "at timestamptz, results int2[], available int8[]"),
+    "admit": (f"int8{' text' * 17}", "at timestamptz, verdicts int2[], ids uuid[]"),
+    "apply": (f"int8{' text' * 40}", "at timestamptz, results int2[], available int8[]"),
     "apply_and_keep": (
-        f"int8{' text' * 48}",
+        f"int8{' text' * 49}",
         "at timestamptz, results int2[], available int8[]",
     ),
     "lock_banks": ("", ""),
@@ -213,7 +213,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         ),
     ),
     "record_inbound": (
-        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[] text[] text[]",
+        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[] text[] text[] uuid[] text[]",
         "place int8, is_new bool",
     ),
     "open_inbound_reports": (

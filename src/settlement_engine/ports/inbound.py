@@ -38,14 +38,17 @@ class MessageSource(StrEnum):
 class PaymentReferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The references by which a bank may identify a payment; an empty one was not given.
 
-    ``trace`` is that of the attempt (``domain.settlement.Attempt``). ``rail_reference`` is the rail's own: it is
-    looked up only if no other was given, among those that the rail has stated so far. If the references belong to
-    different payments, the report identifies none.
+    ``transaction_id`` is our end-to-end id where the caller's stands in its place. ``instruction_id`` is the id of
+    the settlement, in 32 hexadecimal digits. ``trace`` is that of the attempt (``domain.settlement.Attempt``).
+    ``rail_reference`` is the rail's own: it is looked up only if no other of the payment's was given, among those
+    that the rail has stated so far. If the references belong to different payments, the report identifies none.
     """
 
     uetr: UUID | None = None
     end_to_end_id: str = ""
     message_id: str = ""
+    transaction_id: str = ""
+    instruction_id: str = ""
     trace: str = ""
     rail_reference: str = ""
 

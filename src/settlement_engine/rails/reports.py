@@ -290,6 +290,8 @@ def _names(each: Any, group: Any) -> PaymentReferences:  # noqa: ANN401 -- sever
         uetr=as_uuid(each.uetr) if each.uetr else None,
         end_to_end_id=each.end_to_end_id or "",
         message_id="" if group is None else group.message_id,
+        transaction_id=each.transaction_id or "",
+        instruction_id=getattr(each, "instruction_id", None) or "",
         rail_reference=getattr(each, "account_servicer_reference", None)
         or each.clearing_system_reference
         or "",

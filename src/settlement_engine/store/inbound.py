@@ -6,7 +6,9 @@ to its sender only after that.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import msgspec
 
@@ -15,12 +17,12 @@ from settlement_engine.store.database import DatabaseConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
     from settlement_engine.ports import InboundMessage, ReportClosing
     from settlement_engine.store.database import DatabaseSettings, Readers
 
 _REPORT = msgspec.json.Decoder(StatusReport)
+_INSTRUCTION_ID: Final = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 
 
 class PostgresInbound:
@@ -95,12 +97,17 @@ def first_of_each(messages: Sequence[InboundMessage]) -> dict[tuple[str, bytes],
     return first
 
 
+def settlement_named_by(instruction_id: str) -> UUID | None:
+    """Return the settlement whose id, without hyphens, is the instruction id of its payments."""
+    return UUID(instruction_id) if _INSTRUCTION_ID.fullmatch(instruction_id) is not None else None
+
+
 def _report_columns(messages: Sequence[InboundMessage]) -> tuple[list[object], ...]:
     ordinals: list[object] = []
     numbers: list[object] = []
     reports: list[object] = []
     uetrs: list[UUID | None] = []
-    names: tuple[list[object], ...] = ([], [], [], [])
+    names: tuple[list[object], ...] = ([], [], [], [], [], [])
     for ordinal, message in enumerate(messages, 1):
         for number, report in enumerate(message.reports, 1):
             references = report.references
@@ -112,4 +119,6 @@ def _report_columns(messages: Sequence[InboundMessage]) -> tuple[list[object], .
             names[1].append(references.message_id or None)
             names[2].append(references.trace or None)
             names[3].append(references.rail_reference or None)
+            names[4].append(references.transaction_id or None)
+            names[5].append(settlement_named_by(references.instruction_id))
     return ordinals, numbers, reports, list(uetrs), *names

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.payment_scope import is_in_scope
 from settlement_engine.ports import OpenReport, ReportOutcome
+from settlement_engine.store.inbound import settlement_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,6 +74,8 @@ class MemoryInbound:
                 or given.uetr == names.uetr
                 or given.end_to_end_id == names.end_to_end_id
                 or given.message_id == names.message_id
+                or given.transaction_id == names.end_to_end_id
+                or settlement_named_by(given.instruction_id) == settlement.id
                 or (attempt.trace and given.trace == attempt.trace)
             )
             if is_named:
@@ -123,6 +126,8 @@ class MemoryInbound:
             "message_id": given.message_id,
             "trace": given.trace,
             "rail_reference": given.rail_reference,
+            "transaction_id": given.transaction_id,
+            "instruction_id": given.instruction_id,
         }
         fingerprint = next(filter(None, names.values()), f"report {open_report.id}")
         report = open_report.report

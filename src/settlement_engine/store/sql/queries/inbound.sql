@@ -8,7 +8,7 @@ WITH given AS (
     SELECT
         g.rail, g.source, g.sender_reference, g.content, sha256(g.content) AS hash, g.place,
         string_to_array(nullif(g.scope, ''), ' ') AS scope
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $13::text[])
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $15::text[])
         WITH ORDINALITY AS g (rail, source, sender_reference, content, scope, place)
 ), stored AS (
     INSERT INTO inbound_messages AS m (rail, source, sender_reference, sha256, content)
@@ -21,8 +21,11 @@ WITH given AS (
     SELECT s.id, r.number, r.report::jsonb, p.settlement_id, p.attempt
     FROM unnest(
         $5::bigint[], $6::integer[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::text[],
-        $12::text[]
-    ) AS r (place, number, report, uetr, end_to_end_id, message_id, trace, rail_reference)
+        $12::text[], $13::text[], $14::uuid[]
+    ) AS r (
+        place, number, report, uetr, end_to_end_id, message_id, trace, rail_reference,
+        transaction_id, settlement_id
+    )
     JOIN given AS g ON g.place = r.place
     JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash AND s.is_new
     LEFT JOIN LATERAL (
@@ -35,6 +38,12 @@ WITH given AS (
             UNION ALL
             SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
             WHERE a.message_id = r.message_id
+            UNION ALL
+            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
+            WHERE a.end_to_end_id = r.transaction_id
+            UNION ALL
+            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
+            WHERE a.settlement_id = r.settlement_id
             UNION ALL
             SELECT a.settlement_id, a.number, a.rail FROM attempts AS a WHERE a.trace = r.trace
             UNION ALL
@@ -90,7 +99,8 @@ SELECT NULL, 'unknown_payment',
     coalesce(
         c.report #>> '{references,end_to_end_id}', c.report #>> '{references,uetr}',
         c.report #>> '{references,message_id}', c.report #>> '{references,trace}',
-        c.report #>> '{references,rail_reference}',
+        c.report #>> '{references,rail_reference}', c.report #>> '{references,transaction_id}',
+        c.report #>> '{references,instruction_id}',
         'report ' || c.id
     ),
     jsonb_strip_nulls(jsonb_build_object(
@@ -100,6 +110,8 @@ SELECT NULL, 'unknown_payment',
         'end_to_end_id', c.report #>> '{references,end_to_end_id}',
         'message_id', c.report #>> '{references,message_id}',
         'trace', c.report #>> '{references,trace}',
+        'transaction_id', c.report #>> '{references,transaction_id}',
+        'instruction_id', c.report #>> '{references,instruction_id}',
         'rail_reference', c.report #>> '{references,rail_reference}'
     )),
     clock_timestamp()
