@@ -51,7 +51,7 @@ SETTLEMENT = (
     " epoch int8, asked int4, due_at timestamptz, number int2, rail text, source_id int8,"
     " agent_id int8, clearing_id int8, target_id int8, uetr uuid, end_to_end_id text,"
     " message_id text, trace text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4,"
-    " undelivered int4,"
+    " undelivered int4, delivery text, payment text, requested_rail text, requested_delivery text,"
     " intent text, returns text"
 )
 LISTED = ("text[] text text text uuid uuid timestamptz timestamptz int8", "id uuid")
@@ -232,7 +232,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         (
             "number int2, rail text, source_id int8, agent_id int8, clearing_id int8,"
             " target_id int8, uetr uuid, end_to_end_id text, message_id text, trace text, payload bytea,"
-            " valid_until timestamptz, sends int4, undelivered int4, recorded_at timestamptz"
+            " valid_until timestamptz, sends int4, undelivered int4, recorded_at timestamptz,"
+            " delivery text"
         ),
     ),
     "dossier_hold": (
@@ -300,7 +301,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         (
             "id uuid, key_hash uuid, content_hash bytea, caller text, idempotency_key text,"
             " obligation_id text, from_bank text, to_bank text, amount_minor int8, currency text,"
-            " requested_value_date date, priority int2, metadata text"
+            " requested_value_date date, priority int2, metadata text, payment text, requested_rail text,"
+            " requested_delivery text"
         ),
     ),
     "prove_totals": (
