@@ -17,9 +17,8 @@ import msgspec
 from settlement_engine.domain.identifiers import References  # noqa: TC001 - as above
 
 CONTENT_BYTES_MAX: Final = 1_048_576
-"""The longest message in bytes. Rails neither write nor read longer ones."""
+"""The longest message in bytes, as the database has it. Transports neither send nor receive longer ones."""
 
-TYPE_CHARACTERS_MAX: Final = 35
 MESSAGE_ID_CHARACTERS_MAX: Final = 140
 
 

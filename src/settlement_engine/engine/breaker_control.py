@@ -54,9 +54,11 @@ class BreakerControl:
         self._seen: set[int] = set()
         self._standing: tuple[BreakerOrder, ...] = ()
         self._reading = asyncio.Lock()
+        self._turn = 0
 
     async def begin(self) -> None:
         """Read the standing orders before anything is sent; earlier probes and closings are over."""
+        self._turn = self._dispatcher.turn
         latest = await self._store.latest("", OVERLAP)
         self._seen = {order.id for order in latest}
         await self._read_standing()
@@ -73,6 +75,10 @@ class BreakerControl:
     async def look(self) -> None:
         """Follow the orders that were given since the last look."""
         async with self._reading:
+            if self._turn != self._dispatcher.turn:
+                await self.begin()  # the database may be another one: its numbers may come again
+                self._dispatcher.wake()
+                return
             last = max(self._seen, default=0)
             found = await self._store.orders_after(max(last - OVERLAP, 0), ORDERS_READ_MAX)
             orders = [order for order in found if order.id not in self._seen]

@@ -192,8 +192,17 @@ class CaseWorker:
                 bank_said=outcome,
             )
             wins = word is not None and bank_wins(word, proposal.finding, settlement.state)
+            if word is not None and not wins:
+                self._mailbox.keep_message(word)
             heard.append(word if word and wins else _attest(proposal, settlement, outcome))
         self._mailbox.hear(heard)
+
+    def _hear_late(self, answers: Sequence[Answer]) -> None:
+        """Pass on what came too late for a decision, if it is definite; the message of the rest is kept."""
+        self._mailbox.hear([each for each in answers if each.event in DEFINITE])
+        for answer in answers:
+            if answer.event not in DEFINITE:
+                self._mailbox.keep_message(answer)
 
     async def _enquire(
         self, rail: SendRail, settlements: Sequence[Settlement]
@@ -204,11 +213,13 @@ class CaseWorker:
 
         def report(answers: Sequence[Answer]) -> None:
             if is_over:  # too late for this decision, but the rail's status is still processed
-                self._mailbox.hear([each for each in answers if each.event in DEFINITE])
+                self._hear_late(answers)
                 return
             for answer in answers:
                 before = found.get(answer.settlement_id)
-                found[answer.settlement_id] = more_definite(before, answer)
+                chosen = found[answer.settlement_id] = more_definite(before, answer)
+                if before is not None:
+                    self._mailbox.keep_message(before if chosen is answer else answer)
 
         if Ask.ENQUIRE not in rail.capabilities.asks:
             return found  # this bank takes no enquiries: the attestation is applied without asking

@@ -76,7 +76,7 @@ class Mailbox:
         self._slots: dict[UUID, list[Answer]] = {}
         self._carried: dict[UUID, Settlement] = {}
         self._queue: Batcher[PendingTransition] | None = None
-        self._keep_message: Callable[[Answer], None] = _nobody
+        self.keep_message: Callable[[Answer], None] = _nobody
         asker.attach(self.hear, self.settlement)
         inbound.attach(self.hear)
 
@@ -85,7 +85,7 @@ class Mailbox:
     ) -> None:
         """Set the queue from which transitions are written, and who keeps the message of a dropped answer."""
         self._queue = queue
-        self._keep_message = keep_message
+        self.keep_message = keep_message
 
     @property
     def queue(self) -> Batcher[PendingTransition]:
@@ -175,7 +175,7 @@ class Mailbox:
             settlement = found.get(answer.settlement_id)
             if settlement is None:
                 self._meter.invariant_warning("answer_without_settlement")
-                self._keep_message(answer)
+                self.keep_message(answer)
                 self._inbound.decided(answer, is_applied=False)
             elif answer.settlement_id in self._carried:
                 self.hear([answer])
@@ -209,7 +209,7 @@ class Mailbox:
             self._inbound.released([pending.answer])
         elif not is_known:
             self._meter.invariant_warning("late_answer_dropped")
-            self._keep_message(pending.answer)
+            self.keep_message(pending.answer)
         return False
 
     def has_slot(self, pending: PendingTransition) -> bool:
@@ -258,7 +258,7 @@ class Mailbox:
 
     def _keep_messages(self, answers: Iterable[Answer]) -> None:
         for answer in answers:
-            self._keep_message(answer)
+            self.keep_message(answer)
 
 
 def _nobody(_answer: Answer) -> None:

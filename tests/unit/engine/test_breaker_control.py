@@ -221,6 +221,29 @@ def number_last(world: EngineWorld, number: int) -> int:
     return number
 
 
+async def test_a_probe_of_what_is_not_stopped_lets_nothing_pass_later() -> None:
+    async with running(**SOON) as world:
+        await order(world, PROBE)
+        await order(world, OPEN)
+        assert (await world.settle(wait_seconds=SHORT_SECONDS)).state is State.QUEUED
+        assert sent(world.rail) == 0
+
+
+async def test_after_a_recovery_what_stands_is_read_anew() -> None:
+    """A restored database may have lost orders, and gives their numbers to others."""
+    async with running(**SOON) as world:
+        await order(world, PROBE)
+        await order(world, PROBE)
+        world.records.breaker_orders.pop()
+        await control(world)._store.give("scripted", EVERY_BANK, OPEN, who="ada", reason="because")
+        world.engine._gate.forget()
+        await world.until(lambda: control(world).rails()[0].standing)
+        waiting = await world.settle(wait_seconds=SHORT_SECONDS)
+        assert waiting.state is State.QUEUED
+        await order(world, CLOSE)
+        await until_state(world, waiting, State.COMPLETED)
+
+
 async def test_an_order_about_another_rail_changes_nothing() -> None:
     async with running() as world:
         await control(world).give("elsewhere", EVERY_BANK, OPEN, who="ada", reason="because")

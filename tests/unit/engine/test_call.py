@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.lifecycle import Ask, Event, State
@@ -108,6 +109,17 @@ def test_an_answer_that_took_too_long_counts_as_none(seconds: float, is_closed: 
         call.heard([said(number)])
     call.end(seconds, is_put=True)
     assert lane.breaker.is_closed is is_closed
+
+
+def test_a_send_that_was_held_back_says_nothing_about_the_bank() -> None:
+    made = Fixture()
+    held_back = [
+        msgspec.structs.replace(said(number, Event.UNDELIVERED), is_held_back=True)
+        for number in (1, 2, 3)
+    ]
+    made.call.heard(held_back)
+    assert not made.call.end(0.0, is_put=True)
+    assert made.lane.breaker.is_closed
 
 
 def test_rejections_are_counted_where_the_rail_has_a_share_of_them() -> None:

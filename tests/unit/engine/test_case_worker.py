@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.intent import intent_detail
+from settlement_engine.domain.kept_messages import KeptMessage, MessageDirection
 from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.proposals import Decision, Ending, Finding
 from settlement_engine.domain.settlement import Attestation, Settlement
 from settlement_engine.engine import case_worker
+from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.ports import (
     AccountFilter,
     Answer,
@@ -28,7 +31,8 @@ from settlement_engine.ports import (
     RailClass,
     TransferFilter,
 )
-from tests.unit.engine.engine_world import EngineWorld, running
+from tests.support.decided import settlement
+from tests.unit.engine.engine_world import EngineWorld, ScriptedRail, running
 
 AT_ONCE = (DoubtLimit(rail="", in_doubt_seconds=0.0, overdue_seconds=0.0),)
 NEVER = (DoubtLimit(rail="", in_doubt_seconds=9_999.0, overdue_seconds=9_999.0),)
@@ -492,3 +496,45 @@ def fast_enquiries():
 def test_defaults_of_a_proposal_and_of_a_list():
     assert Decision.OPEN.value == ""
     assert CaseFilter().limit == 100
+
+
+class TalkativeRail:
+    """Answers one enquiry several times; the last time when nobody waits any more."""
+
+    name = "talkative"
+    capabilities = ScriptedRail().capabilities
+
+    def __init__(self, *events: Event, late: Event) -> None:
+        self.answers = [self._answer(event) for event in events]
+        self.late = self._answer(late)
+        self.report: Any = None
+
+    def _answer(self, event: Event) -> Answer:
+        message = KeptMessage(
+            settlement_id=settlement(State.IN_DOUBT).id,
+            attempt=1,
+            direction=MessageDirection.IN,
+            rail=self.name,
+            content=event.encode(),
+            at=datetime(2026, 11, 28, tzinfo=UTC),
+        )
+        return Answer(settlement_id=message.settlement_id, event=event, attempt=1, message=message)
+
+    async def enquire(self, _questions: object, report: Any) -> None:
+        self.report = report
+        for answer in self.answers:
+            report([answer])
+
+
+async def test_what_a_bank_said_is_kept_although_two_people_decide() -> None:
+    rail = TalkativeRail(Event.NOT_FOUND, Event.ACKNOWLEDGED, late=Event.NOT_FOUND)
+    mailbox = Mock()
+    parts = dict.fromkeys(("store", "lease", "gate", "integrity", "meter"), Mock())
+    worker = case_worker.CaseWorker(EngineSettings(), Mock(), rails={}, mailbox=mailbox, **parts)
+    proposal: Any = Mock(finding=Finding.SETTLED)
+    await worker._resolve(rail, [(proposal, settlement(State.IN_DOUBT))])  # type: ignore[arg-type]
+    rail.report([rail.late])
+    [[[heard], _], _] = mailbox.hear.call_args_list
+    assert [each.event for each in heard] == [Event.ATTESTED_SETTLED]
+    kept = [each.args[0] for each in mailbox.keep_message.call_args_list]
+    assert kept == [*rail.answers, rail.late]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from settlement_engine.domain.kept_messages import CONTENT_BYTES_MAX
 from settlement_engine.errors import Misconfigured
 from settlement_engine.rails.transport.certificates import BankCertificateFiles
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
@@ -480,3 +481,7 @@ def test_files_that_are_no_certificates_are_refused(tmp_path, authority) -> None
         HttpTransport(HttpSettings(endpoint="https://bank/", certificates=files))
     with pytest.raises(Misconfigured, match="needs its key"):
         BankCertificateFiles(authority=authority.file, certificate=authority.file)
+
+
+def test_whatever_is_received_can_be_kept() -> None:
+    assert HttpSettings(endpoint="http://bank").response_bytes_max <= CONTENT_BYTES_MAX

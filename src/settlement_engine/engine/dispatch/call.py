@@ -63,7 +63,11 @@ class LaneCall:
     def heard(self, answers: Sequence[Answer]) -> None:
         """Note answers; a second answer to a question changes nothing."""
         self._failed.update(
-            [each.settlement_id for each in answers if each.event is Event.UNDELIVERED]
+            [
+                each.settlement_id
+                for each in answers
+                if each.event is Event.UNDELIVERED and not each.is_held_back
+            ]
         )
         if self._reject_share is not None:
             self._rejected.update(

@@ -128,6 +128,11 @@ class Dispatcher:
             name for name in self._rails if self.lanes.limits(name).breaker.refuses_while_open
         )
 
+    @property
+    def turn(self) -> int:
+        """Count how often this engine has discarded all its settlements."""
+        return self._gate.turn
+
     def is_paused(self, rail: str) -> bool:
         """Say whether nothing is sent over a rail during a recovery."""
         return not self._gate.is_open_for(rail)

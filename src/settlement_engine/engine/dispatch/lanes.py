@@ -87,6 +87,8 @@ class Lanes:
     def stop_only(self, stopped: Collection[tuple[str, str]]) -> None:
         """Stop sending to these, by rail and folded code or ``EVERY_BANK``, and to nobody else."""
         self._stopped = frozenset(stopped)
+        rails = {rail for rail, _ in stopped}
+        self._probes = {probe for probe in self._probes if probe[0] in rails}
         for lane in self.opened.values():
             lane.breaker.stop(is_stopped=self.is_stopped(lane.rail, lane.bank))
 
@@ -107,11 +109,14 @@ class Lanes:
             lane.breaker.close()
 
     def probe(self, rail: str, bank: str) -> None:
-        """Let each lane whose breaker is not closed try one send; without a lane, the first send."""
+        """Let each lane whose breaker is not closed try one send; without a lane, the first send.
+
+        Where nothing is stopped, a bank without a lane is sent to anyway.
+        """
         lanes = list(self._named(rail, bank))
         for lane in lanes:
             lane.breaker.probe()
-        if not lanes:
+        if not lanes and any(stopped == rail for stopped, _ in self._stopped):
             self._probes.add((rail, bank))
 
     def _named(self, rail: str, bank: str) -> Iterator[Lane]:
