@@ -85,8 +85,30 @@ def _written(each: str, characters: CharacterSet, place: str) -> str:
 
 def fit(content: Any, characters: CharacterSet) -> tuple[Any, tuple[Fitted, ...]]:  # noqa: ANN401 -- any message
     """Rewrite all texts of a message with the rail's characters; also return the rewritten ones."""
+    if _all_fit(content, _allowed(characters.allowed)):
+        return content, ()
     rewritten: list[Fitted] = []
     return _fit(content, characters, "", rewritten), tuple(rewritten)
+
+
+@cache
+def _allowed(characters: str) -> frozenset[str]:
+    return frozenset(characters)
+
+
+def _all_fit(value: Any, allowed: frozenset[str]) -> bool:  # noqa: ANN401 -- any part of a message
+    """Say whether every text fits, as nearly always: then no place of a text need be known."""
+    if isinstance(value, str):
+        return allowed.issuperset(value)
+    if isinstance(value, msgspec.Struct):
+        return all(
+            _all_fit(held, allowed)
+            for name in value.__struct_fields__
+            if (held := getattr(value, name))
+        )
+    if isinstance(value, tuple):
+        return all(_all_fit(each, allowed) for each in value)
+    return True
 
 
 def _fit(value: Any, characters: CharacterSet, place: str, rewritten: list[Fitted]) -> Any:  # noqa: ANN401
