@@ -25,6 +25,7 @@ from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.messages import PostgresMessages
 from settlement_engine.store.queries import query
+from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
@@ -42,6 +43,7 @@ from settlement_lab.memory import (
     MemoryGauges,
     MemoryInbound,
     MemoryMessages,
+    MemoryRecalls,
     MemoryRegistry,
     MemoryResolutions,
     MemorySettlements,
@@ -80,6 +82,7 @@ class Stores(ABC):
     settlements: ports.SettlementStore
     accounts: ports.AccountStore
     banks: ports.BankStore
+    recalls: ports.RecallStore
     dead_letters: ports.DeadLetterStore
     inbound: ports.InboundStore
     messages: ports.MessageStore
@@ -129,6 +132,7 @@ class MemoryStores(Stores):
         self.settlements = MemorySettlements(self.records)
         self.accounts = MemoryAccounts(self.records, CountedIds())
         self.banks = MemoryBanks(self.records)
+        self.recalls = MemoryRecalls(self.records)
         self.stream = MemoryStream(self.records)
         self.registry = MemoryRegistry(self.records)
         self.auditor = MemoryAuditor(self.records)
@@ -180,6 +184,7 @@ class PostgresStores(Stores):
         self.settlements: PostgresSettlements = PostgresSettlements(settings, self._readers, facts)
         self.accounts: PostgresAccounts = PostgresAccounts(settings, self._readers, CountedIds())
         self.banks: PostgresBanks = PostgresBanks(settings, self._readers)
+        self.recalls: PostgresRecalls = PostgresRecalls(settings, self._readers)
         self.stream: PostgresStream = PostgresStream(settings, self._readers, facts)
         self.registry: PostgresRegistry = PostgresRegistry(settings)
         self.auditor = PostgresAuditor(settings)
@@ -252,6 +257,7 @@ class PostgresStores(Stores):
         await self.settlements.close()
         await self.accounts.close()
         await self.banks.close()
+        await self.recalls.close()
         await self.dead_letters.close()
         await self.inbound.close()
         await self.messages.close()

@@ -42,6 +42,7 @@ def message_of(rail: str, answer: Answer, names: References | None) -> InboundMe
         text=answer.text,
         confirmation=answer.confirmation,
         stated=answer.stated,
+        promises_return=answer.promises_return,
     )
     content = msgspec.json.encode((next(_numbers), report))
     return InboundMessage(

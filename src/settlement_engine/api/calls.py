@@ -12,6 +12,7 @@ from settlement_engine.api.exceptions import ExceptionCalls
 from settlement_engine.api.intake import IntakeCalls
 from settlement_engine.api.messages import MessageCalls
 from settlement_engine.api.rails import RailCalls
+from settlement_engine.api.recalls import RecallCalls
 from settlement_engine.api.service import SettlementCalls
 from settlement_engine.api.streams import EventStreams, ManySettlements
 from settlement_engine.api.turns import CALLS_IDLE_RATIO, Turns
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Engine,
         MessageStore,
         RailControl,
+        Recalls,
         SettlementStore,
         Stream,
         StuckFinder,
@@ -48,6 +50,7 @@ class Calls:
         settlements: SettlementStore,
         accounts: AccountStore,
         banks: BankStore,
+        recalls: Recalls,
         stream: Stream,
         archive: Archive,
         finder: StuckFinder,
@@ -64,6 +67,7 @@ class Calls:
         self.settlement = SettlementCalls(engine, settlements, settings, self.turns)
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
+        self.recalls = RecallCalls(self.settlement, recalls, self.undisturbed)
         self.messages = MessageCalls(self.settlement.find, messages)
         self.account = AccountCalls(
             accounts, self.undisturbed, needs_listed_banks=settings.needs_listed_banks
@@ -83,6 +87,7 @@ class Calls:
             "SettlementService": {
                 **self.settlement.unary(),
                 **self.dossier.unary(),
+                **self.recalls.unary(),
                 **self.messages.unary(),
             },
             "AccountService": self.account.unary(),

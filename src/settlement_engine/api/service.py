@@ -80,7 +80,6 @@ class SettlementCalls:
         batch = ReadBounds(self._settings.message_bytes_max, self._settings.batch_items_max)
         return {
             "ExecuteSettlement": Unary(pb.SettlementRequest, self.execute),
-            "GetSettlementStatus": Unary(pb.SettlementStatusRequest, self.status),
             "ReconcileAccounts": Unary(pb.ReconcileRequest, self.reconcile),
             "SubmitSettlements": Unary(pb.SubmitSettlementsRequest, self.submit, bounds=batch),
             "ListSettlements": Unary(pb.ListSettlementsRequest, self.list_settlements),
@@ -137,14 +136,13 @@ class SettlementCalls:
             found.append(("idempotency_key", description))
         refuse(found)
 
-    async def status(
-        self, request: pb.SettlementStatusRequest, call: Call
-    ) -> pb.SettlementStatusResponse:
-        """Return a settlement's status with its history so far."""
-        del call
+    async def status_of(
+        self, request: pb.SettlementStatusRequest
+    ) -> tuple[Settlement, pb.SettlementStatusResponse]:
+        """Return a settlement, and its status with its history so far."""
         settlement = await self.find(request)
         moves = await self._settlements.history(settlement.id)
-        return render.status_response(settlement, moves, has_metadata=True)
+        return settlement, render.status_response(settlement, moves, has_metadata=True)
 
     async def find(self, request: pb.SettlementStatusRequest) -> Settlement:
         """Find a settlement by any of its identifiers. Raises NotFound, InvalidInstruction."""

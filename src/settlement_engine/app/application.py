@@ -23,6 +23,7 @@ from settlement_engine.app.settings import (
     stuck_limits,
 )
 from settlement_engine.engine.case_worker import EngineCases
+from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.errors import Misconfigured
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
@@ -44,6 +45,7 @@ from settlement_engine.store.hosts import addresses
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.messages import PostgresMessages
 from settlement_engine.store.probe import WriteProbe
+from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
@@ -117,6 +119,8 @@ class Application:
         self.case_management = EngineCases(
             engine_settings(config), self.cases, self.resolutions, self.rails
         )
+        self.recalls = PostgresRecalls(self.watched, self.readers)
+        self.recaller = Recaller(engine_settings(config), self.recalls, self.rails)
         self.engine = self._engine()
         self.api, self.metrics_connections_max = bounded_api(config)
         self.stuck_limits = stuck_limits(
@@ -131,6 +135,7 @@ class Application:
             settlements=self.settlements,
             accounts=self.accounts,
             banks=self.banks,
+            recalls=self.recaller,
             stream=self.stream,
             archive=self.archive,
             finder=self.finder,
@@ -183,6 +188,7 @@ class Application:
             messages=self.messages,
             banks=self.banks,
             breaker_orders=self.breaker_orders,
+            recaller=self.recaller,
         )
 
     def _nats(self) -> NatsAccess | None:
@@ -239,6 +245,7 @@ class Application:
         await self.resolutions.close()
         await self.accounts.close()
         await self.banks.close()
+        await self.recalls.close()
         await self.inbound.close()
         await self.messages.close()
         await self.breaker_orders.close()

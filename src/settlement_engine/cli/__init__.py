@@ -58,6 +58,7 @@ COMMANDS: Final = {
         "tail": ("tail:tail", "Follow the settlement events."),
         "cancel": ("settlements:cancel", "Request cancellation or recall."),
         "trigger": ("trigger:trigger", "Run a scenario of the simulated bank, and tell its story."),
+        "recall": ("recalls:recall", "Ask for the money of a completed settlement back."),
         "banks": ("banks:banks", "Put, import, show and list banks of the directory."),
         "accounts": ("accounts:accounts", "Open, fund, list and (de)activate accounts."),
     },

@@ -112,6 +112,8 @@ def print_history(found: wire.SettlementStatusResponse) -> None:
             say(f"  {title:<11} {text}")
     for back in found.returns:
         say(f"  {'returned':<11} {_returned(back, found.currency)}")
+    if found.HasField("recall"):
+        say(f"  {'recall':<11} {recall_words(found.recall)}")
     say()
     before: datetime | None = None
     for move in found.moves:
@@ -169,6 +171,14 @@ def _returned(back: wire.SettlementReturn, currency: str) -> str:
     charged = f" less {back.charges} of charges" if back.charges.strip("0.") else ""
     named = "".join(f", {text}" for text in (back.reference, back.value_date) if text)
     return f"{back.amount} {currency}{charged}, {back.left} left{named}"
+
+
+def recall_words(found: wire.SettlementRecall) -> str:
+    """Describe a recall: what has become of it, who requested it and why, what the bank said."""
+    name = wire.RecallState.Name(found.state).removeprefix("RECALL_STATE_")
+    asked = f"requested by {found.requested_by} at {day_and_time(found.requested_time)}"
+    said = " ".join(text for text in (found.code, found.text) if text)
+    return f"{name}, {asked}: {found.reason}" + (f"; bank: {said}" if said else "")
 
 
 def _attention(found: wire.SettlementStatusResponse) -> str:

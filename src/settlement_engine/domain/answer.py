@@ -46,6 +46,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     is_held_back: bool = (
         False  # UNDELIVERED without an attempt to send: it says nothing about the rail
     )
+    promises_return: bool = False  # the answer to a recall: the money will come back by itself
     papers: Mapping[str, str] | None = None  # the evidence of what two people attested
     message: KeptMessage | None = (
         None  # the response that said it: stored in the commit of the transition

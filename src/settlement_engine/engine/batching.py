@@ -16,7 +16,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from uuid import UUID
+
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports import Announcement, Stream
 
 T = TypeVar("T")
 
@@ -149,3 +153,21 @@ class Notifier:
                 await self._event.wait()
         except TimeoutError:
             return
+
+
+async def followed(
+    settings: EngineSettings,
+    stream: Stream,
+    notifier: Notifier,
+    after: int,
+    settlement_id: UUID | None,
+) -> AsyncIterator[Sequence[Announcement]]:
+    """Yield the stream's announcements after a position, without end, in bounded batches."""
+    position = after
+    while True:
+        found = await stream.read(position, settings.stream_page_max, settlement_id)
+        if found:
+            position = found[-1].moved.position
+            yield found
+        else:
+            await notifier.wait(settings.stream_poll_seconds)

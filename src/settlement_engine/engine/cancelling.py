@@ -40,7 +40,7 @@ class Canceller:
             if not self._decider.may_be_cancelled(settlement):
                 what = f"a settlement that is {settlement.state.value} cannot be cancelled"
                 why = _why_not_cancelled(settlement)
-                raise WrongState(what, why=why, todo="Ask GetSettlementStatus for its state.")
+                raise WrongState(what, why=why, todo=_instead_of_cancelling(settlement))
             self._mailbox.request(settlement, Event.CANCELLED)
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
         what = "another engine is changing the settlement"
@@ -53,6 +53,12 @@ def _why_not_cancelled(settlement: Settlement) -> str:
     if Event.CANCELLED in TRANSITIONS[settlement.state] and settlement.attempt is not None:
         return f"the rail {settlement.attempt.route.rail} has the payment, and does not support recalls"
     return "the rail may have the payment, and only its response can decide this"
+
+
+def _instead_of_cancelling(settlement: Settlement) -> str:
+    if settlement.state is State.COMPLETED:
+        return "Ask the bank to give the money back: RecallSettlement."
+    return "Ask GetSettlementStatus for its state."
 
 
 def _was_cancelled(settlement: Settlement) -> bool:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import Mailbox, PendingTransition
     from settlement_engine.engine.message_journal import MessageJournal
+    from settlement_engine.engine.recaller import Recaller
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.unbookable import Unbookable
     from settlement_engine.engine.waiters import EndWaiters
@@ -78,9 +79,10 @@ class Executor:
         meter: Meter,
         unbookable: Unbookable,
         journal: MessageJournal | None = None,
+        recaller: Recaller | None = None,
     ) -> None:
         self._mailbox = mailbox
-        self._journal = journal
+        self._recaller, self._journal = recaller, journal
         self._writer = TransitionWriter(store, lease, meter)
         self._lease = lease
         self._decider = decider
@@ -109,7 +111,7 @@ class Executor:
     async def _write(self, batch: list[PendingTransition]) -> None:
         is_ordinary = all(map(_needs_no_lookup, batch))
         if not is_ordinary:
-            batch = await self._lookups.read_histories(batch)
+            batch = await self._lookups.read_histories(await self._without_recalls(batch))
         screened = [p for p in batch if p.answer.event in SCREENED]
         try:
             if screened:
@@ -168,10 +170,22 @@ class Executor:
                     step = msgspec.structs.replace(step, message=pending.answer.message)
                 pairs.append((pending, step))
             else:
-                self._keep_message(pending.answer)
-                self._inbound.decided(pending.answer, is_applied=False)
-                self._queue.offer(self._mailbox.finish(pending))
+                self._finish(pending, is_applied=False)
         return pairs
+
+    def _finish(self, pending: PendingTransition, *, is_applied: bool) -> None:
+        """Finish an answer that leads to no transition."""
+        self._keep_message(pending.answer)
+        self._inbound.decided(pending.answer, is_applied=is_applied)
+        self._queue.offer(self._mailbox.finish(pending))
+
+    async def _without_recalls(self, batch: list[PendingTransition]) -> list[PendingTransition]:
+        """Leave out answers to recalls: they are recorded there, and say nothing of the payment."""
+        taken = await self._recaller.take(batch) if self._recaller is not None else []
+        for pending in taken:
+            self._finish(pending, is_applied=True)
+        of_recalls = {id(pending) for pending in taken}
+        return [pending for pending in batch if id(pending) not in of_recalls] if taken else batch
 
     def _keep_message(self, answer: Answer) -> None:
         """Store the message of an answer that no transition stores."""

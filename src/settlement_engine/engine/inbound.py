@@ -120,6 +120,7 @@ class InboundWorker:
             rail_reference=report.references.rail_reference,
             confirmation=report.confirmation,
             stated=report.stated,
+            promises_return=report.promises_return,
             report_id=found.id,
         )
 

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 
 from settlement_engine.engine.batching import Batcher
+from settlement_engine.engine.inbound import InboundWorker
 from settlement_engine.errors import Broken, Contention, Unavailable
+from settlement_engine.ports import MessageRail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import MessageStore, Meter
+    from settlement_engine.ports import InboundStore, MessageStore, Meter, SendRail
 
 CALLS_BATCH_MAX: Final = 500
 """The most calls whose messages are stored in one commit."""
@@ -125,3 +127,24 @@ def _tell(wanted: list[_Waiting], error: Exception | None = None) -> None:
             each.is_stored.set_result(None)
         else:
             each.is_stored.set_exception(error)
+
+
+def message_workers(
+    settings: EngineSettings,
+    inbound: InboundStore,
+    messages: MessageStore | None,
+    rails: Mapping[str, SendRail],
+    lease: EngineLease,
+    meter: Meter,
+) -> tuple[InboundWorker, MessageJournal | None]:
+    """Make what stores the messages of the rails: those that come unasked, and all others."""
+    worker = InboundWorker(settings, inbound, lease, meter)
+    for rail in rails.values():
+        rail.listen(worker.receive)
+    if messages is None:
+        return worker, None
+    journal = MessageJournal(settings, messages, lease, meter)
+    for rail in rails.values():
+        if isinstance(rail, MessageRail):
+            rail.keep_messages(journal.keep)
+    return worker, journal

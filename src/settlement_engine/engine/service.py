@@ -14,7 +14,7 @@ import structlog
 
 from settlement_engine.engine.asker import Asker
 from settlement_engine.engine.barrier import FailoverBarrier
-from settlement_engine.engine.batching import Notifier
+from settlement_engine.engine.batching import Notifier, followed
 from settlement_engine.engine.breaker_control import breaker_control
 from settlement_engine.engine.cancelling import Canceller
 from settlement_engine.engine.case_worker import CaseWorker, EngineCases
@@ -23,13 +23,12 @@ from settlement_engine.engine.directory import Directory
 from settlement_engine.engine.dispatch.dispatcher import Dispatcher
 from settlement_engine.engine.executor import Executor
 from settlement_engine.engine.gate import Gate
-from settlement_engine.engine.inbound import InboundWorker
 from settlement_engine.engine.intake import Intake
 from settlement_engine.engine.integrity import Integrity
 from settlement_engine.engine.lease import EngineLease
 from settlement_engine.engine.listed_banks import listed_banks
 from settlement_engine.engine.mailbox import Mailbox
-from settlement_engine.engine.message_journal import MessageJournal
+from settlement_engine.engine.message_journal import message_workers
 from settlement_engine.engine.router import Router
 from settlement_engine.engine.takeover import Takeover
 from settlement_engine.engine.unbookable import Unbookable
@@ -37,7 +36,7 @@ from settlement_engine.engine.unending import unending
 from settlement_engine.engine.waiters import EndWaiters
 from settlement_engine.engine.window_calendar import WindowCalendar, keep_window_calendar
 from settlement_engine.errors import Contention, Unavailable
-from settlement_engine.ports import Accepted, MessageRail
+from settlement_engine.ports import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -46,7 +45,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.engine.inbound import InboundWorker
     from settlement_engine.engine.listed_banks import ListedBanks
+    from settlement_engine.engine.message_journal import MessageJournal
+    from settlement_engine.engine.recaller import Recaller
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import (
         AccountStore,
@@ -98,10 +100,11 @@ class SettlementService:
         messages: MessageStore | None = None,
         banks: BankStore | None = None,
         breaker_orders: BreakerStore | None = None,
+        recaller: Recaller | None = None,
     ) -> None:
         self._settings, self._window_calendar = settings, WindowCalendar.of(settings)
         self._store, self._accounts, self._stream = store, accounts, stream
-        self.notifier, self.is_draining = Notifier(), False
+        self.notifier, self.is_draining, self._recaller = Notifier(), False, recaller
         self._lease = EngineLease(settings, registry, clock, meter)
         self._gate = Gate(rails, is_open=barrier_store is None)
         self._waiting, self._directory = EndWaiters(settings, store), Directory(accounts)
@@ -113,8 +116,7 @@ class SettlementService:
         self._asker = self._make_asker(rails, screening, meter)
         self._mailbox = Mailbox(store, self._asker, self._inbound, self._lease, meter)
         self._executor, self._takeover = self._make_executor(meter), self._make_takeover(meter)
-        self._canceller = Canceller(self._waiting, self._decider, self._mailbox)
-        self._intake = self._make_intake(ids, meter)
+        self._canceller, self._intake = self._make_callers_parts(ids, meter)
         self._barrier = self._make_barrier(barrier_store, stream_check, rails, meter)
         self._case_worker = self._make_case_worker(case_management, rails, meter)
 
@@ -132,17 +134,7 @@ class SettlementService:
         rails: Mapping[str, SendRail],
         meter: Meter,
     ) -> tuple[InboundWorker, MessageJournal | None]:
-        """Make what stores the messages of the rails: those that come unasked, and all others."""
-        worker = InboundWorker(self._settings, inbound, self._lease, meter)
-        for rail in rails.values():
-            rail.listen(worker.receive)
-        if messages is None:
-            return worker, None
-        journal = MessageJournal(self._settings, messages, self._lease, meter)
-        for rail in rails.values():
-            if isinstance(rail, MessageRail):
-                rail.keep_messages(journal.keep)
-        return worker, journal
+        return message_workers(self._settings, inbound, messages, rails, self._lease, meter)
 
     def _make_dispatcher(self, rails: Mapping[str, SendRail], meter: Meter) -> Dispatcher:
         return Dispatcher(
@@ -169,9 +161,18 @@ class SettlementService:
         )
         return listed, router, Decider(self._settings, rails, self._directory, router, chance)
 
-    def _make_intake(self, ids: Ids, meter: Meter) -> Intake:
+    def _make_callers_parts(self, ids: Ids, meter: Meter) -> tuple[Canceller, Intake]:
         needed = self._listed if self._settings.needs_listed_banks else None
-        return Intake(
+        if self._recaller is not None:
+            self._recaller.attach(
+                store=self._store,
+                waiting=self._waiting,
+                mailbox=self._mailbox,
+                lease=self._lease,
+                gate=self._gate,
+                integrity=self._integrity,
+            )
+        return Canceller(self._waiting, self._decider, self._mailbox), Intake(
             self._settings, self._store, self._mailbox, self._lease, ids, meter, listed=needed
         )
 
@@ -205,6 +206,7 @@ class SettlementService:
             meter=meter,
             unbookable=self._unbookable,
             journal=self._journal,
+            recaller=self._recaller,
         )
 
     def _make_takeover(self, meter: Meter) -> Takeover:
@@ -295,7 +297,8 @@ class SettlementService:
                     ),
                 ):
                     group.create_task(unending(work, self))
-                for worker in (self._barrier, self._journal, self._case_worker, self.breakers):
+                workers = (self._barrier, self._journal, self._case_worker, self.breakers)
+                for worker in (*workers, self._recaller):
                     if worker is not None:
                         group.create_task(unending(worker.run, self))
         finally:
@@ -386,15 +389,8 @@ class SettlementService:
         """Request cancellation or recall; see the port."""
         return await self._canceller.cancel(settlement_id)
 
-    async def moves(
+    def moves(
         self, after: int, settlement_id: UUID | None = None
     ) -> AsyncIterator[Sequence[Announcement]]:
         """Yield the stream's announcements without end; see the port."""
-        position = after
-        while True:
-            found = await self._stream.read(position, self._settings.stream_page_max, settlement_id)
-            if found:
-                position = found[-1].moved.position
-                yield found
-            else:
-                await self.notifier.wait(self._settings.stream_poll_seconds)
+        return followed(self._settings, self._stream, self.notifier, after, settlement_id)

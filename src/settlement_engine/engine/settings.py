@@ -31,6 +31,7 @@ class EngineSettings:
     ``value_dates`` are the days for which instructions are accepted.
     ``needs_listed_banks`` accepts only settlements between banks of the bank directory.
     ``banks_refresh_seconds`` is how long an entry of the bank directory may be cached.
+    ``recall`` is how often a bank is asked for the return of a completed payment, until it answers.
     ``inbound_poll_seconds`` is how soon an engine processes messages that another one has received.
     ``no_enquiry_due_seconds``: how long a payment of a rail without enquiries is parked at a time.
     ``full_lane`` is how long a payment waits, without a hold, while the queue of its bank's lane is full.
@@ -81,6 +82,8 @@ class EngineSettings:
     watch_interval_seconds: float = 0.1
     watch_batch_max: int = 1_000
     drain_grace_seconds: float = 20.0
+    recall_interval_seconds: float = 2.0
+    recall: Backoff = field(default_factory=lambda: Backoff(first_seconds=10, max_seconds=3_600))
     case_interval_seconds: float = 2.0
     case_batch_max: int = 500
     resolve_pause_seconds: float = 10.0

@@ -79,6 +79,7 @@ from settlement_engine.ports.rails import (
     StatementPage,
     StatementSource,
 )
+from settlement_engine.ports.recalls import RecallCommand, Recalls, RecallStore
 from settlement_engine.ports.settlements import (
     NAMED_MAX,
     Admission,
@@ -166,7 +167,10 @@ __all__ = [
     "RailClass",
     "RailControl",
     "RailStatus",
+    "RecallCommand",
     "RecallRail",
+    "RecallStore",
+    "Recalls",
     "Report",
     "ReportClosing",
     "ReportOutcome",

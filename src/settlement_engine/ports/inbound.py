@@ -62,6 +62,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     text: str = ""
     confirmation: str = ""
     stated: StatedAmount = NOT_STATED
+    promises_return: bool = False
 
 
 class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):

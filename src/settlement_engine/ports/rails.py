@@ -64,7 +64,9 @@ class RailCapabilities(SendingRules):
     ``needs`` lists the fields of the payment details without which it cannot write its message, by delivery, such
     as ``creditor.account.iban``. ``lane`` limits what one bank is asked at a time. ``enquiry`` says how often a
     payment that is in doubt, sent or being recalled is enquired about; for a state that is left out, the engine's
-    settings apply. ``messages`` are the types that it writes and reads.
+    settings apply. ``messages`` are the types that it writes and reads. ``recall_within_seconds`` is how long after
+    completion a payment may be recalled, ``recall_answer_seconds`` how long the bank has to answer; None means no
+    limit.
     """
 
     answer_timeout_seconds: float
@@ -78,6 +80,8 @@ class RailCapabilities(SendingRules):
     lane: LaneLimits = field(default_factory=LaneLimits)
     enquiry: Mapping[State, Backoff] = field(default_factory=dict)
     messages: tuple[MessageType, ...] = ()
+    recall_within_seconds: float | None = None
+    recall_answer_seconds: float | None = None
 
 
 Receive: TypeAlias = "Callable[[Sequence[InboundMessage]], Awaitable[None]]"

@@ -140,6 +140,44 @@ DELIVERY_PAY_OUT: Delivery.ValueType  # 2
 """FROM pays TO, or the creditor that payment names; TO's balance with us ends where it began."""
 Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
+class _RecallState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecallStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecallState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECALL_STATE_UNSPECIFIED: _RecallState.ValueType  # 0
+    RECALL_STATE_REQUESTED: _RecallState.ValueType  # 1
+    """The bank is asked, and has not answered."""
+    RECALL_STATE_IN_PROCESS: _RecallState.ValueType  # 2
+    """The bank has it, and has not decided."""
+    RECALL_STATE_OVERDUE: _RecallState.ValueType  # 3
+    """The rail's time limit for an answer has passed. A late answer still counts."""
+    RECALL_STATE_PROMISED: _RecallState.ValueType  # 4
+    """The bank has accepted it. The money has not come back yet."""
+    RECALL_STATE_REFUSED: _RecallState.ValueType  # 5
+    """The bank has refused it."""
+    RECALL_STATE_RETURNED: _RecallState.ValueType  # 6
+    """All of the money has come back."""
+
+class RecallState(_RecallState, metaclass=_RecallStateEnumTypeWrapper):
+    """What has become of a recall."""
+
+RECALL_STATE_UNSPECIFIED: RecallState.ValueType  # 0
+RECALL_STATE_REQUESTED: RecallState.ValueType  # 1
+"""The bank is asked, and has not answered."""
+RECALL_STATE_IN_PROCESS: RecallState.ValueType  # 2
+"""The bank has it, and has not decided."""
+RECALL_STATE_OVERDUE: RecallState.ValueType  # 3
+"""The rail's time limit for an answer has passed. A late answer still counts."""
+RECALL_STATE_PROMISED: RecallState.ValueType  # 4
+"""The bank has accepted it. The money has not come back yet."""
+RECALL_STATE_REFUSED: RecallState.ValueType  # 5
+"""The bank has refused it."""
+RECALL_STATE_RETURNED: RecallState.ValueType  # 6
+"""All of the money has come back."""
+Global___RecallState: _TypeAlias = RecallState  # noqa: Y015
+
 class _ReconciliationStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1204,6 +1242,7 @@ class SettlementStatusResponse(_message.Message):
     DELIVERY_FIELD_NUMBER: _builtins.int
     REQUESTED_RAIL_FIELD_NUMBER: _builtins.int
     PAYMENT_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
@@ -1268,6 +1307,10 @@ class SettlementStatusResponse(_message.Message):
     def payment(self) -> Global___PaymentDetails:
         """What the payment says. Empty in lists."""
 
+    @_builtins.property
+    def recall(self) -> Global___SettlementRecall:
+        """The recall after completion, if one was requested. Absent in lists."""
+
     def __init__(
         self,
         *,
@@ -1306,10 +1349,11 @@ class SettlementStatusResponse(_message.Message):
         delivery: Global___Delivery.ValueType = ...,
         requested_rail: _builtins.str = ...,
         payment: Global___PaymentDetails | None = ...,
+        recall: Global___SettlementRecall | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "next_action_at", b"next_action_at", "payment", b"payment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "next_action_at", b"next_action_at", "payment", b"payment", "recall", b"recall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "delivery", b"delivery", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "requested_rail", b"requested_rail", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "delivery", b"delivery", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "recall", b"recall", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "requested_rail", b"requested_rail", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1449,6 +1493,78 @@ class CancelSettlementRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelSettlementRequest: _TypeAlias = CancelSettlementRequest  # noqa: Y015
+
+@_typing.final
+class RecallSettlementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    reason: _builtins.str
+    """Why; at most 1,000 characters without control characters. Required."""
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "settlement_id", b"settlement_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallSettlementRequest: _TypeAlias = RecallSettlementRequest  # noqa: Y015
+
+@_typing.final
+class SettlementRecall(_message.Message):
+    """The recall of a settlement that had completed. It moves nothing: what comes back is in returns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    REQUESTED_TIME_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CHANGED_TIME_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    state: Global___RecallState.ValueType
+    reason: _builtins.str
+    requested_by: _builtins.str
+    code: _builtins.str
+    """What the bank said last: its code and text, and when."""
+    text: _builtins.str
+    replayed: _builtins.bool
+    """Only in the answer to RecallSettlement: whether it had been requested before."""
+    @_builtins.property
+    def requested_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def changed_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        state: Global___RecallState.ValueType = ...,
+        reason: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+        requested_time: _timestamp_pb2.Timestamp | None = ...,
+        code: _builtins.str = ...,
+        text: _builtins.str = ...,
+        changed_time: _timestamp_pb2.Timestamp | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_time", b"changed_time", "requested_time", b"requested_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_time", b"changed_time", "code", b"code", "reason", b"reason", "replayed", b"replayed", "requested_by", b"requested_by", "requested_time", b"requested_time", "settlement_id", b"settlement_id", "state", b"state", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementRecall: _TypeAlias = SettlementRecall  # noqa: Y015
 
 @_typing.final
 class SettlementExplanation(_message.Message):

@@ -75,6 +75,11 @@ class SettlementServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.CancelSettlementRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementResponse.FromString,
                 _registered_method=True)
+        self.RecallSettlement = channel.unary_unary(
+                '/settlement.SettlementService/RecallSettlement',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.RecallSettlementRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementRecall.FromString,
+                _registered_method=True)
         self.ExplainSettlement = channel.unary_unary(
                 '/settlement.SettlementService/ExplainSettlement',
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
@@ -163,6 +168,16 @@ class SettlementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecallSettlement(self, request, context):
+        """Asks the bank to give back the money of a settlement that has COMPLETED; before that, CancelSettlement asks
+        for it. The answer says that the request is stored; the bank is asked after that, until it answers or the
+        rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
+        back. A settlement is recalled once; repeated, the call answers with the recall that is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainSettlement(self, request, context):
         """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
         when, what would have to happen for money to move or be released, and who may act.
@@ -235,6 +250,11 @@ def add_SettlementServiceServicer_to_server(servicer, server):
                     servicer.CancelSettlement,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.CancelSettlementRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementResponse.SerializeToString,
+            ),
+            'RecallSettlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecallSettlement,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.RecallSettlementRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementRecall.SerializeToString,
             ),
             'ExplainSettlement': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainSettlement,
@@ -474,6 +494,33 @@ class SettlementService:
             '/settlement.SettlementService/CancelSettlement',
             settlement__engine_dot_proto_dot_settlement__pb2.CancelSettlementRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.SettlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecallSettlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.SettlementService/RecallSettlement',
+            settlement__engine_dot_proto_dot_settlement__pb2.RecallSettlementRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementRecall.FromString,
             options,
             channel_credentials,
             insecure,

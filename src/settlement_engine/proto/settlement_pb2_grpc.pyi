@@ -75,6 +75,12 @@ class SettlementServiceStub:
     """Requests cancellation or recall. What has not been sent ends as FAILED; for what the rail
     has, the rail is asked to give it back, and the answer says RECALLING.
     """
+    RecallSettlement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RecallSettlementRequest, _settlement_pb2.SettlementRecall]
+    """Asks the bank to give back the money of a settlement that has COMPLETED; before that, CancelSettlement asks
+    for it. The answer says that the request is stored; the bank is asked after that, until it answers or the
+    rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
+    back. A settlement is recalled once; repeated, the call answers with the recall that is there.
+    """
     ExplainSettlement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]
     """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
     when, what would have to happen for money to move or be released, and who may act.
@@ -117,6 +123,12 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     CancelSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.CancelSettlementRequest, _settlement_pb2.SettlementResponse]  # type: ignore[assignment]
     """Requests cancellation or recall. What has not been sent ends as FAILED; for what the rail
     has, the rail is asked to give it back, and the answer says RECALLING.
+    """
+    RecallSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RecallSettlementRequest, _settlement_pb2.SettlementRecall]  # type: ignore[assignment]
+    """Asks the bank to give back the money of a settlement that has COMPLETED; before that, CancelSettlement asks
+    for it. The answer says that the request is stored; the bank is asked after that, until it answers or the
+    rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
+    back. A settlement is recalled once; repeated, the call answers with the recall that is there.
     """
     ExplainSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]  # type: ignore[assignment]
     """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
@@ -205,6 +217,18 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_settlement_pb2.SettlementResponse, _abc.Awaitable[_settlement_pb2.SettlementResponse]]:
         """Requests cancellation or recall. What has not been sent ends as FAILED; for what the rail
         has, the rail is asked to give it back, and the answer says RECALLING.
+        """
+
+    @_abc_1.abstractmethod
+    def RecallSettlement(
+        self,
+        request: _settlement_pb2.RecallSettlementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.SettlementRecall, _abc.Awaitable[_settlement_pb2.SettlementRecall]]:
+        """Asks the bank to give back the money of a settlement that has COMPLETED; before that, CancelSettlement asks
+        for it. The answer says that the request is stored; the bank is asked after that, until it answers or the
+        rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
+        back. A settlement is recalled once; repeated, the call answers with the recall that is there.
         """
 
     @_abc_1.abstractmethod

@@ -258,14 +258,19 @@ def _of_resolution(content: Resolution, *, is_recall_answer: bool) -> Reports:
             if event is None:
                 alarms.append(Alarm.UNKNOWN_STATUS)
                 continue
-            if event is Event.RECALLED and _names_a_return(content, each):
+            promises = event is Event.RECALLED and _names_a_return(content, each)
+            if promises:
                 event = Event.SETTLED  # the bank promises to return an executed payment
             if event is not Event.ACKNOWLEDGED or is_recall_answer:
                 names = _answer_names(each, group)
                 code, text = _why(reasons)
                 found.append(
                     StatusReport(
-                        event=event, references=names, code=code or status or "", text=text
+                        event=event,
+                        references=names,
+                        code=code or status or "",
+                        text=text,
+                        promises_return=promises,
                     )
                 )
     return Reports(reports=tuple(found), alarms=tuple(dict.fromkeys(alarms)))

@@ -193,6 +193,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
             steps=(ACCEPTED,), recall=RecallReply.PENDING, recall_after_ms=2 * SOON_MS
         ),
         "recall_accepted": Scenario(steps=(ACCEPTED,)),
+        "settle_recall_refused": Scenario(recall=RecallReply.REFUSE),
+        "settle_recall_delayed": Scenario(recall=RecallReply.PENDING, recall_after_ms=2 * SOON_MS),
         "silent_for_a_day": Scenario(reply=Reply.LOST, silent_for_ms=DAY_MS),
         "server_error": Scenario(errors_for_ms=60_000),
         "half_response": Scenario(reply=Reply.HALF),

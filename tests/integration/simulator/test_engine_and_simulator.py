@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from settlement_engine.domain.kept_messages import MessageDirection
+from settlement_engine.domain.recalls import RecallState
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.naming import name_of
@@ -133,6 +134,12 @@ async def test_each_end_is_that_of_the_banks_ledger(
     assert line.settlement_id == str(settlement.id)
 
 
+RECALLS = [
+    ("settle", RecallState.RETURNED, "returned"),
+    ("settle_recall_delayed", RecallState.RETURNED, "returned"),
+    ("settle_recall_refused", RecallState.REFUSED, "completed"),
+]
+
 ACCEPTED = ("IN", "", 202)
 TRANSFER = ("OUT", "pacs.009.001.08", 0)
 ENQUIRY = ("OUT", "pacs.028.001.03", 0)
@@ -189,6 +196,30 @@ async def test_a_response_that_says_nothing_is_kept_as_well(world) -> None:
     settlement = await world.settle("wrong_reference")
     assert await world.state(settlement, "completed") == "completed"
     assert (await messages_of(world, settlement))[:2] == [TRANSFER, STATUS]
+
+
+@pytest.mark.parametrize(("scenario", "state", "end"), RECALLS)
+async def test_a_recall_ends_in_a_return_or_a_refusal(world, scenario, state, end) -> None:
+    """The bank promises first, and its pacs.004 is the money; a refusal leaves everything as it is."""
+    settlement = await world.settle(scenario)
+    assert await world.state(settlement, "completed") == "completed"
+    engine_world = world.engine_world
+    before = (await engine_world.nostro(FROM)).posted
+    await engine_world.recaller.request(settlement.id, "ada", "paid twice")
+
+    async def reached() -> bool:
+        recall = await engine_world.recalls.recall(settlement.id)
+        return recall.state is state
+
+    await until(reached)
+    assert await world.state(settlement, end) == end
+    returned = 100 if end == "returned" else 0
+    assert (await engine_world.nostro(FROM)).posted == before + returned
+    recall = await engine_world.recalls.recall(settlement.id)
+    if state is RecallState.REFUSED:
+        assert recall.steps[-1].detail["code"]
+    assert ("OUT", "camt.056.001.08", 0) in await messages_of(world, settlement)
+    assert not engine_world.records.histories[settlement.id].is_frozen
 
 
 async def test_nothing_is_released_while_the_bank_is_silent(world) -> None:

@@ -9,9 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import msgspec
+
 from settlement_engine.api.calls import Calls
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallStep
 from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
 from settlement_engine.ports import Accepted, Announcement, LaneStatus, RailStatus
@@ -95,6 +98,27 @@ class FakeRails:
         return given
 
 
+class FakeRecalls:
+    """Recalls in memory; every settlement that is asked for is recalled, unless a failure is set."""
+
+    def __init__(self) -> None:
+        self.known: dict[UUID, RecallRequest] = {}
+        self.failure: Exception | None = None
+
+    async def request(self, settlement_id: UUID, who: str, reason: str) -> RecallRequest:
+        if self.failure is not None:
+            raise self.failure
+        if settlement_id in self.known:
+            return msgspec.structs.replace(self.known[settlement_id], is_replay=True)
+        detail = {"requested_by": who, "reason": reason}
+        step = RecallStep(seq=1, event=None, state=RecallState.REQUESTED, at=NOON, detail=detail)
+        self.known[settlement_id] = RecallRequest(settlement_id=settlement_id, steps=(step,))
+        return self.known[settlement_id]
+
+    async def recall(self, settlement_id: UUID) -> RecallRequest | None:
+        return self.known.get(settlement_id)
+
+
 class World:
     """Settlements, transitions and accounts in memory, and an engine whose behaviour the tests control."""
 
@@ -121,6 +145,7 @@ class World:
         self.dead_letters = self.stores.dead_letters
         self.banks = self.stores.banks
         self.specs: list[AccountSpec] = []
+        self.recalls = FakeRecalls()
         self.case_management = FakeCaseManagement(self.stores)
         self.rail_control = FakeRails(self.stores)
 
@@ -373,6 +398,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         settlements=world,
         accounts=world,
         banks=world.banks,
+        recalls=world.recalls,
         stream=world,
         archive=world,
         finder=world,

@@ -85,6 +85,7 @@ class FakeEngine(
         self.banks: dict[str, list[wire.Bank]] = {}
         self.refused_banks: dict[str, status_pb2.Status] = {}
         self.actors: list[str] = []
+        self.recall_state = wire.RECALL_STATE_REQUESTED
         self.accounts = [
             wire.Account(
                 id=str(number),
@@ -153,6 +154,20 @@ class FakeEngine(
     def CancelSettlement(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._note("CancelSettlement", request, context)
         return wire.SettlementResponse(settlement_id=ID, status=wire.RECALLING)
+
+    def RecallSettlement(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._note("RecallSettlement", request, context)
+        self.actors += [text for name, text in context.invocation_metadata() if name == ACTOR]
+        found = wire.SettlementRecall(
+            settlement_id=ID,
+            state=self.recall_state,
+            reason=request.reason,
+            requested_by=self.actors[-1],
+            code="LEGL",
+        )
+        found.requested_time.FromDatetime(BEGAN)
+        self.settlements[0].recall.CopyFrom(found)
+        return found
 
     def StreamSettlementEvents(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         self._note(

@@ -161,6 +161,31 @@ def test_cancel_says_what_became_of_the_request(command: Run, engine: FakeEngine
     assert json.loads(command("cancel", ID, "--json").out)["status"] == "RECALLING"
 
 
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (wire.RECALL_STATE_REQUESTED, ExitCode.OPEN),
+        (wire.RECALL_STATE_PROMISED, ExitCode.OPEN),
+        (wire.RECALL_STATE_REFUSED, ExitCode.FAILED),
+        (wire.RECALL_STATE_RETURNED, ExitCode.OK),
+    ],
+)
+def test_recall_says_what_became_of_it_and_show_shows_it(
+    command: Run, engine: FakeEngine, state: wire.RecallState.ValueType, code: ExitCode
+) -> None:
+    engine.recall_state = state
+    said = command("recall", "OB-7", "--reason", "paid twice", "--as", "ada")
+    assert said.code == code
+    assert wire.RecallState.Name(state).removeprefix("RECALL_STATE_") in said.out
+    assert engine.asked[-1] == wire.RecallSettlementRequest(settlement_id=ID, reason="paid twice")
+    assert engine.actors == ["ada"]
+    shown = command("show", ID).out
+    assert "requested by ada" in shown
+    assert "paid twice; bank: LEGL" in shown
+    again = json.loads(command("recall", ID, "--reason", "x", "--as", "ada", "--json").out)
+    assert again["state"] == wire.RecallState.Name(state)
+
+
 @pytest.mark.parametrize("name", [ID, "OB-7", "u-1"])
 def test_any_name_of_a_settlement_will_do(command: Run, engine: FakeEngine, name: str) -> None:
     assert command("show", name).code == ExitCode.OK

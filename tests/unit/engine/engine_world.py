@@ -17,6 +17,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Instruction, Priority
 from settlement_engine.domain.windows import Window
 from settlement_engine.engine.case_worker import EngineCases
+from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import InvariantViolated, Unavailable
@@ -36,6 +37,7 @@ from settlement_lab.memory import (
     MemoryCases,
     MemoryInbound,
     MemoryMessages,
+    MemoryRecalls,
     MemoryRegistry,
     MemoryResolutions,
     MemorySettlements,
@@ -74,6 +76,8 @@ SETTINGS: dict[str, Any] = {
     "inbound_poll_seconds": 0.02,
     "case_interval_seconds": 0.02,
     "breaker_look_seconds": 0.02,
+    "recall_interval_seconds": 0.02,
+    "recall": SOON,
     "resolve_pause_seconds": 0.05,
 }
 TIMEOUT_SECONDS = 5.0
@@ -287,7 +291,9 @@ class EngineWorld:
         self.stream = MemoryStream(self.records)
         self.inbound = MemoryInbound(self.records)
         self.messages = MemoryMessages(self.records)
+        self.recalls = MemoryRecalls(self.records)
         engine_settings = EngineSettings(**(SETTINGS | settings))
+        self.recaller = Recaller(engine_settings, self.recalls, rails)
         self.case_management = EngineCases(
             engine_settings,
             MemoryCases(self.records),
@@ -313,6 +319,7 @@ class EngineWorld:
             messages=self.messages,
             banks=self.banks if has_banks else None,
             breaker_orders=MemoryBreakerOrders(self.records),
+            recaller=self.recaller,
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "profiles"
 LIKE: Final = "like"
+DAY_SECONDS: Final = 86_400
 _SPOKEN: Final = {
     "customer": "pacs.008",
     "institution": "pacs.009",
@@ -80,6 +81,8 @@ class IsoProfile(
     of enquiries applies. ``customer`` and ``institution`` are the versions of pacs.008 and pacs.009; one of them may
     be empty. ``charge_bearers`` are those that the scheme carries, the usual one first. ``needs`` are the fields of
     the payment details that a request must have, by delivery.
+    ``recall_within_days`` is how many days after completion a payment may be recalled, and ``recall_answer_days``
+    how many the bank has to answer; 0 is no limit, and days are those of the calendar.
     """
 
     scheme: str
@@ -116,6 +119,8 @@ class IsoProfile(
     charge_bearers: tuple[Literal["DEBT", "CRED", "SHAR", "SLEV"], ...]
     characters: str = ""
     account_is_iban: bool = False
+    recall_within_days: int = 0
+    recall_answer_days: int = 0
     needs: dict[Literal["book", "pay_out"], tuple[str, ...]] = {}
 
     def capabilities(self, on: date) -> RailCapabilities:
@@ -138,6 +143,8 @@ class IsoProfile(
             lane=LaneLimits(concurrency_max=self.concurrency_max),
             enquiry=dict.fromkeys(_ENQUIRED, asks_often) if self.enquiry_first_seconds else {},
             messages=self._messages(),
+            recall_within_seconds=self.recall_within_days * DAY_SECONDS or None,
+            recall_answer_seconds=self.recall_answer_days * DAY_SECONDS or None,
         )
 
     def limits_change_on(self, after: date) -> date | None:

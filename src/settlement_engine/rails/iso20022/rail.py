@@ -326,5 +326,6 @@ def _answer(question: Question, said: StatusReport, message: KeptMessage | None 
         rail_reference=reference,
         confirmation=said.confirmation or (reference if is_settled else ""),
         stated=said.stated,
+        promises_return=said.promises_return,
         message=message,
     )

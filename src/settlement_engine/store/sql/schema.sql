@@ -224,6 +224,12 @@ CREATE TABLE moves (
     detail jsonb
 );
 
+CREATE TABLE open_recalls (
+    settlement_id uuid NOT NULL,
+    asked integer NOT NULL DEFAULT 0,
+    due_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE open_settlements (
     settlement_id uuid NOT NULL,
     owner bigint NOT NULL,
@@ -259,6 +265,15 @@ CREATE TABLE payment_details (
     payment jsonb,
     rail text,
     delivery delivery
+);
+
+CREATE TABLE recall_steps (
+    settlement_id uuid NOT NULL,
+    seq smallint NOT NULL,
+    event text NOT NULL,
+    state text NOT NULL,
+    detail jsonb NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE TABLE resolutions (
@@ -1612,6 +1627,8 @@ ALTER TABLE messages ADD CONSTRAINT messages_pkey PRIMARY KEY (settlement_id, at
 
 ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
 
+ALTER TABLE open_recalls ADD CONSTRAINT open_recalls_pkey PRIMARY KEY (settlement_id);
+
 ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_pkey PRIMARY KEY (settlement_id);
 
 ALTER TABLE openings ADD CONSTRAINT openings_pkey PRIMARY KEY (id);
@@ -1619,6 +1636,8 @@ ALTER TABLE openings ADD CONSTRAINT openings_pkey PRIMARY KEY (id);
 ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
 
 ALTER TABLE payment_details ADD CONSTRAINT payment_details_pkey PRIMARY KEY (settlement_id);
+
+ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_pkey PRIMARY KEY (settlement_id, seq);
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
 
@@ -1787,6 +1806,8 @@ ALTER TABLE messages ADD CONSTRAINT messages_type_check CHECK (length(type) <= 3
 
 ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (is_legal_move(from_state, event, to_state));
 
+ALTER TABLE open_recalls ADD CONSTRAINT open_recalls_asked_check CHECK (asked >= 0);
+
 ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_epoch_check CHECK (epoch > 0);
 
 ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_owner_check CHECK (owner >= 0);
@@ -1798,6 +1819,16 @@ ALTER TABLE openings ADD CONSTRAINT openings_step_check CHECK (step = ANY (ARRAY
 ALTER TABLE payment_details ADD CONSTRAINT payment_details_check CHECK (num_nonnulls(payment, rail, delivery) > 0);
 
 ALTER TABLE payment_details ADD CONSTRAINT payment_details_rail_check CHECK (rail <> ''::text);
+
+ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_check CHECK ((seq = 1) = (event = 'requested'::text));
+
+ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_detail_check CHECK (octet_length(detail::text) <= 16384);
+
+ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_event_check CHECK (event = ANY (ARRAY['requested'::text, 'acknowledged'::text, 'recalled'::text, 'recall_refused'::text, 'returned'::text, 'overdue'::text]));
+
+ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_seq_check CHECK (seq >= 1 AND seq <= 100);
+
+ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_state_check CHECK (state = ANY (ARRAY['requested'::text, 'in_process'::text, 'overdue'::text, 'promised'::text, 'refused'::text, 'returned'::text]));
 
 ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR person_of(decided_by) <> person_of(proposed_by)) NOT VALID;
 
@@ -1937,6 +1968,8 @@ CREATE UNIQUE INDEX one_return_per_reference ON public.returns USING btree (sett
 
 CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USING btree (key_hash);
 
+CREATE INDEX open_recalls_due ON public.open_recalls USING btree (due_at);
+
 CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
 
 CREATE INDEX payment_details_by_end_to_end_id ON public.payment_details USING hash (((payment #>> '{payment,end_to_end_id}'::text[]))) WHERE ((payment #>> '{payment,end_to_end_id}'::text[]) IS NOT NULL);
@@ -2049,6 +2082,9 @@ ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
 
 CREATE TRIGGER payment_details_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.payment_details FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE payment_details ENABLE ALWAYS TRIGGER payment_details_append_only;
+
+CREATE TRIGGER recall_steps_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.recall_steps FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE recall_steps ENABLE ALWAYS TRIGGER recall_steps_append_only;
 
 CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.decision IS NOT NULL) AND ((ROW(new.decision, new.decided_by, new.decided_at))::text IS DISTINCT FROM (ROW(old.decision, old.decided_by, old.decided_at))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_is_decided_once;

@@ -15,6 +15,7 @@ from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
 from settlement_lab.memory.messages import MemoryMessages
+from settlement_lab.memory.recalls import MemoryRecalls
 from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
@@ -33,6 +34,7 @@ __all__ = [
     "MemoryGauges",
     "MemoryInbound",
     "MemoryMessages",
+    "MemoryRecalls",
     "MemoryRegistry",
     "MemoryResolutions",
     "MemorySettlements",

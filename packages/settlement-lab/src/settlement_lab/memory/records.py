@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.proposals import Proposal
+    from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Attempt, Moved, Recorded, Settlement
     from settlement_engine.ports import (
         BarrierState,
@@ -122,6 +123,14 @@ class Filed:
 
 
 @dataclass(slots=True, kw_only=True)
+class OpenRecall:
+    """A recall for which something is waited for: when it is due, and how often it was."""
+
+    due_at: datetime
+    asked: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
 class SystemEpoch:
     """A system epoch and the steps of its recovery."""
 
@@ -192,6 +201,8 @@ class Records:
     transfers: dict[tuple[UUID, int, Leg], Transfer] = field(default_factory=dict)
     calls: dict[UUID, AccountCall] = field(default_factory=dict)
     bank_versions: list[BankVersion] = field(default_factory=list)
+    recalls: dict[UUID, RecallRequest] = field(default_factory=dict)
+    open_recalls: dict[UUID, OpenRecall] = field(default_factory=dict)
     windows: list[Window] = field(default_factory=_reference_windows)
 
     engines: dict[int, EngineRecord] = field(default_factory=dict)

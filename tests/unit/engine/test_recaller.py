@@ -1,0 +1,163 @@
+"""Recalls in a running engine: asked until answered, nothing moves, and only a return is money."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settlement_engine.domain.lifecycle import Ask, Event, State
+from settlement_engine.domain.recalls import RecallState
+from settlement_engine.errors import NotFound, WrongState
+from tests.unit.engine.engine_world import ScriptedRail, running
+from tests.unit.engine.test_case_worker import kinds, say
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.recalls import RecallRequest
+    from settlement_engine.domain.settlement import Settlement
+    from tests.unit.engine.engine_world import EngineWorld
+
+
+def rail(**rules: Any) -> ScriptedRail:
+    made = ScriptedRail()
+    made.capabilities = replace(made.capabilities, **rules)
+    return made
+
+
+async def comes_to(
+    world: EngineWorld, settlement: Settlement, *states: RecallState
+) -> RecallRequest:
+    await world.until(lambda: world.records.recalls[settlement.id].state in states)
+    return world.records.recalls[settlement.id]
+
+
+async def recalled(world: EngineWorld, **fields: Any) -> Settlement:
+    """Settle one, and ask for the money back."""
+    found = await world.settle(**fields)
+    await world.recaller.request(found.id, "ada", "why")
+    return found
+
+
+def recalls_asked(world: EngineWorld) -> int:
+    return sum(word == "recall" for word, _, _ in world.rail.asked)
+
+
+async def test_an_acceptance_is_a_promise_and_the_return_is_the_money() -> None:
+    async with running() as world:
+        world.rail.recalls.extend([None, Event.ACKNOWLEDGED, Event.RECALLED])
+        found = await recalled(world)
+        promised = await comes_to(world, found, RecallState.PROMISED)
+        assert [step.state for step in promised.steps] == [
+            RecallState.REQUESTED,
+            RecallState.IN_PROCESS,
+            RecallState.PROMISED,
+        ]
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.COMPLETED, False)
+        assert (await world.nostro()).posted == 10_000 - 100
+        say(world, found, Event.RETURNED)
+        await comes_to(world, found, RecallState.RETURNED)
+        assert history.state is State.RETURNED
+        assert (await world.nostro()).posted == 10_000
+        assert kinds(world) == []
+        assert found.id not in world.records.open_recalls
+
+
+async def test_a_refusal_closes_it_with_the_banks_reason() -> None:
+    async with running() as world:
+        world.rail.recalls.append(Event.RECALL_REFUSED)
+        found = await recalled(world)
+        refused = await comes_to(world, found, RecallState.REFUSED)
+        assert refused.steps[-1].detail == {"code": "X1"}
+        assert recalls_asked(world) == 1
+        assert world.records.histories[found.id].state is State.COMPLETED
+        assert kinds(world) == []
+
+
+async def test_a_bank_that_only_says_settled_leaves_the_payment_as_it_is() -> None:
+    async with running() as world:
+        world.rail.recalls.append(Event.SETTLED)
+        found = await recalled(world)
+        await comes_to(world, found, RecallState.REFUSED)
+
+
+async def test_what_the_bank_says_later_and_unasked_counts_and_is_no_contradiction() -> None:
+    async with running() as world:
+        world.rail.recalls.append(Event.RECALL_REFUSED)
+        found = await recalled(world)
+        await comes_to(world, found, RecallState.REFUSED)
+        say(world, found, Event.RECALLED)
+        await comes_to(world, found, RecallState.PROMISED)
+        say(world, found, Event.RECALL_REFUSED)
+        await comes_to(world, found, RecallState.REFUSED)
+        say(world, found, Event.SETTLED, promises_return=True)
+        await comes_to(world, found, RecallState.PROMISED)
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.COMPLETED, False)
+        await world.until(lambda: len(world.records.closed_reports) == 3)
+        assert kinds(world) == []
+
+
+async def test_without_a_recall_recalled_still_contradicts_what_has_completed() -> None:
+    async with running() as world:
+        found = await world.settle()
+        say(world, found, Event.RECALLED)
+        await world.until(lambda: world.records.histories[found.id].is_frozen)
+        assert len(kinds(world)) == 1
+
+
+async def test_silence_is_not_a_no_and_ends_with_the_time_limit() -> None:
+    async with running(rail=rail(recall_answer_seconds=0.2)) as world:
+        world.rail.recalls.extend([None] * 1_000)
+        found = await recalled(world)
+        await comes_to(world, found, RecallState.OVERDUE)
+        assert recalls_asked(world) > 1
+        assert world.records.histories[found.id].state is State.COMPLETED
+        say(world, found, Event.RECALLED)
+        await comes_to(world, found, RecallState.PROMISED)
+
+
+async def test_a_recall_survives_the_engine_that_took_it() -> None:
+    async with running(recall_interval_seconds=600.0) as world:
+        found = await recalled(world)
+        assert recalls_asked(world) == 0
+        world.rail.recalls.append(Event.RECALLED)
+        await world.recaller.look()
+        await comes_to(world, found, RecallState.PROMISED)
+
+
+async def test_repeated_it_is_the_same_recall() -> None:
+    async with running() as world:
+        world.rail.recalls.append(Event.RECALL_REFUSED)
+        found = await recalled(world)
+        await comes_to(world, found, RecallState.REFUSED)
+        again = await world.recaller.request(found.id, "grace", "another reason")
+        assert again.is_replay
+        assert again.steps[0].detail == {"requested_by": "ada", "reason": "why"}
+
+
+async def test_before_completion_it_is_a_cancellation() -> None:
+    async with running() as world:
+        world.rail.sends.append(Event.ACKNOWLEDGED)
+        world.rail.enquiries.extend([Event.ACKNOWLEDGED] * 1_000)
+        found = await world.settle(wait_seconds=0.1)
+        with pytest.raises(WrongState) as refused:
+            await world.recaller.request(found.id, "ada", "why")
+        assert "CancelSettlement" in refused.value.todo
+        with pytest.raises(NotFound):
+            await world.recaller.request(world.ids.new(), "ada", "why")
+        assert not world.records.recalls
+
+
+async def test_a_rail_without_recalls_and_one_whose_time_is_over_are_not_asked() -> None:
+    no_recalls = rail(asks=frozenset({Ask.SEND, Ask.ENQUIRE}))
+    for made, why in (
+        (no_recalls, "does not support recalls"),
+        (rail(recall_within_seconds=0.0), "took recalls of it until"),
+    ):
+        async with running(rail=made) as world:
+            found = await world.settle()
+            with pytest.raises(WrongState) as refused:
+                await world.recaller.request(found.id, "ada", "why")
+            assert why in refused.value.why
