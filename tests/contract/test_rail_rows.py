@@ -433,6 +433,40 @@ async def came_back_in_parts(world: RowWorld) -> Settlement:
     return settlement
 
 
+@row(23)
+async def came_back_before_it_was_told_as_settled(world: RowWorld) -> Settlement:
+    """The return is the first that we hear of the end: it settles, and comes back, each once."""
+    world.engine_changes = {"enquiry": SELDOM}
+    await world.start()
+    steps = (ACSP, ScenarioStep(status="ACSC", after_ms=300, told_after_ms=2_000))
+    settlement = await world.settle(Scenario(steps=steps, returns=(MoneyBack(after_ms=600),)))
+    await world.comes_to(settlement, State.RETURNED)
+    history = await world.engine.history(settlement)
+    assert history[-3:] == ["sent", "completed", "returned"]
+    assert await world.posted() == FUNDS
+    await until(world.has_heard_all, "the bank has nothing more to say")
+    assert await world.state(settlement) is State.RETURNED
+    assert await world.posted() == FUNDS
+    return settlement
+
+
+@row(23)
+async def came_back_in_part_while_it_was_in_doubt(world: RowWorld) -> Settlement:
+    world.engine_changes = {"enquiry": SELDOM}
+    await world.start()
+    steps = (ScenarioStep(status="ACSC", told_after_ms=LONG_MS),)
+    back = MoneyBack(after_ms=600, percent=40)
+    settlement = await world.settle(Scenario(steps=steps, reply=Reply.LOST, returns=(back,)))
+    await world.passes(settlement, State.IN_DOUBT)
+    assert await world.ends(settlement) is State.COMPLETED
+    await until(lambda: booked_back(world, AMOUNT * 40 // 100), "a part to be booked back")
+    return settlement
+
+
+async def booked_back(world: RowWorld, minor: int) -> bool:
+    return await world.posted() == FUNDS - AMOUNT + minor
+
+
 @row(24)
 async def was_settled_and_then_rejected(world: RowWorld) -> Settlement:
     await world.start()

@@ -35,7 +35,11 @@ def bank_lines(world: World, settlement_id: str) -> list[dict[str, Any]]:
 
 
 def treats(world: World, scenario: str) -> None:
-    script = json.dumps({"default": scenario}).encode()
+    direct(world, {"default": scenario})
+
+
+def direct(world: World, wanted: dict[str, Any]) -> None:
+    script = json.dumps(wanted).encode()
     url = f"{world.address['simulator']}/admin/script"
     urllib.request.urlopen(urllib.request.Request(url, script, method="PUT"), timeout=10).close()
 
@@ -86,6 +90,30 @@ def test_what_a_bank_rejects_is_released(world: World, rail: str) -> None:
     assert world.wait_for(sent.settlement_id).status == pb.ROLLED_BACK
     (line,) = bank_lines(world, sent.settlement_id)
     assert line["times_debited"] == 0
+
+
+EARLY_RETURN = {
+    "default": "own",
+    "scenarios": {
+        "own": {
+            "steps": [
+                {"status": "ACSP"},
+                {"status": "ACSC", "after_ms": 50, "told_after_ms": 60_000},
+            ],
+            "returns": [{"after_ms": 100}],
+        }
+    },
+}
+"""The return is the first that the engine hears of the settlement: it asks only after a second."""
+
+
+def test_what_comes_back_before_it_is_confirmed_is_booked_both_ways(world: World) -> None:
+    direct(world, EARLY_RETURN)
+    sent = world.execute(rail="sepa_inst", currency="EUR", payment=payment())
+    found = world.wait_for(sent.settlement_id, pb.RETURNED)
+    assert [move.to_state.lower() for move in found.moves][-2:] == ["completed", "returned"]
+    (line,) = bank_lines(world, sent.settlement_id)
+    assert (line["times_debited"], line["state"]) == (1, "returned")
 
 
 def test_a_rail_that_does_not_carry_the_currency_is_refused_with_the_field(world: World) -> None:

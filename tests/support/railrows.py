@@ -178,6 +178,12 @@ class RowWorld:
         assert session.connector is not None
         return bool(session.connector._acquired)
 
+    async def has_heard_all(self) -> bool:
+        """Say whether the bank has delivered what it has to say, and the engine has worked it off."""
+        records = self.engine.records
+        is_all_closed = len(records.closed_reports) == len(records.inbound_reports)
+        return is_all_closed and not await self.bank.service.waiting_callbacks()
+
     async def received(self) -> list[LedgerLine]:
         return await self.bank.ledger()
 

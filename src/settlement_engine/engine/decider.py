@@ -10,7 +10,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.decisions.after_the_end import stated_in
-from settlement_engine.domain.decisions.before_the_end import decide, may_be_cancelled
+from settlement_engine.domain.decisions.before_the_end import (
+    decide,
+    is_return_to_come,
+    may_be_cancelled,
+)
 from settlement_engine.domain.decisions.reasons import WITHOUT_MONEY_MOVED, reason_of
 from settlement_engine.domain.decisions.resending import is_too_late_to_send
 from settlement_engine.domain.decisions.screened import SCREENED, decide_screened
@@ -31,7 +35,7 @@ from settlement_engine.domain.routing import RouteReason
 from settlement_engine.domain.settlement import Attempt
 from settlement_engine.engine.postings import transfers_of
 from settlement_engine.engine.schedule import EnquirySchedule, until_window_opens
-from settlement_engine.ports import TransitionCommand
+from settlement_engine.ports import Answer, TransitionCommand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.router import Router
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import Answer, Claimed, RailCapabilities, SendRail
+    from settlement_engine.ports import Claimed, RailCapabilities, SendRail
 
 
 class Decider:
@@ -110,6 +114,10 @@ class Decider:
         if chosen.event in SCREENED:
             assert route is not None, "what was screened has had its route decided"
             return self._screened(settlement, answer, now, route)
+        if is_return_to_come(answer, chosen.event):
+            answer = Answer(
+                settlement_id=settlement.id, event=chosen.event, attempt=answer.attempt
+            )  # code and amounts are those of the return
         return self.step(settlement, chosen, answer, history)
 
     def _rules(self, attempt: Attempt | None) -> RailCapabilities | None:

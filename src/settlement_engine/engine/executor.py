@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from settlement_engine.domain.decisions.before_the_end import is_return_to_come
 from settlement_engine.domain.decisions.history import DEPENDS_ON_HISTORY
 from settlement_engine.domain.decisions.screened import SCREENED
 from settlement_engine.domain.decisions.turned_down import decide_turned_down
@@ -229,7 +230,9 @@ class Executor:
                 self._set_aside(pending, outcome)
             elif outcome.result is Result.APPLIED:
                 applied.append(step)
-                if pending.answer.report_id:
+                if is_return_to_come(pending.answer, step.event):
+                    self._inbound.heard_again(pending.answer)
+                elif pending.answer.report_id:
                     self._inbound.decided(pending.answer, is_applied=True)
                 if self._believe(step, outcome.at):
                     asking.append(step.settlement)

@@ -141,6 +141,11 @@ class InboundWorker:
         for answer in answers:
             self._in_flight.pop(answer.report_id, None)
 
+    def heard_again(self, answer: Answer) -> None:
+        """Note that an answer was decided in part: its report is passed on again at once."""
+        self.released([answer])
+        self._has_work.set()
+
     def turned_stale(self, answer: Answer, settlement: Settlement) -> None:
         """Note that the transition of an answer was stale: the record in the store had changed.
 

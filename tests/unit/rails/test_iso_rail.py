@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -20,7 +20,9 @@ from settlement_engine.rails.iso20022.orders import read_order, read_terms
 from settlement_engine.rails.iso20022.parties import agent
 from settlement_engine.rails.iso20022.rail import IsoRail, one_of
 from settlement_engine.rails.transport.http import HttpSettings
-from settlement_engine.simulator.answers import message_reject
+from settlement_engine.rails.transport.results import Response
+from settlement_engine.simulator.answers import message_reject, payment_return
+from settlement_engine.simulator.ledger import Payment
 from tests.support.isorails import ACCOUNTS, connection, iso_rail, paid_out, profile_of
 from tests.support.isorails import dialect as dialect_of
 from tests.unit.rails.builders import CALLER, START, HandClock, Heard, question, settlement
@@ -286,3 +288,32 @@ async def test_what_a_person_has_to_hear_of_is_counted_by_name() -> None:
     metrics = Metrics("0")
     metrics.rail_alarm(*counted[0])
     assert b'rail_alarms_total{alarm="unexpected_message",rail="swift"} 1.0' in metrics.text()
+
+
+async def test_a_return_in_a_response_is_stored_as_a_message_of_its_own(monkeypatch) -> None:
+    """Whatever was asked, money that comes back is booked: the response is heard like a call-back."""
+    made, stored, heard = rail(), [], Heard()
+
+    async def receive(messages) -> None:
+        stored.extend(messages)
+
+    async def post(*_: object) -> Response:
+        said: dict[str, Any] = dict.fromkeys(set(Payment.__struct_fields__) - {"debited_minor"}, "")
+        said |= {
+            "id": 1,
+            "uetr": str(NAMES.uetr),
+            "end_to_end_id": NAMES.end_to_end_id,
+            "message_id": NAMES.message_id,
+            "message_name": "pacs.009.001.08",
+            "currency": "EUR",
+            "debited_minor": 12_50,
+        }
+        body = payment_return("RET1", Payment(**said), 12_50, 0, "AC04", 0)
+        return Response(status=200, body=body)
+
+    made.listen(receive)
+    monkeypatch.setattr(made._connections.all[0].transport, "post", post)
+    await made.enquire([question(made, "k")], heard)
+    assert heard.answers == []
+    ((report,),) = [each.reports for each in stored]
+    assert (report.event, report.stated.minor) == (Event.RETURNED, 12_50)

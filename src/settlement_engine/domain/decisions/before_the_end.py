@@ -85,6 +85,11 @@ def decide(
     return ChosenEvent(event, kind)
 
 
+def is_return_to_come(answer: Answer, event: Event) -> bool:
+    """Say whether an answer about a return has only posted the settlement, so that the return is still to be booked."""
+    return answer.event is Event.RETURNED and event is Event.SETTLED
+
+
 def when_not_put(question: Ask) -> Event:
     """Choose the event for a question that was never transmitted: UNDELIVERED for a send, else NO_ANSWER."""
     return Event.UNDELIVERED if question is Ask.SEND else Event.NO_ANSWER
@@ -132,6 +137,8 @@ def _event(
         return answer.event
     if answer.event is Event.SETTLED:
         return _settled(settlement, answer)
+    if answer.event is Event.RETURNED and not settlement.is_frozen:
+        return Event.SETTLED  # money that comes back had moved: the return is decided on afterwards
     if rules is None:
         return (
             answer.event

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from settlement_engine.domain.lifecycle import Event
+from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.ports import (
     Answer,
@@ -265,15 +266,32 @@ class IsoRail:
         classified = classify(leaving.asked, result, message)
         for alarm in classified.alarms:
             self._raise_alarm(alarm.name, str(question.settlement_id))
-        said = one_of(classified.reports)
+        statuses = await self._without_returns(classified.reports, result)
+        said = one_of(statuses)
         kept = self._response(question, result, message)
         if said is not None:
             report([_answer(question, said, kept)])
             return
-        if classified.reports:
+        if statuses:
             self._raise_alarm(CONTRADICTION, str(question.settlement_id))
         if kept is not None:
             await self._keeper.store([kept])
+
+    async def _without_returns(
+        self, reports: Sequence[StatusReport], result: ExchangeResult
+    ) -> list[StatusReport]:
+        """Store returns in a response as a message of their own, to be booked whatever was asked; return the rest."""
+        returns = tuple(each for each in reports if each.event is Event.RETURNED)
+        if returns and isinstance(result, Response) and self.receive is not None:
+            message = InboundMessage(
+                rail=self.name, source=MessageSource.PUSHED, content=result.body, reports=returns
+            )
+            try:
+                await self.receive([message])
+            except (Unavailable, Contention) as error:
+                why = error.why or error.what
+                log.warning("rail.return_not_stored", rail=self.name, why=why)
+        return [each for each in reports if each.event is not Event.RETURNED]
 
     def _response(
         self, question: Question, result: ExchangeResult, message: Opened | None

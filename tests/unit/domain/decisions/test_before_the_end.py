@@ -13,6 +13,7 @@ from settlement_engine.domain.decisions.before_the_end import (
     NEVER_UNASKED,
     ONLY_TO_A_QUESTION,
     decide,
+    is_return_to_come,
     when_not_put,
 )
 from settlement_engine.domain.decisions.resending import RailClass
@@ -63,6 +64,9 @@ AS_SILENCE: dict[State, set[Event]] = {
 """What a rail says where it cannot be true: it counts as silence."""
 
 
+AT_RAIL_STATES = [S.LOCKED, S.SENT, S.IN_DOUBT, S.RECALLING]
+
+
 def chosen(state: State, event: Event, *, number: int = 1, **given: object) -> Event | None:
     found = decide(
         settlement(state, **given), answer(event, attempt=number), rules(), SENDS_MAX, NOW
@@ -74,6 +78,8 @@ def chosen(state: State, event: Event, *, number: int = 1, **given: object) -> E
 def test_where_no_limit_is_reached(state, event):
     number = 1 if state in AS_SILENCE else 0
     expected = event if event in SAME[state] else None
+    if event is E.RETURNED and state in AT_RAIL_STATES:
+        expected = E.SETTLED
     if event in AS_SILENCE.get(state, ()):
         expected = E.NO_ANSWER
     assert chosen(state, event, number=number) is expected
@@ -222,7 +228,8 @@ def check_money(state: State, said: Event, found: ChosenEvent, *, never_left: bo
         return
     assert said is not E.NO_ANSWER, "silence is not a no"
     is_proved = found.event is E.ABANDONED and said is E.UNDELIVERED and never_left
-    assert found.event is said or is_proved
+    has_moved = said is E.RETURNED and found.event is E.SETTLED  # what comes back had moved
+    assert found.event is said or is_proved or has_moved
 
 
 def check_sending(state, found: ChosenEvent, limits, age_seconds: int, *, never_left: bool) -> None:
@@ -258,3 +265,15 @@ def test_under_all_limits_money_moves_on_evidence_and_bytes_leave_again_only_whe
             is_frozen=is_frozen,
             is_held_back=is_held_back,
         )
+
+
+# --- a return that comes before the confirmation ------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", AT_RAIL_STATES)
+def test_a_return_of_a_payment_at_the_rail_proves_that_it_had_settled(state):
+    assert chosen(state, E.RETURNED) is E.SETTLED
+    assert chosen(state, E.RETURNED, is_frozen=True) is None, "nothing is posted on a frozen one"
+    assert is_return_to_come(answer(E.RETURNED), E.SETTLED)
+    assert not is_return_to_come(answer(E.RETURNED), E.RETURNED)
+    assert not is_return_to_come(answer(E.SETTLED), E.SETTLED)
