@@ -17,6 +17,7 @@ import msgspec
 
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_lab.schedules.callers import Callers
 from settlement_lab.schedules.engine import LEASE_SECONDS, ScheduledEngine
@@ -40,6 +41,7 @@ ENGINES: Final = 2
 SETTLEMENTS_MIN: Final = 2
 SETTLEMENTS_MAX: Final = 3
 AMOUNT: Final = 100
+DELIVERIES: Final = (None, Delivery.PAY_OUT)
 FUNDS: Final = (150, 250, 1_000)
 CURRENCY: Final = "EUR"
 STRIKES_MAX: Final = 4
@@ -148,6 +150,8 @@ class Schedule:
             value_date=None,
             priority=Priority.NORMAL,
             metadata={},
+            # By number, so that the other draws of a seed stay what they were.
+            requested_delivery=DELIVERIES[number % len(DELIVERIES)],
         )
 
     def _start_engine(self) -> None:
