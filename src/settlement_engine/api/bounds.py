@@ -12,7 +12,7 @@ KIBIBYTE: Final = 1024
 
 CALL_BYTES_MAX: Final = 256 * KIBIBYTE
 """Limit of a single call, and of one item of a batch. The largest valid settlement, with every character of
-its metadata escaped, takes less than 200 kB of JSON."""
+its metadata and payment details escaped, takes less than 230 kB of JSON."""
 
 PROPOSAL_BYTES_MAX: Final = 1536 * KIBIBYTE
 """A proposal carries up to 1 MiB of evidence; base64 adds a third to that."""

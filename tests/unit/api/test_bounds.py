@@ -23,10 +23,16 @@ from settlement_engine.api.bounds import (
 )
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.api.json_text import Span, load, outline
+from settlement_engine.api.payment import payment_message
 from settlement_engine.api.read_proto import read_proto, reading_proto
 from settlement_engine.api.service import YIELD_EVERY_ITEMS
 from settlement_engine.api.turns import finish
 from settlement_engine.api.write_json import writing_json
+from settlement_engine.domain.payment_checks import (
+    ADDRESS_CHARACTERS_MAX,
+    ADDRESS_LINE_CHARACTERS_MAX,
+    NAME_CHARACTERS_MAX,
+)
 from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.events.clearing import ClearingSettings
@@ -122,9 +128,24 @@ def test_brackets_inside_texts_are_not_counted() -> None:
 def test_the_largest_settlement_is_read() -> None:
     key = "k" * 62
     metadata = {f"{key}{n:02}": "\U0001f4b6" * 512 for n in range(32)}
-    data = json.dumps(GOOD | {"metadata": metadata}).encode()
-    assert len(read_instruction(data).metadata) == 32
-    message = payment_request(metadata=metadata)
+    address: dict[str, Any] = {
+        field: "\U0001f4b6" * most for field, most in ADDRESS_CHARACTERS_MAX.items()
+    }
+    address |= {"country": "DE", "lines": ["\U0001f4b6" * ADDRESS_LINE_CHARACTERS_MAX] * 2}
+    party = {
+        "name": "\U0001f4b6" * NAME_CHARACTERS_MAX,
+        "account": {"iban": "DE89370400440532013000", "type": "CACC"},
+        "lei": "213800KUD8LAJWSQ9D15",
+        "address": address,
+        "agent_bic": "DEUTDEFF500",
+    }
+    payment = {"debtor": party, "creditor": party, "remittance": "\U0001f4b6" * 140}
+    data = json.dumps(GOOD | {"metadata": metadata, "payment": payment}).encode()
+    assert len(data) < 230_000 < CALL_BYTES_MAX
+    made = read_instruction(data)
+    assert len(made.metadata) == 32
+    assert made.payment is not None
+    message = payment_request(metadata=metadata, payment=payment_message(made.payment))
     assert read_proto(message.SerializeToString(), pb.SettlementRequest) == message
 
 
