@@ -31,7 +31,7 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
             ),
         ),
         emphasis={"bus_answer_lost": 0.5, "bus_slow": 0.5, "two_leaders": 0.7},
-        seed=40,
+        seed=83,
     ),
     "published_unacknowledged": Mutant(
         "an unacknowledged announcement counts as published",
@@ -43,7 +43,7 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
                 "    return len(messages), after + len(messages)",
             ),
         ),
-        seed=7,
+        seed=6,
     ),
     "consumer_without_inbox": Mutant(
         "a consumer processes every redelivery",
@@ -52,6 +52,6 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
                 "settlement_client.inbox:MemoryInbox.take", "if event_id in self._ids:", "if False:"
             ),
         ),
-        seed=7,
+        seed=0,
     ),
 }
