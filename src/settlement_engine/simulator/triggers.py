@@ -31,6 +31,8 @@ SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
         "recall_refused": "It accepts, and refuses to give the payment back.",
         "recall_delayed": "It accepts, and gives the payment back after a while.",
         "recall_accepted": "It accepts, and gives the payment back.",
+        "settle_recall_refused": "It settles, and refuses to give the money back.",
+        "settle_recall_delayed": "It settles, decides a recall later, and returns the money.",
         "silent_for_a_day": "It settles, and says nothing about it for a day.",
         "server_error": "It answers with server errors for a minute.",
         "half_response": "It settles, and the connection ends in the middle of its response.",
