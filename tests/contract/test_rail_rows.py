@@ -16,6 +16,7 @@ import pytest
 
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.recalls import RecallState
 from settlement_engine.errors import Contention, WrongState
 from settlement_engine.rails.iso20022 import RAIL_NAMES
 from settlement_engine.simulator.scenarios import (
@@ -45,7 +46,7 @@ LATER = {2, 13, 20, 27, 28, 31, 32, 33}
 ELSEWHERE = {29: "test_ach", 30: "test_ach"}
 """Rows of files, which rails over HTTP do not have."""
 
-NOT_BUILT = {22: "a recall after COMPLETED, compensation", 26: "cover payments"}
+NOT_BUILT = {26: "cover payments"}
 
 LONG_MS = 60_000
 SELDOM = Backoff(first_seconds=60, max_seconds=60)
@@ -408,6 +409,40 @@ async def did_not_hear_of_its_commit(world: RowWorld) -> Settlement:
     await until(world.received)
     world.engine.store.losses.append(("apply", "after"))
     assert await world.ends(settlement) is State.COMPLETED
+    assert await world.posted() == FUNDS - AMOUNT
+    return settlement
+
+
+async def recalled(world: RowWorld, recall: RecallReply, end: RecallState) -> Settlement:
+    """Have a person recall what has completed, and wait for the end of the recall."""
+    await world.start()
+    settlement = await world.settle(Scenario(recall=recall))
+    assert await world.ends(settlement) is State.COMPLETED
+    await world.engine.recaller.request(settlement.id, "ada", "paid twice")
+
+    async def has_ended() -> bool:
+        found = await world.engine.recalls.recall(settlement.id)
+        return found is not None and found.state is end
+
+    await until(has_ended, f"the recall was not {end}")
+    return settlement
+
+
+@row(22)
+async def was_an_error_and_came_back(world: RowWorld) -> Settlement:
+    """The acceptance is a promise; only the return moves money."""
+    settlement = await recalled(world, RecallReply.ACCEPT, RecallState.RETURNED)
+    assert await world.state(settlement) is State.RETURNED
+    (line,) = await world.received()
+    assert line.state == "returned"
+    assert await world.posted() == FUNDS
+    return settlement
+
+
+@row(22)
+async def was_an_error_and_was_kept(world: RowWorld) -> Settlement:
+    settlement = await recalled(world, RecallReply.REFUSE, RecallState.REFUSED)
+    assert await world.state(settlement) is State.COMPLETED
     assert await world.posted() == FUNDS - AMOUNT
     return settlement
 

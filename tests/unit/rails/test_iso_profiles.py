@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from settlement_engine.messages.charsets import character_sets
 from settlement_engine.messages.envelope import opened
 from settlement_engine.ports import PaymentReferences
 from settlement_engine.rails.classification import Asked, Purpose, classify
-from settlement_engine.rails.iso20022.connections import Connections
+from settlement_engine.rails.iso20022.connections import Connections, combined
 from settlement_engine.rails.iso20022.dialect import Dialect
 from settlement_engine.rails.iso20022.orders import read_terms
 from settlement_engine.rails.iso20022.profile import (
@@ -252,6 +253,20 @@ def test_the_most_careful_profile_decides_for_all_banks() -> None:
     assert (rules.lane.concurrency_max, rules.currencies) == (4, None)
     assert rules.scope == frozenset({"DEUTDEFF/*", "BNPAFRPP/EUR"})
     assert {each.name for each in rules.messages} >= {"pacs.008.001", "pacs.009.001"}
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_what_two_banks_have_in_common_holds_for_their_rail(name) -> None:
+    """Whatever a profile states: a field that nobody combines would be lost where a rail has two banks."""
+    profile = shipped_profile(name)
+    changes = {"recall_within_days": 7, "recall_answer_days": 3, "enquiry_first_seconds": 2}
+    stated = msgspec.structs.replace(profile, enquiry_max_seconds=9, **changes)
+    one, two = (connection(stated, name=bank, banks=(bank,)).rules(TODAY) for bank in ("A", "B"))
+    both = combined([one, two])
+    assert both.banks == frozenset({"A", "B"})
+    assert replace(both, banks=one.banks, scope=None, messages=()) == replace(one, messages=())
+    kinds = {(each.name, each.ask): set(each.versions) for each in one.messages}
+    assert {(each.name, each.ask): set(each.versions) for each in both.messages} == kinds
 
 
 def test_an_order_goes_to_the_bank_that_keeps_our_account() -> None:

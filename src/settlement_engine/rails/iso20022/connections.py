@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.backoff import Backoff
-from settlement_engine.domain.payment_scope import EVERYTHING, is_in_scope, scope_of
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.payment_scope import EVERYTHING, scope_of
 from settlement_engine.errors import Misconfigured
 from settlement_engine.ports import MessageType, RailCapabilities
 from settlement_engine.ports.lanes import LaneLimits
@@ -80,12 +81,13 @@ class Connections:
             _refuse_nothing(one)
             for other in self.all[:place]:
                 _refuse_overlap(other, one)
-        self._scopes = [(each.scope, each) for each in self.all]
+        self._taken = [(each.banks, each.carried, each) for each in self.all]
 
     def of(self, bank: str, currency: str) -> BankConnection | None:
         """Return who takes orders from our account at a bank in a currency; None if nobody does."""
-        for scope, connection in self._scopes:
-            if is_in_scope(scope, bank, currency):
+        folded = folded_bank(bank)
+        for banks, currencies, connection in self._taken:
+            if (not banks or folded in banks) and (not currencies or currency in currencies):
                 return connection
         return None
 
@@ -165,7 +167,17 @@ def combined(rules: Sequence[RailCapabilities]) -> RailCapabilities:
         lane=LaneLimits(concurrency_max=min(each for each in lanes if each is not None)),
         enquiry=_enquiry([each.enquiry for each in rules]),
         messages=_messages([message for each in rules for message in each.messages]),
+        recall_within_seconds=min(
+            _stated(each.recall_within_seconds for each in rules), default=None
+        ),
+        recall_answer_seconds=max(
+            _stated(each.recall_answer_seconds for each in rules), default=None
+        ),
     )
+
+
+def _stated(limits: Iterable[float | None]) -> list[float]:
+    return [each for each in limits if each is not None]
 
 
 def _scope(rules: RailCapabilities) -> frozenset[str]:
