@@ -103,16 +103,28 @@ class BatchHistogram(Collector):
 
 
 class ReplacedGauge:
-    """A gauge whose label sets are replaced as a whole; a concurrent reader sees all of them."""
+    """A gauge whose label sets are replaced as a whole; a concurrent reader sees all of them.
+
+    Only what has changed is set, because a table may have a thousand values and is shown every few seconds.
+    """
 
     def __init__(self, metric: Gauge) -> None:
         self._metric = metric
-        self._shown: set[tuple[str, ...]] = set()
+        self._shown: dict[tuple[str, ...], float] = {}
+        self._children: dict[tuple[str, ...], Gauge] = {}
 
     def show(self, values: Mapping[tuple[str, ...], float]) -> None:
         """Replace all values by these."""
         for labels, value in values.items():
-            self._metric.labels(*labels).set(value)
-        for labels in self._shown - values.keys():
+            if self._shown.get(labels) != value:
+                self._child(labels).set(value)
+        for labels in self._shown.keys() - values.keys():
             self._metric.remove(*labels)
-        self._shown = set(values)
+            del self._children[labels]
+        self._shown = dict(values)
+
+    def _child(self, labels: tuple[str, ...]) -> Gauge:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
