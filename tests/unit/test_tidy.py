@@ -390,6 +390,7 @@ REAL_WAITS = (
         "tests/soak/",
         "tests/e2e/",
         "tests/support/soak_",
+        "tests/support/railkills.py",
         "tests/support/takeover.py",
     ),
     "tests/support/waiting.py",  # the one place that waits for a condition
