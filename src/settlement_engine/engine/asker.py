@@ -66,6 +66,8 @@ class Asker:
         self._possible_rails = possible_rails
         self._at_gate: dict[tuple[str, ...], int] = {}
         self._hear: Hear = _nobody
+        self.keep_message: Callable[[Answer], None] = _ignore
+        """Keeps the message of an answer that comes too late, or twice."""
 
     def attach(self, hear: Hear, carried: Callable[[UUID], Settlement | None]) -> None:
         """Set the function that receives the answers, and the one that knows the settlements in memory."""
@@ -254,8 +256,16 @@ class Asker:
             if call is not None:
                 call.heard(asked_for)
             self._hear(asked_for)
+            if len(asked_for) < len(answers):
+                heard = set(map(id, asked_for))
+                for dropped in (each for each in answers if id(each) not in heard):
+                    self.keep_message(dropped)
 
         return report
+
+
+def _ignore(_answer: Answer) -> None:
+    """Keep nothing: there is no journal."""
 
 
 def _nobody(_answers: Iterable[Answer]) -> None:

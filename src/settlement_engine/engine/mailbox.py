@@ -85,7 +85,7 @@ class Mailbox:
     ) -> None:
         """Set the queue from which transitions are written, and who keeps the message of a dropped answer."""
         self._queue = queue
-        self.keep_message = keep_message
+        self.keep_message = self._asker.keep_message = keep_message
 
     @property
     def queue(self) -> Batcher[PendingTransition]:
