@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.payment import text_at
+from settlement_engine.domain.payment import Delivery, text_at
 from settlement_engine.domain.payment_scope import is_in_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from settlement_engine.domain.payment import Delivery
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.domain.windows import WindowOpening
 
@@ -109,8 +108,8 @@ class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a rail can take one payment now.
 
     ``window_opening`` is the time in which both the currency's and the rail's own windows are open now. If it is None,
-    ``opens_at`` is when the next such time begins, or None if there is none. ``is_bank_reached`` is False where the
-    bank directory states the paying bank's rails, and this one is not among them. ``is_stopped``: a person has
+    ``opens_at`` is when the next such time begins, or None if there is none. ``unreached_bank`` is a bank that the
+    rail would have to reach and whose entry in the bank directory states other rails. ``is_stopped``: a person has
     stopped sending to this bank. ``refuses_while_open``: then, or while its breaker is open, it lets no payment wait.
     ``fault`` is what the rail cannot carry of the payment details, beginning with the field and a colon; empty where
     it can carry everything.
@@ -122,7 +121,7 @@ class RailOffer(msgspec.Struct, frozen=True, kw_only=True):
     opens_at: datetime | None = None
     has_room: bool = True
     is_breaker_open: bool = False
-    is_bank_reached: bool = True
+    unreached_bank: str = ""
     is_stopped: bool = False
     refuses_while_open: bool = False
     fault: str = ""
@@ -192,6 +191,17 @@ def lasting_objection(rules: RailRules, instruction: Instruction) -> tuple[Route
     return (RouteReason.FIELD_MISSING, f"{field} is missing") if field else None
 
 
+def banks_to_reach(instruction: Instruction) -> tuple[str, ...]:
+    """Return the banks that a rail has to reach: the one that takes the order, and the one that it pays, if any.
+
+    With delivery BOOK our own money moves, and nobody else is paid.
+    """
+    if instruction.delivery is not Delivery.PAY_OUT:
+        return (instruction.from_bank,)
+    paid = text_at(instruction.payment, "creditor.agent_bic") or instruction.to_bank
+    return instruction.from_bank, paid
+
+
 def missing_field(rules: RailRules, instruction: Instruction) -> str:
     """Return the first field that the rail needs and the request lacks; empty if there is none."""
     needed = rules.needs.get(instruction.delivery, ())
@@ -212,8 +222,8 @@ def _lasting_objection(
     lasting = lasting_objection(offer.rules, instruction)
     if lasting is not None:
         return lasting
-    if not offer.is_bank_reached:
-        text = f"{instruction.from_bank} is not reachable by this rail, says the bank directory"
+    if offer.unreached_bank:
+        text = f"{offer.unreached_bank} is not reachable by this rail, says the bank directory"
         return RouteReason.BANK_NOT_REACHED, text
     return (RouteReason.FIELD_NOT_CARRIED, offer.fault) if offer.fault else None
 

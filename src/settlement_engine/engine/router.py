@@ -10,7 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.routing import RailOffer, choose_route, lasting_objection
+from settlement_engine.domain.routing import (
+    RailOffer,
+    banks_to_reach,
+    choose_route,
+    lasting_objection,
+)
 from settlement_engine.ports import DetailsRail
 
 if TYPE_CHECKING:
@@ -90,12 +95,13 @@ class Router:
         self, instruction: Instruction, now: datetime, directory: Mapping[str, frozenset[str]]
     ) -> Iterator[RailOffer]:
         currency, bank = instruction.amount.currency, instruction.from_bank
-        stated = directory.get(folded_bank(bank)) if directory else None
+        stated = _stated(directory, instruction) if directory else ()
         for name, rail in self._rails.items():
             window_opening = self._window_calendar.window_opening(currency, now, name)
             has_room, is_sending = self._has_room(name, bank), self._is_sending(name, bank)
-            is_reached, fault = not stated or name in stated, self._fault(name, instruction)
-            if window_opening and has_room and is_sending and is_reached and not fault:
+            fault = self._fault(name, instruction)
+            unreached = _unreached(name, stated) if stated else ""
+            if window_opening and has_room and is_sending and not unreached and not fault:
                 yield self._usual_offer(name, rail.capabilities, window_opening)
                 continue
             yield RailOffer(
@@ -107,7 +113,7 @@ class Router:
                 else self._window_calendar.next_opening(currency, now, name),
                 has_room=has_room,
                 is_breaker_open=not is_sending,
-                is_bank_reached=is_reached,
+                unreached_bank=unreached,
                 is_stopped=not is_sending and self._is_stopped(name, bank),
                 refuses_while_open=name in self._refusing,
                 fault=fault,
@@ -130,14 +136,29 @@ class Router:
         return known
 
     def possible(self, settlement: Settlement) -> tuple[str, ...]:
-        """Return the rails that may carry a settlement, whether or not they are open or have room now."""
+        """Return the rails that may carry a settlement, whether or not they are open or have room now.
+
+        What the bank directory states rules none out here: it may have stated something else before a restore.
+        """
         instruction = settlement.instruction
-        stated = self._directory.get(folded_bank(instruction.from_bank))
         return tuple(
             name
             for name, rail in self._rails.items()
             if instruction.rail in ("", name)
             and lasting_objection(rail.capabilities, instruction) is None
-            and (not stated or name in stated)
             and not self._fault(name, instruction)
         )
+
+
+def _stated(
+    directory: Mapping[str, frozenset[str]], instruction: Instruction
+) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Return the rails that the bank directory states for the banks of a payment; a bank without any is left out."""
+    banks = banks_to_reach(instruction)
+    found = ((bank, directory.get(folded_bank(bank))) for bank in banks)
+    return tuple((bank, rails) for bank, rails in found if rails)
+
+
+def _unreached(rail: str, stated: tuple[tuple[str, frozenset[str]], ...]) -> str:
+    """Return the first bank that does not state the rail; empty when all do."""
+    return next((bank for bank, rails in stated if rail not in rails), "")

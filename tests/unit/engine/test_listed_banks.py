@@ -10,6 +10,7 @@ import pytest
 
 from settlement_engine.domain.bank_directory import ListedBank
 from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.payment import Delivery, PaymentDetails, PaymentParty
 from settlement_engine.domain.routing import read_rejected
 from settlement_engine.engine.listed_banks import ListedBanks
 from settlement_engine.engine.settings import EngineSettings
@@ -187,6 +188,33 @@ async def test_a_rail_that_does_not_reach_the_bank_is_not_chosen_and_the_reason_
             "BANK_NOT_REACHED: AAA is not reachable by this rail, says the bank directory"
         )
         assert rejected.rail == "first"
+
+
+@pytest.mark.parametrize(
+    ("fields", "taken"),
+    [
+        ({}, "first"),
+        ({"requested_delivery": Delivery.BOOK}, "first"),
+        ({"requested_delivery": Delivery.PAY_OUT}, "second"),
+        ({"payment": PaymentDetails(creditor=PaymentParty(agent_bic="DEUTDEFF"))}, "first"),
+        ({"payment": PaymentDetails(creditor=PaymentParty(name="Ada"))}, "second"),
+    ],
+)
+async def test_the_rail_has_to_reach_the_bank_that_is_paid_where_one_is(fields, taken) -> None:
+    """With BOOK our own money moves; a payment goes to TO, or to the creditor's own bank."""
+    async with running(rail=rail("first"), others=[rail("second")], has_banks=True) as world:
+        await put(world.banks, "BBB", "second")
+        done = await world.settle("k1", **fields)
+        assert done.attempt is not None
+        assert done.attempt.route.rail == taken
+
+
+async def test_what_a_bank_states_now_makes_no_rail_safe_after_a_restore() -> None:
+    """The payment may be at the bank from time that was forgotten, when the directory said something else."""
+    async with running(rail=rail("first"), others=[rail("second")], has_banks=True) as world:
+        await put(world.banks, "AAA", "second")
+        done = await world.settle("k1")
+        assert world.engine._router.possible(done) == ("first", "second")
 
 
 async def test_a_bank_without_stated_rails_rules_none_out() -> None:
