@@ -23,7 +23,10 @@ from settlement_engine.rails.iso20022.rail import IsoRail
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.rails.registry import asks_of
 from settlement_engine.rails.transport.http import HttpSettings
-from settlement_engine.simulator.scenarios import SCENARIOS, RecallReply, ScenarioScript
+from settlement_engine.simulator.scenarios import SCENARIOS, RecallReply, Rule, ScenarioScript
+from tests.support.achrails import AchOperator, FilesOfAnybody, Inbox, ach_rail
+from tests.support.achrails import connection as connection_to_folders
+from tests.support.achrails import profile as ach_profile
 from tests.support.isorails import NOWHERE, agreed_profile, connection, iso_rail
 from tests.support.onewayrail import SEND_ONLY, OneWayRail
 from tests.support.scriptedbank import ScriptedBank
@@ -167,6 +170,55 @@ class OnceWorld(FileWorld):
     rail_class = RailClass.D
 
 
+class AchWorld:
+    """NACHA files to the scripted bank: payments in the open file, and an acknowledgement as the only answer."""
+
+    rail_class: ClassVar = RailClass.D
+    asks: ClassVar = SEND_ONLY
+    situations = ("settle", "reject", "lost_answer", "lost_request")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        script = ScenarioScript(
+            rules=tuple(
+                Rule(scenario=word, reference=references(CALLER, word, 1).end_to_end_id[:15])
+                for word in self.situations
+            )
+        )
+        self._operator = AchOperator(folder, script)
+        self._files = FilesOfAnybody()
+        self.rail: SendRail = self.make()
+
+    def make(self) -> SendRail:
+        reached = connection_to_folders(self._folder, profile=ach_profile(acknowledged_seconds=1))
+        rail = ach_rail(HandClock(), self._files, reached)
+        rail.listen(Inbox())
+        return rail
+
+    async def open(self) -> None:
+        await self._operator.open()
+        await self.rail.start()
+
+    async def reopen(self) -> None:
+        await self.rail.stop()
+        self.rail = self.make()
+        await self.rail.start()
+
+    async def close(self) -> None:
+        await self.rail.stop()
+        await self._operator.close()
+
+    async def debits(self) -> dict[str, int]:
+        await self._operator.service.work()
+        keys = (*self.situations, "k", "good")
+        words = {references(CALLER, word, 1).end_to_end_id[:15]: f"OB-{word}" for word in keys}
+        lines = await self._operator.ledger()
+        return {words[line.end_to_end_id]: line.times_debited for line in lines}
+
+    def later(self, seconds: float) -> None:
+        self._operator.service._offset_ms += round(seconds * 1000)
+
+
 class DirectedRail(IsoRail):
     """Tells the scripted bank what to do with a payment, which no message could say."""
 
@@ -261,6 +313,7 @@ WORLDS: tuple[Any, ...] = (
     SepaWorld,
     InstantSepaWorld,
     RealtimeWorld,
+    AchWorld,
     FileWorld,
     OnceWorld,
 )

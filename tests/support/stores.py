@@ -25,6 +25,7 @@ from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.messages import PostgresMessages
 from settlement_engine.store.queries import query
+from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
@@ -43,6 +44,7 @@ from settlement_lab.memory import (
     MemoryGauges,
     MemoryInbound,
     MemoryMessages,
+    MemoryRailFiles,
     MemoryRecalls,
     MemoryRegistry,
     MemoryResolutions,
@@ -87,6 +89,7 @@ class Stores(ABC):
     inbound: ports.InboundStore
     messages: ports.MessageStore
     breaker_orders: ports.BreakerStore
+    rail_files: ports.RailFileStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -144,6 +147,7 @@ class MemoryStores(Stores):
         self.inbound = MemoryInbound(self.records)
         self.messages = MemoryMessages(self.records)
         self.breaker_orders = MemoryBreakerOrders(self.records)
+        self.rail_files = MemoryRailFiles(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -196,6 +200,7 @@ class PostgresStores(Stores):
         self.inbound: PostgresInbound = PostgresInbound(settings, self._readers)
         self.messages: PostgresMessages = PostgresMessages(settings, self._readers)
         self.breaker_orders: PostgresBreakerOrders = PostgresBreakerOrders(settings, self._readers)
+        self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -262,6 +267,7 @@ class PostgresStores(Stores):
         await self.inbound.close()
         await self.messages.close()
         await self.breaker_orders.close()
+        await self.rail_files.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

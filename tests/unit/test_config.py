@@ -63,7 +63,9 @@ def secret_file(tmp_path: Path, text: str = PASSWORD + "\n", mode: int = 0o600) 
 # --- the repository's file ------------------------------------------------------------------------
 
 
-TABLES = ("banks.breakers.", "banks.swift.", "banks.sepa.", "banks.realtime.", "banks.windows.")
+TABLES = tuple(
+    f"banks.{name}." for name in ("ach", "breakers", "swift", "sepa", "realtime", "windows")
+)
 """Tables that may occur several times: the file shows one of each, commented out."""
 
 

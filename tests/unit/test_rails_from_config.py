@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,12 @@ from settlement_engine.app.rails import BuiltRails, built_rails
 from settlement_engine.app.settings import api_settings
 from settlement_engine.config import load
 from settlement_engine.domain.decisions.resending import RailClass
+from settlement_engine.domain.lifecycle import Ask
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.errors import Misconfigured
+from settlement_engine.ports import DetailsRail
+from tests.support.achrails import FilesOfAnybody
+from tests.unit.rails.builders import settlement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +39,25 @@ def built(tmp_path: Path, *banks: Mapping[str, Any], **changes: object) -> Built
         "banks.mock_book_file": str(tmp_path / "mock.book"),
     }
     overrides |= {key.replace("__", "."): value for key, value in changes.items()}
-    return built_rails(load(None, overrides, search=False).config, SystemClock())
+    config = load(None, overrides, search=False).config
+    return built_rails(config, SystemClock(), files=FilesOfAnybody())
+
+
+def ach(tmp_path: Path, **changes: object) -> dict[str, Any]:
+    """A bank that takes files."""
+    bank = {
+        "enabled": True,
+        "folder": str(tmp_path / "ach"),
+        "routing_number": "091000019",
+        "bank_name": "DEUTSCHE BANK",
+        "origin": "1234567890",
+        "company_id": "1234567890",
+        "company_name": "SETTLEMENT TEST",
+        "settlement_routing_number": "231380104",
+        "settlement_account": "4711",
+        "receiver_name": "SETTLEMENT TEST",
+    }
+    return bank | changes
 
 
 def profile(tmp_path: Path, old: str = "", new: str = "") -> Path:
@@ -116,7 +140,11 @@ def test_https_without_the_banks_authority_is_refused(tmp_path):
 
 
 def test_evidence_of_every_rail_can_be_read(tmp_path):
-    others = {"banks__sepa": [BANK], "banks__realtime": [{**BANK, "profile": "fednow"}]}
+    others = {
+        "banks__sepa": [BANK],
+        "banks__realtime": [{**BANK, "profile": "fednow"}],
+        "banks__ach": [ach(tmp_path)],
+    }
     found = built(tmp_path, BANK, banks__mock_enabled=True, **others)
     assert set(READERS) == set(found.registry.rails)
 
@@ -228,3 +256,49 @@ def test_a_bank_that_could_never_be_known_is_refused(tmp_path):
 def test_a_token_that_can_be_guessed_is_refused(tmp_path):
     with pytest.raises(Misconfigured, match="fewer than 16"):
         accesses({**BANK, "callback_token_file": token_file(tmp_path, "short")})
+
+
+# --- ach ----------------------------------------------------------------------------------------------
+
+
+def test_a_bank_that_takes_files_makes_the_rail_ach(tmp_path):
+    bank = ach(tmp_path, banks=["DEUTDEFFXXX"], routing_numbers={"CHASUS33XXX": "021000021"})
+    rail = built(tmp_path, banks__ach=[bank]).registry.rails["ach"]
+    rules = rail.capabilities
+    assert (rules.rail_class, rules.asks) == (RailClass.D, frozenset({Ask.SEND}))
+    assert rules.currencies == frozenset({"USD"})
+    assert rules.banks == frozenset({"DEUTDEFF"})
+    paid = settlement("k")
+    instruction = replace(paid.instruction, to_bank="CHASUS33", requested_delivery=Delivery.PAY_OUT)
+    assert isinstance(rail, DetailsRail)
+    assert rail.fault_of(instruction) == ""
+    assert rail.fault_of(replace(instruction, to_bank="BNPAFRPP")).startswith("to_bank: ")
+
+
+def test_each_folder_may_be_named_by_itself(tmp_path):
+    three = {name: str(tmp_path / name) for name in ("outbox", "inbox", "archive")}
+    built(tmp_path, banks__ach=[ach(tmp_path, folder="", **three)])
+    with pytest.raises(Misconfigured, match="folder, or outbox, inbox and archive"):
+        built(tmp_path, banks__ach=[ach(tmp_path, folder="", **(three | {"archive": ""}))])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"routing_number": "091000018"}, "routing number"),
+        ({"routing_number": ""}, "set routing_number"),
+        ({"routing_numbers": {"CHASUS33": "1"}}, "routing number"),
+        ({"company_name": "A NAME OF SEVENTEEN"}, "company_name"),
+        ({"receiver_name": "Zürich"}, "receiver_name"),
+        ({"profile": "nobody"}, "no ACH profile nobody"),
+    ],
+)
+def test_what_a_file_could_not_say_is_refused_at_the_start(tmp_path, changes, why):
+    with pytest.raises(Misconfigured) as caught:
+        built(tmp_path, banks__ach=[ach(tmp_path, **changes)])
+    assert why in f"{caught.value.what} {caught.value.why}"
+
+
+def test_two_banks_may_not_take_the_same_payments(tmp_path):
+    with pytest.raises(Misconfigured, match=r"banks\.ach\.0 and to banks\.ach\.1"):
+        built(tmp_path, banks__ach=[ach(tmp_path), ach(tmp_path)])

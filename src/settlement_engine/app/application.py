@@ -45,6 +45,7 @@ from settlement_engine.store.hosts import addresses
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.messages import PostgresMessages
 from settlement_engine.store.probe import WriteProbe
+from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
@@ -113,9 +114,7 @@ class Application:
         self.finder = PostgresStuckFinder(self.readers)
         self.cases = PostgresCases(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
-        built = built_rails(config, SystemClock(), self.metrics.rail_alarm)
-        self.mock, self.iso_rails, self.registry = built.mock, built.iso, built.registry
-        self.rails = self.registry.rails
+        self._build_rails()
         self.case_management = EngineCases(
             engine_settings(config), self.cases, self.resolutions, self.rails
         )
@@ -128,6 +127,14 @@ class Application:
         )
         self.calls = self._calls()
         self.relay, self.clearing = self._events()
+
+    def _build_rails(self) -> None:
+        """Build the rails, and the store of those that send files."""
+        self.rail_files = PostgresRailFiles(self.watched, self.readers)
+        alarm = self.metrics.rail_alarm
+        built = built_rails(self.config, SystemClock(), alarm, self.rail_files)
+        self.mock, self.iso_rails, self.registry = built.mock, built.iso, built.registry
+        self.rails = self.registry.rails
 
     def _calls(self) -> Calls:
         return Calls(
@@ -248,6 +255,7 @@ class Application:
         await self.recalls.close()
         await self.inbound.close()
         await self.messages.close()
+        await self.rail_files.close()
         await self.breaker_orders.close()
         await self.dead_letters.close()
         await self.stream.close()

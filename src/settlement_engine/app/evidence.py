@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine import __version__
 from settlement_engine.evidence.verification import verify
-from settlement_engine.rails import iso20022, mock_message
+from settlement_engine.rails import ach, iso20022, mock_message
+from settlement_engine.rails.ach.orders import read_terms as read_ach_terms
 from settlement_engine.rails.iso20022.orders import read_terms
 from settlement_engine.rails.mock import MockRail
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 READERS: Final = {
     MockRail.name: mock_message.read_terms,
     **dict.fromkeys(iso20022.RAIL_NAMES, read_terms),
+    ach.RAIL_NAME: read_ach_terms,
 }
 """By rail, what reads the terms in the bytes of an attempt."""
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.app.ach import built_ach
 from settlement_engine.app.settings import mock_settings, rails_of
 from settlement_engine.config import RealtimeBank, read_secret
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.check_digits import fault_of_iban
 from settlement_engine.errors import Misconfigured
+from settlement_engine.rails.ach import RAIL_NAME as ACH
 from settlement_engine.rails.iso20022 import RAIL_NAMES
 from settlement_engine.rails.iso20022.connections import BankConnection, Connections
 from settlement_engine.rails.iso20022.dialect import Dialect
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from settlement_engine.config import Config, RailBank
-    from settlement_engine.ports import Clock
+    from settlement_engine.ports import Clock, RailFileStore
     from settlement_engine.rails.iso20022.profile import IsoProfile
 
 CONNECT_SECONDS_MAX: Final = 5.0
@@ -48,19 +50,24 @@ class BuiltRails:
 
 
 def built_rails(
-    config: Config, clock: Clock, count_alarm: Callable[[str, str], None] | None = None
+    config: Config,
+    clock: Clock,
+    count_alarm: Callable[[str, str], None] | None = None,
+    files: RailFileStore | None = None,
 ) -> BuiltRails:
-    """Build what the configuration switches on. Raises Misconfigured."""
+    """Build what the configuration switches on; ``files`` stores the files of ach. Raises Misconfigured."""
     mock = MockRail(mock_settings(config), clock) if config.banks.mock_enabled else None
     iso = {
         name: IsoRail(name, connections, clock, count_alarm)
         for name in RAIL_NAMES
         if (connections := _connections(name, config)) is not None
     }
+    ach = built_ach(config, clock, files, count_alarm)
     registry = RailRegistry(
         (
             RailEntry("mock", "banks", lambda: mock),
             *(RailEntry(name, "banks", partial(iso.get, name)) for name in RAIL_NAMES),
+            RailEntry(ACH, "banks", lambda: ach),
         )
     )
     if not registry.rails:

@@ -7,6 +7,7 @@ Promises: ``load`` either returns values that are all within their ranges, each 
 from __future__ import annotations
 
 from settlement_engine.config.banks import (
+    AchBank,
     BanksConfig,
     InstitutionConfig,
     RailBank,
@@ -42,6 +43,7 @@ from settlement_engine.config.sections import (
 
 __all__ = [
     "PROFILE_DEFAULTS",
+    "AchBank",
     "BanksConfig",
     "Config",
     "DatabaseConfig",

@@ -6,6 +6,7 @@ bank needs for real money. Must never: contain a secret; secrets are in separate
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the types
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 from pydantic import model_validator as whole
 from stdnum import lei
+from stdnum.us import rtn
 
 from settlement_engine.config.values import (
     DAY_SECONDS,
@@ -134,6 +136,60 @@ class RealtimeBank(RailBank):
         return self
 
 
+def _check_routing(text: str) -> str:
+    if text and not rtn.is_valid(text):
+        message = "must be a routing number: nine digits, the last one their check digit"
+        raise ValueError(message)
+    return text
+
+
+Routing = Annotated[str, AfterValidator(_check_routing)]
+
+
+Text = Annotated[str, Field(pattern=r"^([!-~]([ -~]*[!-~])?)?$")]
+"""A text of a NACHA record: blank to tilde."""
+
+
+class AchBank(Section):
+    """A bank that takes NACHA files through the folders of a file connector, and keeps our account."""
+
+    enabled: bool = False
+    profile: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")] = "nacha"
+    folder: OptionalPath = None
+    outbox: OptionalPath = None
+    inbox: OptionalPath = None
+    archive: OptionalPath = None
+    banks: Annotated[tuple[BankCode, ...], Field(max_length=1_000)] = ()
+    routing_number: Routing = ""
+    bank_name: Annotated[Text, Field(max_length=23)] = ""
+    origin: Annotated[str, Field(pattern=r"^([A-Za-z0-9]{1,10})?$")] = ""
+    company_id: Annotated[Text, Field(max_length=10)] = ""
+    company_name: Annotated[Text, Field(max_length=16)] = ""
+    routing_numbers: Annotated[Mapping[BankCode, Routing], Field(max_length=1_000)] = {}
+    settlement_routing_number: Routing = ""
+    settlement_account: Annotated[Text, Field(max_length=17)] = ""
+    settlement_account_kind: Literal["checking", "savings", "ledger", "loan"] = "checking"
+    receiver_name: Annotated[Text, Field(max_length=22)] = ""
+    zone: Annotated[str, AfterValidator(check_zone)] = "America/New_York"
+    close_after_seconds: Seconds = 3600.0
+    poll_seconds: Seconds = 5.0
+
+    @whole(mode="after")
+    def _check_enabled(self) -> Self:
+        needed = (
+            *("routing_number", "bank_name", "origin", "company_id", "company_name"),
+            *("settlement_routing_number", "settlement_account", "receiver_name"),
+        )
+        missing = [name for name in needed if not getattr(self, name)] if self.enabled else []
+        has_folders = self.folder is not None or None not in (self.outbox, self.inbox, self.archive)
+        if self.enabled and not has_folders:
+            missing.insert(0, "folder, or outbox, inbox and archive,")
+        if missing:
+            message = f"set {', '.join(missing)} while the bank is enabled"
+            raise ValueError(message)
+        return self
+
+
 class RailWindow(Section):
     """A settlement window of a rail. The window of the currency must be open as well."""
 
@@ -189,6 +245,7 @@ class BanksConfig(Section):
     swift: Annotated[tuple[SwiftBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
     sepa: Annotated[tuple[SepaBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
     realtime: Annotated[tuple[RealtimeBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
+    ach: Annotated[tuple[AchBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()
 
     def over_http(self) -> Iterator[tuple[str, RailBank]]:
         """Yield every bank that is reached over HTTP, with its key, such as ``banks.swift.0``."""

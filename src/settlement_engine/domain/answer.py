@@ -39,7 +39,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     stated: StatedAmount = (
         NOT_STATED  # the amounts of the message; not stated means the whole amount
     )
-    refusal: Refusal | None = None
+    refusal: Refusal | None = (
+        None  # of screening; on UNDELIVERED: why the payment was withdrawn before it left
+    )
     report_id: int = (
         0  # the stored inbound report that it came from; 0 for a response to a question
     )

@@ -141,6 +141,7 @@ class RouteDecision(msgspec.Struct, frozen=True, kw_only=True):
     ``waits_for`` says why the chosen rail cannot take it yet: meanwhile no funds are held, and afterwards the
     route is decided again. ``opens_at`` is when the chosen rail's windows open, if the payment waits for them.
     ``field`` is the field of the request that would have to be another for a rail to carry it; empty: not known.
+    ``trace`` is the payment's number in a file, allocated for this decision; other rails have none.
     """
 
     rail: str
@@ -149,6 +150,7 @@ class RouteDecision(msgspec.Struct, frozen=True, kw_only=True):
     waits_for: RouteReason | None = None
     opens_at: datetime | None = None
     field: str = ""
+    trace: str = ""
 
     def words(self) -> dict[str, str]:
         """Return the reasons as details of a transition, or of a refusal."""

@@ -300,4 +300,6 @@ def question_of(settlement: Settlement, question: Ask) -> Question:
         payload=attempt.payload,
         valid_until=attempt.valid_until,
         is_possible_duplicate=question is Ask.SEND and attempt.sends > 1,
+        trace=attempt.trace,
+        fencing_token=settlement.fencing_token,
     )

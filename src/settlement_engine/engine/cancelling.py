@@ -33,10 +33,15 @@ class Canceller:
 
     async def cancel(self, settlement_id: UUID) -> Settlement:
         """Pass the request on, and wait until it has had its effect. Raises WrongState, Contention."""
+        is_withdrawn = False
         for look in range(CANCEL_LOOKS_MAX):
             settlement = await self._waiting.load(settlement_id)
             if look and _was_cancelled(settlement):
                 return settlement
+            is_withdrawn = is_withdrawn or self._decider.withdraw(settlement)
+            if is_withdrawn and not settlement.is_ended:
+                await asyncio.sleep(CANCEL_LOOK_SECONDS)
+                continue
             if not self._decider.may_be_cancelled(settlement):
                 what = f"a settlement that is {settlement.state.value} cannot be cancelled"
                 why = _why_not_cancelled(settlement)

@@ -33,6 +33,7 @@ from settlement_engine.domain.readable import plain
 from settlement_engine.domain.returns import NOT_STATED
 from settlement_engine.domain.routing import RouteReason
 from settlement_engine.domain.settlement import Attempt
+from settlement_engine.engine.filing import Filing
 from settlement_engine.engine.postings import transfers_of
 from settlement_engine.engine.schedule import EnquirySchedule, until_window_opens
 from settlement_engine.ports import Answer, TransitionCommand
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.directory import Directory
     from settlement_engine.engine.router import Router
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import Claimed, RailCapabilities, SendRail
+    from settlement_engine.ports import Claimed, RailCapabilities, SendRail, Unreadable
 
 
 class Decider:
@@ -68,6 +69,7 @@ class Decider:
         self._directory = directory
         self._router = router
         self._schedule = EnquirySchedule(settings, rails, chance)
+        self._filing = Filing(rails)
 
     async def prefetch(
         self, settlements: Sequence[Settlement], now: datetime
@@ -78,6 +80,8 @@ class Decider:
         """
         await self._router.make_current()
         routes = self._router.routes(settlements, now)
+        if self._filing.is_used:
+            routes = await self._filing.with_traces(settlements, routes)
         rails = [route.rail or None for route in routes]
         await self._directory.prefetch(zip(settlements, rails, strict=True))
         return routes
@@ -135,6 +139,16 @@ class Decider:
         """Say whether a caller's request to cancel can have an effect."""
         return may_be_cancelled(settlement, self._rules(settlement.attempt))
 
+    async def without_unfiled(
+        self, claimed: Sequence[Claimed | Unreadable]
+    ) -> Sequence[Claimed | Unreadable]:
+        """Return the claims; a payment that is in no closed file counts as not asked. Raises Unavailable."""
+        return await self._filing.without_unfiled(claimed)
+
+    def withdraw(self, settlement: Settlement) -> bool:
+        """Take a payment out of the open file of its rail; False if it may have left."""
+        return self._filing.withdraw(settlement)
+
     def take_over(self, claim: Claimed, now: datetime) -> TakenOver:
         """Choose how a claimed settlement continues."""
         settlement = claim.settlement
@@ -153,7 +167,7 @@ class Decider:
             return until_window_opens(settlement, route, now)
         if route.waits_for is not None:
             return self._schedule.until_lane_has_room(settlement, route)
-        attempt = self._attempt(settlement, self._rails[route.rail], now)
+        attempt = self._attempt(settlement, self._rails[route.rail], now, route.trace)
         return TransitionCommand(
             settlement=settlement,
             event=chosen.event,
@@ -188,7 +202,9 @@ class Decider:
             self._directory.facts(AccountKind.VOSTRO, instruction.to_bank, currency),
         )
 
-    def _attempt(self, settlement: Settlement, rail: SendRail, now: datetime) -> Attempt:
+    def _attempt(
+        self, settlement: Settlement, rail: SendRail, now: datetime, trace: str
+    ) -> Attempt:
         """Make the attempt with the exact bytes that will be sent."""
         number = (settlement.attempt.number if settlement.attempt else 0) + 1
         instruction = settlement.instruction
@@ -200,6 +216,7 @@ class Decider:
             payload=rail.prepare(settlement, named),
             recorded_at=now,
             valid_until=now + timedelta(seconds=rail.capabilities.validity_seconds),
+            trace=trace,
         )
 
     def step(

@@ -121,7 +121,7 @@ class Takeover:
             self._meter.invariant_warning(kind, len(unexpected))
             log.error(kind, count=len(unexpected))
             self._close_looks = CLOSE_LOOKS  # this response may be lost as well
-        found = await self._store.reclaim(engine_id, lost)
+        found = await self._with_proof(await self._store.reclaim(engine_id, lost))
         if engine_id == self._lease.engine_id:
             self.resume(found)
         return set()
@@ -140,13 +140,23 @@ class Takeover:
         if limit <= 0:
             return 0
         engine_id = self._lease.engine_id
-        claimed = await self._store.claim(engine_id, limit, is_sweep=is_sweep)
+        claimed = await self._with_proof(
+            await self._store.claim(engine_id, limit, is_sweep=is_sweep)
+        )
         if engine_id != self._lease.engine_id:
             return 0  # declared gone meanwhile: they are claimed again with the new engine id
         if claimed:
             log.info("settlements_claimed", count=len(claimed), engine_id=engine_id)
             self.resume(claimed)
         return len(claimed)
+
+    async def _with_proof(
+        self, claimed: Sequence[Claimed | Unreadable]
+    ) -> Sequence[Claimed | Unreadable]:
+        """Return the claims; what is proved to have never left counts as not asked."""
+        if not claimed:
+            return claimed
+        return await self._lease.until_reached(lambda: self._decider.without_unfiled(claimed))
 
     def resume(self, claimed: Sequence[Claimed | Unreadable]) -> None:
         """Continue claimed settlements: those that were parked until due, or whose engine is gone."""

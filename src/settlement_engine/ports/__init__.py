@@ -61,6 +61,7 @@ from settlement_engine.ports.proof import (
     Proof,
     StuckFinder,
 )
+from settlement_engine.ports.rail_files import FileRail, RailFileStore
 from settlement_engine.ports.rails import (
     BankPage,
     BankPayment,
@@ -136,6 +137,7 @@ __all__ = [
     "EnquiryRail",
     "EventStreamCheck",
     "FetchedStatement",
+    "FileRail",
     "Funding",
     "GaugeSource",
     "Gauges",
@@ -166,6 +168,7 @@ __all__ = [
     "RailCapabilities",
     "RailClass",
     "RailControl",
+    "RailFileStore",
     "RailStatus",
     "RecallCommand",
     "RecallRail",

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One payment to send, enquire about or recall. ``payload`` are the bytes recorded with the send intent.
 
-    ``is_possible_duplicate`` is set on every transmission but the first.
+    ``is_possible_duplicate`` is set on every transmission but the first. ``trace`` is the attempt's, and
+    ``fencing_token`` that of the engine that asks: a file is closed only while it is the settlement's.
     """
 
     settlement_id: UUID
@@ -43,6 +44,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     valid_until: datetime
     is_possible_duplicate: bool = False
+    trace: str = ""
+    fencing_token: int = 0
 
 
 class MessageType(msgspec.Struct, frozen=True, kw_only=True):

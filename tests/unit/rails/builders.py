@@ -94,6 +94,7 @@ def question(
         references=names,
         payload=rail.prepare(settlement(key, simulate), names),
         valid_until=START + timedelta(seconds=valid_seconds),
+        trace=f"09100001{settlement_id(key).int % 9_999_999 + 1:07d}",
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.app.development.child import PARENT
-from settlement_engine.config import RealtimeBank, SepaBank, SwiftBank
+from settlement_engine.config import AchBank, RealtimeBank, SepaBank, SwiftBank
 from settlement_engine.embedded import files
 from settlement_engine.errors import Unavailable
 
@@ -39,6 +39,22 @@ EURO_ACCOUNTS: Final[dict[str, Any]] = {
 }
 """Our accounts where SEPA needs an IBAN: made up, with valid check digits."""
 
+DOLLAR_FILES: Final[dict[str, Any]] = {
+    "profile": "simulator_ach",
+    "routing_number": "091000019",
+    "bank_name": "SCRIPTED BANK",
+    "origin": "1234567890",
+    "company_id": "1234567890",
+    "company_name": "SETTLEMENT DEV",
+    "routing_numbers": {"CHASUS33": "021000021"},
+    "settlement_routing_number": "231380104",
+    "settlement_account": "4711-0815",
+    "receiver_name": "SETTLEMENT DEVELOPMENT",
+    "close_after_seconds": 1.0,
+    "poll_seconds": 0.25,
+}
+"""Who is named in files, and how soon one is closed: made up, with valid check digits."""
+
 COMMAND: Final = (sys.executable, "-m", "settlement_engine", "bank-simulator", "--json")
 
 
@@ -49,6 +65,7 @@ class DevelopmentBank:
         self._data_dir = data_dir
         self._callback_url = callback_url
         self._token_file = data_dir / "bank-simulator.token"
+        self._folders = data_dir / "ach"
         self._child: subprocess.Popen[bytes] | None = None
         self._resume_at = 0.0
         self._port = "0"
@@ -85,6 +102,7 @@ class DevelopmentBank:
             *("--ledger", str(self._data_dir / "bank-simulator.db"), "--port", self._port),
             *("--callback-url", self._callback_url),
             *("--callback-token-file", str(self._token_file)),
+            *("--orders", str(self._folders / "outbox"), "--reports", str(self._folders / "inbox")),
         ]
 
     def _write_token(self) -> None:
@@ -147,7 +165,8 @@ class DevelopmentBank:
             for rail in ("sepa_sct", "sepa_inst")
         )
         realtime = RealtimeBank(**self._reached("realtime", "simulator_fednow"))
-        rails = {"swift": (swift,), "sepa": sepa, "realtime": (realtime,)}
+        ach = AchBank(enabled=True, folder=self._folders, **DOLLAR_FILES)
+        rails = {"swift": (swift,), "sepa": sepa, "realtime": (realtime,), "ach": (ach,)}
         has_mock = keeps_mock and config.banks.mock_enabled
         banks = config.banks.model_copy(update={"mock_enabled": has_mock, **rails})
         return config.model_copy(update={"banks": banks})

@@ -151,6 +151,8 @@ def _within_limits(
 ) -> Event:
     """Choose the event, checking the limits of the rail."""
     rules, now = limits.rules, limits.now
+    if answer.event is Event.UNDELIVERED and answer.refusal is not None:
+        return _withdrawn(attempt)
     if answer.event is Event.UNDELIVERED:
         return _undelivered(attempt, limits, is_held_back=answer.is_held_back)
     is_doubted = settlement.state is State.IN_DOUBT and answer.event is Event.NOT_FOUND
@@ -187,3 +189,11 @@ def _undelivered(attempt: Attempt, limits: Limits, *, is_held_back: bool) -> Eve
     if attempt.sends == attempt.undelivered + 1:
         return Event.ABANDONED
     return Event.NO_ANSWER if is_late else Event.UNDELIVERED
+
+
+def _withdrawn(attempt: Attempt) -> Event:
+    """Choose the event for a send that was withdrawn before it left, because its caller cancels the payment.
+
+    That proves nothing about an earlier transmission: if there may have been one, the payment is in doubt.
+    """
+    return Event.ABANDONED if attempt.sends == attempt.undelivered + 1 else Event.NO_ANSWER

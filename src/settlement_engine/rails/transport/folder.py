@@ -5,7 +5,8 @@ crashes or the connector has removed the file meanwhile; other content under a u
 the inbox: files are returned in the order of their arrival, a limited number at a time, and again until they are
 archived; archived content is never returned again.
 
-All calls block, so they belong in a thread. Only one process at a time may use an outbox or an inbox.
+All calls block, so they belong in a thread. Only one process at a time may use an outbox or an inbox: the one that
+holds the archive's lock (``try_lock``).
 
 The outbox is written in three steps: (1) the file is written to the outbox under a hidden name, (2) a copy is
 written to the archive, (3) the hidden file is renamed. After a crash, a copy without the hidden file shows that
@@ -16,7 +17,9 @@ recognises the duplicate.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -40,6 +43,7 @@ LISTED_MAX: Final = 100_000
 """The most files in an inbox; with more, reading it fails, so that a person finds out why."""
 
 NAME_CHARACTERS_MAX: Final = 100
+LOCK_FILE: Final = ".lock"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _UNFINISHED: Final = (".part", ".tmp", ".filepart")
 _HIDDEN: Final = ".{}.part"
@@ -95,6 +99,7 @@ class FolderTransport:
         self._disk = disk or Disk()
         self._sent = settings.archive / "sent"
         self._received = settings.archive / "received"
+        self._lock: int | None = None
 
     def start(self) -> None:
         """Create the archive. Raises Misconfigured if the connector's folders do not exist."""
@@ -105,6 +110,37 @@ class FolderTransport:
         for folder in (self._sent, self._received):
             folder.mkdir(parents=True, exist_ok=True)
         self._disk.sync_folder(self._settings.archive)
+
+    def try_lock(self) -> bool:
+        """Take the lock that allows the use of the folders, and keep it; False if another process holds it."""
+        if self._lock is not None:
+            return True
+        handle = os.open(self._settings.archive / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o640)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return False
+        self._lock = handle
+        return True
+
+    def unlock(self) -> None:
+        """Release the lock; harmless without it. The end of the process releases it as well."""
+        handle, self._lock = self._lock, None
+        if handle is not None:
+            os.close(handle)
+
+    def sent_names(self, prefix: str, limit: int = LISTED_MAX) -> list[str]:
+        """List the names of the files that were placed and begin so. Raises OSError for more than ``limit``."""
+        found: list[str] = []
+        with os.scandir(self._sent) as entries:
+            for entry in entries:
+                if entry.name.startswith(prefix):
+                    found.append(entry.name)
+                if len(found) > limit:
+                    message = f"{self._sent} has more than {limit} such files"
+                    raise OSError(message)
+        return sorted(found)
 
     # --- outbox -------------------------------------------------------------------------------------
 

@@ -267,6 +267,35 @@ CREATE TABLE payment_details (
     delivery delivery
 );
 
+CREATE TABLE rail_file_items (
+    settlement_id uuid NOT NULL,
+    attempt smallint NOT NULL,
+    file_id bigint NOT NULL,
+    trace text NOT NULL
+);
+
+CREATE TABLE rail_file_placements (
+    file_id bigint NOT NULL,
+    placed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE rail_files (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    rail text NOT NULL,
+    sender text NOT NULL,
+    created_on date NOT NULL,
+    modifier text NOT NULL,
+    name text NOT NULL,
+    sha256 bytea NOT NULL,
+    content bytea NOT NULL,
+    closed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE rail_trace_head (
+    id smallint NOT NULL,
+    last integer NOT NULL
+);
+
 CREATE TABLE recall_steps (
     settlement_id uuid NOT NULL,
     seq smallint NOT NULL,
@@ -1435,6 +1464,27 @@ BEGIN
     RETURN new;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.refuse_a_used_trace()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'a trace number is never given twice'
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'rail_trace_head_grows';
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_abandoning_filed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF EXISTS (SELECT FROM rail_file_items AS f WHERE f.settlement_id = new.settlement_id) THEN
+        RAISE EXCEPTION 'settlement % is in a file, so it is not abandoned', new.settlement_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'filed_is_not_abandoned';
+    END IF;
+    RETURN new;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.refuse_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1637,6 +1687,14 @@ ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
 
 ALTER TABLE payment_details ADD CONSTRAINT payment_details_pkey PRIMARY KEY (settlement_id);
 
+ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_pkey PRIMARY KEY (settlement_id, attempt);
+
+ALTER TABLE rail_file_placements ADD CONSTRAINT rail_file_placements_pkey PRIMARY KEY (file_id);
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_pkey PRIMARY KEY (id);
+
+ALTER TABLE rail_trace_head ADD CONSTRAINT rail_trace_head_pkey PRIMARY KEY (id);
+
 ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_pkey PRIMARY KEY (settlement_id, seq);
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
@@ -1666,6 +1724,12 @@ ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_rail_sha256_key UNI
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_number_key UNIQUE (message_id, number);
 
 ALTER TABLE moves ADD CONSTRAINT moves_settlement_id_seq_key UNIQUE (settlement_id, seq);
+
+ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_file_id_trace_key UNIQUE (file_id, trace);
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_rail_name_key UNIQUE (rail, name);
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_rail_sender_created_on_modifier_key UNIQUE (rail, sender, created_on, modifier);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_zone_window_start_key UNIQUE (currency, zone, window_start);
 
@@ -1820,6 +1884,24 @@ ALTER TABLE payment_details ADD CONSTRAINT payment_details_check CHECK (num_nonn
 
 ALTER TABLE payment_details ADD CONSTRAINT payment_details_rail_check CHECK (rail <> ''::text);
 
+ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_trace_check CHECK (length(trace) >= 1 AND length(trace) <= 35);
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_check CHECK (sha256 = sha256(content));
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_content_check CHECK (octet_length(content) >= 1 AND octet_length(content) <= 33554432);
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_modifier_check CHECK (modifier ~ '^[A-Z0-9]$'::text);
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_name_check CHECK (length(name) >= 1 AND length(name) <= 100);
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_rail_check CHECK (length(rail) >= 1 AND length(rail) <= 64);
+
+ALTER TABLE rail_files ADD CONSTRAINT rail_files_sender_check CHECK (length(sender) >= 1 AND length(sender) <= 64);
+
+ALTER TABLE rail_trace_head ADD CONSTRAINT rail_trace_head_id_check CHECK (id = 1);
+
+ALTER TABLE rail_trace_head ADD CONSTRAINT rail_trace_head_last_check CHECK (last >= 1 AND last <= 9999999);
+
 ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_check CHECK ((seq = 1) = (event = 'requested'::text));
 
 ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_detail_check CHECK (octet_length(detail::text) <= 16384);
@@ -1908,6 +1990,12 @@ ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_fkey FOREIGN KEY (message_id) REFERENCES inbound_messages(id);
 
+ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_file_id_fkey FOREIGN KEY (file_id) REFERENCES rail_files(id);
+
+ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_settlement_id_attempt_fkey FOREIGN KEY (settlement_id, attempt) REFERENCES attempts(settlement_id, number);
+
+ALTER TABLE rail_file_placements ADD CONSTRAINT rail_file_placements_file_id_fkey FOREIGN KEY (file_id) REFERENCES rail_files(id);
+
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
@@ -1973,6 +2061,8 @@ CREATE INDEX open_recalls_due ON public.open_recalls USING btree (due_at);
 CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
 
 CREATE INDEX payment_details_by_end_to_end_id ON public.payment_details USING hash (((payment #>> '{payment,end_to_end_id}'::text[]))) WHERE ((payment #>> '{payment,end_to_end_id}'::text[]) IS NOT NULL);
+
+CREATE INDEX rail_files_by_content ON public.rail_files USING hash (sha256);
 
 CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
 
@@ -2074,6 +2164,9 @@ ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_reports_stay;
 CREATE TRIGGER messages_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE messages ENABLE ALWAYS TRIGGER messages_append_only;
 
+CREATE TRIGGER filed_is_not_abandoned BEFORE INSERT ON public.moves FOR EACH ROW WHEN ((new.event = 'abandoned'::settlement_event)) EXECUTE FUNCTION refuse_abandoning_filed();
+ALTER TABLE moves ENABLE ALWAYS TRIGGER filed_is_not_abandoned;
+
 CREATE TRIGGER moves_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.moves FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE moves ENABLE ALWAYS TRIGGER moves_append_only;
 
@@ -2082,6 +2175,21 @@ ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
 
 CREATE TRIGGER payment_details_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.payment_details FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE payment_details ENABLE ALWAYS TRIGGER payment_details_append_only;
+
+CREATE TRIGGER rail_file_items_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.rail_file_items FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE rail_file_items ENABLE ALWAYS TRIGGER rail_file_items_append_only;
+
+CREATE TRIGGER rail_file_placements_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.rail_file_placements FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE rail_file_placements ENABLE ALWAYS TRIGGER rail_file_placements_append_only;
+
+CREATE TRIGGER rail_files_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.rail_files FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE rail_files ENABLE ALWAYS TRIGGER rail_files_append_only;
+
+CREATE TRIGGER rail_trace_head_grows BEFORE UPDATE ON public.rail_trace_head FOR EACH ROW WHEN ((new.last <= old.last)) EXECUTE FUNCTION refuse_a_used_trace();
+ALTER TABLE rail_trace_head ENABLE ALWAYS TRIGGER rail_trace_head_grows;
+
+CREATE TRIGGER rail_trace_head_stays BEFORE DELETE OR TRUNCATE ON public.rail_trace_head FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE rail_trace_head ENABLE ALWAYS TRIGGER rail_trace_head_stays;
 
 CREATE TRIGGER recall_steps_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.recall_steps FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE recall_steps ENABLE ALWAYS TRIGGER recall_steps_append_only;

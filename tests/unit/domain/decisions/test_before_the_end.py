@@ -19,6 +19,7 @@ from settlement_engine.domain.decisions.before_the_end import (
 from settlement_engine.domain.decisions.resending import RailClass
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Ask, Do, Event, State
+from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.domain.returns import StatedAmount
 from tests.support.decided import NOW, VALID_SECONDS, answer, attempt, rules, settlement
 
@@ -111,6 +112,22 @@ def test_what_was_not_delivered(sends, undelivered, seconds, is_held_back, event
     locked = settlement(S.LOCKED, attempt=attempt(sends=sends, undelivered=undelivered))
     said = answer(E.UNDELIVERED, is_held_back=is_held_back)
     found = decide(locked, said, rules(), SENDS_MAX, NOW + timedelta(seconds=seconds))
+    assert found
+    assert found.event is event
+
+
+@pytest.mark.parametrize(
+    ("sends", "undelivered", "event"),
+    [
+        (1, 0, E.ABANDONED),
+        (2, 1, E.ABANDONED),
+        (2, 0, E.NO_ANSWER),  # the first transmission may have left
+    ],
+)
+def test_what_was_withdrawn_before_it_left_is_not_sent_again(sends, undelivered, event):
+    locked = settlement(S.LOCKED, attempt=attempt(sends=sends, undelivered=undelivered))
+    refusal = Refusal(code=RefusalCode.CANCELLED_BY_CALLER)
+    found = decide(locked, answer(E.UNDELIVERED, refusal=refusal), rules(), SENDS_MAX, NOW)
     assert found
     assert found.event is event
 

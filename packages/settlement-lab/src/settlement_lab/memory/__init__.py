@@ -15,6 +15,7 @@ from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
 from settlement_lab.memory.messages import MemoryMessages
+from settlement_lab.memory.rail_files import MemoryRailFiles
 from settlement_lab.memory.recalls import MemoryRecalls
 from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.resolutions import MemoryResolutions
@@ -34,6 +35,7 @@ __all__ = [
     "MemoryGauges",
     "MemoryInbound",
     "MemoryMessages",
+    "MemoryRailFiles",
     "MemoryRecalls",
     "MemoryRegistry",
     "MemoryResolutions",

@@ -31,6 +31,7 @@ from settlement_lab.memory.guards import (
     require_hold,
     require_legal,
     require_return,
+    require_unfiled,
 )
 from settlement_lab.memory.records import NOBODY, Lock, Quiet, words
 
@@ -77,9 +78,11 @@ class Applying:
             for step, result in zip(self._steps, self._results, strict=True)
             if result is Result.APPLIED
         ]
+        filed = {item.settlement_id for _, items in self._records.rail_files for item in items}
         for step in applied:
             require_legal(step)
             require_return(step)
+            require_unfiled(step, filed)
         accounts = self._post(applied)
         self._write_money(applied, accounts)
         for step in applied:

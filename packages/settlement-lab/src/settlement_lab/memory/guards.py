@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
-from settlement_engine.domain.lifecycle import RETURNS, TRANSITIONS, State, is_recorded
+from settlement_engine.domain.lifecycle import RETURNS, TRANSITIONS, Event, State, is_recorded
 from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, are_booked
 from settlement_engine.domain.returns import left_of
 from settlement_engine.errors import InvariantViolated
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+    from uuid import UUID
+
     from settlement_engine.domain.ledger import Account
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.ports import TransitionCommand
@@ -71,6 +74,12 @@ def require_return(step: TransitionCommand) -> None:
     known = {(each.posting, each.reference) for each in history.returns}
     is_new = all(back.posting != number and back.reference != name for number, name in known)
     _require(is_new, "a return is booked twice")
+
+
+def require_unfiled(step: TransitionCommand, filed: Container[UUID]) -> None:
+    """Refuse to abandon a payment that is in a file: its bytes may leave."""
+    is_abandoned = step.event is Event.ABANDONED
+    _require(not is_abandoned or step.settlement.id not in filed, "what is filed is not abandoned")
 
 
 def require_opening(account: Account) -> None:

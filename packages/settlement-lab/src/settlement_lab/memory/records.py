@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         OpenReport,
         ReportOutcome,
     )
+    from settlement_engine.ports.rail_files import FileItem, RailFile
 
     CaseKey = tuple[UUID | None, CaseKind, str]
     AnswerKey = tuple[int, int, State, Event, str]
@@ -215,6 +216,9 @@ class Records:
     message_of_report: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
     messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)
+    rail_files: list[tuple[RailFile, tuple[FileItem, ...]]] = field(default_factory=list)
+    placed_files: set[int] = field(default_factory=set)
+    last_trace: int = 0
 
     server: Server = FIRST_SERVER
     system_epochs: list[SystemEpoch] = field(default_factory=list)

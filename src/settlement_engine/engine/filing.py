@@ -1,0 +1,87 @@
+"""What the engine asks of rails whose payments wait in an open file: traces, and whether a payment is in a closed one.
+
+Promises: a trace is allocated before the send intent that has it; a payment that is in no closed file has never left,
+so its send continues after a takeover as if it had not been asked. Must never: take a file that is being closed by
+another engine for one that is not; the claim has ended that engine's right to close it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.ports import Claimed, FileRail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.routing import RouteDecision
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import SendRail, Unreadable
+
+
+class Filing:
+    """The rails of an engine whose payments go into files."""
+
+    def __init__(self, rails: Mapping[str, SendRail]) -> None:
+        self._rails = {name: rail for name, rail in rails.items() if isinstance(rail, FileRail)}
+        self.is_used = bool(self._rails)
+
+    async def with_traces(
+        self, settlements: Sequence[Settlement], routes: list[RouteDecision]
+    ) -> list[RouteDecision]:
+        """Return the routes, with a trace where the rail puts payments into files. Raises Unavailable."""
+        found = list(routes)
+        for name, rail in self._rails.items():
+            places = [
+                place
+                for place, route in enumerate(routes)
+                if route.rail == name and route.waits_for is None
+            ]
+            if not places:
+                continue
+            traces = await rail.allocate_traces([settlements[place] for place in places])
+            for place, trace in zip(places, traces, strict=True):
+                found[place] = msgspec.structs.replace(routes[place], trace=trace)
+        return found
+
+    def withdraw(self, settlement: Settlement) -> bool:
+        """Take a payment out of the open file of this process; False if it is not in it. Its rail answers."""
+        attempt = settlement.attempt
+        if settlement.state is not State.LOCKED or attempt is None:
+            return False
+        rail = self._rails.get(attempt.route.rail)
+        return rail is not None and rail.withdraw(settlement.id)
+
+    async def without_unfiled(
+        self, claimed: Sequence[Claimed | Unreadable]
+    ) -> Sequence[Claimed | Unreadable]:
+        """Return the claims; what is in no closed file counts as not asked. Raises Unavailable."""
+        found = claimed
+        for name, rail in self._rails.items():
+            keys = [key for each in claimed if (key := _key_at(name, each)) is not None]
+            if not keys:
+                continue
+            unfiled = frozenset(keys) - await rail.filed(keys)
+            found = [
+                msgspec.structs.replace(each, was_asked=False)
+                if isinstance(each, Claimed) and _key_at(name, each) in unfiled
+                else each
+                for each in found
+            ]
+        return found
+
+
+def _key_at(rail: str, claim: Claimed | Unreadable) -> tuple[UUID, int] | None:
+    """Return the attempt that an engine which is gone may have put into a file of this rail; None for any other."""
+    if not isinstance(claim, Claimed) or not claim.was_asked:
+        return None
+    settlement = claim.settlement
+    attempt = settlement.attempt
+    is_locked = settlement.state is State.LOCKED
+    if attempt is None or not is_locked or attempt.route.rail != rail:
+        return None
+    return settlement.id, attempt.number

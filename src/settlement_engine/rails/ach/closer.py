@@ -1,0 +1,169 @@
+"""Closes the open file of one bank: chooses its payments and its modifier, builds it, and has it stored.
+
+Promises: what is stored is the file with exactly its items, or nothing; after a lost answer the store is asked which
+payments are in a file before anything else happens to them. Must never: place a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.errors import Broken, Contention, Unavailable
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.ports.rail_files import RailFile
+from settlement_engine.rails.ach import RAIL_NAME
+from settlement_engine.rails.ach.closing import (
+    NumberedOrder,
+    content_of,
+    file_name,
+    free_modifier,
+    wait_seconds,
+)
+from settlement_engine.rails.ach.open_file import OpenFile, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from settlement_engine.ports import Clock, RailFileStore
+    from settlement_engine.ports.rail_files import FileClosing
+    from settlement_engine.rails.ach.connections import AchConnection
+    from settlement_engine.rails.ach.open_file import WaitingPayment
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
+
+RETRY_SECONDS: Final = 1.0
+WAIT_SECONDS_MAX: Final = 60.0
+"""A long wait is looked at again meanwhile: the clock may have been set."""
+
+
+class FileCloser:
+    """One for each bank; it works while ``run`` does."""
+
+    def __init__(
+        self,
+        connection: AchConnection,
+        open_file: OpenFile,
+        store: RailFileStore,
+        clock: Clock,
+        hear_closed: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._open = open_file
+        self._store = store
+        self._clock = clock
+        self._hear_closed = hear_closed
+        self._zone = ZoneInfo(connection.party.zone)
+        self._last_closed: datetime | None = None
+
+    async def run(self) -> None:
+        """Close files for ever."""
+        while True:
+            await self._until_due()
+            try:
+                wait = await self.close()
+            except (Unavailable, Contention, Broken, OSError) as error:
+                log.warning("ach.file_not_closed", why=str(error))
+                wait = RETRY_SECONDS
+            if wait:
+                await asyncio.sleep(min(wait, WAIT_SECONDS_MAX))
+
+    async def _until_due(self) -> None:
+        """Wait for a first payment, and then until the file is full or old enough."""
+        file = self._open
+        while not file.open_count and not file.in_stage(Stage.CLOSING):
+            file.changed.clear()
+            await file.changed.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._connection.close_after_seconds):
+                while file.open_count < self._connection.profile.items_max:
+                    file.changed.clear()
+                    await file.changed.wait()
+
+    async def close(self) -> float:
+        """Close one file, if it may be closed now; returns for how many seconds it has to wait."""
+        await self._settle_closing()
+        now = self._clock.now().astimezone(self._zone)
+        used = await self._used(now)
+        wait = wait_seconds(used, now, self._last_closed)
+        modifier = free_modifier(used)
+        if wait or modifier is None:
+            return wait or RETRY_SECONDS
+        chosen = self._open.begin_closing(self._connection.profile.items_max)
+        if chosen and await self._stored(chosen, modifier, now):
+            self._last_closed = now
+            self._hear_closed()
+        return 0.0
+
+    async def _used(self, now: datetime) -> frozenset[str]:
+        """Return the day's modifiers, also those of files that a restored database has lost."""
+        party, day = self._connection.party, now.date()
+        stored = await self._store.modifiers_of(RAIL_NAME, party.sender, day)
+        return stored | await self._connection.placed_modifiers(day)
+
+    async def _settle_closing(self) -> None:
+        """Ask the store about payments whose closing had no answer."""
+        closing = self._open.in_stage(Stage.CLOSING)
+        if not closing:
+            return
+        filed = await self._store.filed([each.item.key for each in closing])
+        self._open.move([each for each in closing if each.item.key in filed], Stage.CLOSED)
+        self._open.move([each for each in closing if each.item.key not in filed], Stage.OPEN)
+        if filed:
+            self._hear_closed()
+
+    async def _stored(self, chosen: list[WaitingPayment], modifier: str, now: datetime) -> bool:
+        """Build and store the file; what may not go into it is left out, and the rest is chosen again."""
+        party = self._connection.party
+        items = [NumberedOrder(each.order, each.item.trace) for each in chosen]
+        try:
+            content = content_of(items, party, modifier, now)
+        except MessageError as error:
+            self._leave_out_unbuildable(chosen, error)
+            return False
+        file = RailFile(
+            rail=RAIL_NAME,
+            sender=party.sender,
+            created_on=now.date(),
+            modifier=modifier,
+            name=file_name(party, now.date(), modifier),
+            content=content,
+        )
+        closing = await self._store.close_file(file, [each.item for each in chosen])
+        if closing.is_stored:
+            self._open.move(chosen, Stage.CLOSED)
+            log.info("ach.file_closed", name=file.name, items=len(chosen))
+            return True
+        self._choose_again(chosen, closing)
+        return False
+
+    def _choose_again(self, chosen: list[WaitingPayment], closing: FileClosing) -> None:
+        """Sort out the payments of a file that was not stored."""
+        for each in chosen:
+            if each.item.key in closing.filed:
+                self._open.move([each], Stage.CLOSED)
+            elif each.item.key in closing.gone:
+                self._open.move([each], Stage.CLOSED)
+                if not each.ended.done():
+                    each.ended.set_result(None)  # it has another owner: nobody here waits for it
+            else:
+                self._open.move([each], Stage.OPEN)
+
+    def _leave_out_unbuildable(self, chosen: list[WaitingPayment], error: MessageError) -> None:
+        """Find the payments that no file can be built with; they never left."""
+        now = self._clock.now().astimezone(self._zone)
+        for each in chosen:
+            try:
+                item = NumberedOrder(each.order, each.item.trace)
+                content_of([item], self._connection.party, "A", now)
+            except MessageError as fault:
+                log.warning("ach.entry_not_built", id=str(each.item.settlement_id), why=str(fault))
+                each.answer(Event.UNDELIVERED, text=str(fault))
+            self._open.move([each], Stage.OPEN)
+        log.warning("ach.file_not_built", why=str(error))

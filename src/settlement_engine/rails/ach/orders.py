@@ -1,0 +1,168 @@
+"""The bytes of one payment: what its entry in the file will say, except for its trace, and our references. Pure.
+
+Promises: the bytes are a function of the settlement, its references and the configuration, and can be read back.
+The trace is no part of them, because it is no function of these: it is stored beside them with the send intent.
+"""
+
+from __future__ import annotations
+
+from datetime import date  # noqa: TC003 - msgspec reads the annotations
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID  # noqa: TC003 - msgspec reads the annotations
+
+import msgspec
+
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.identifiers import References
+from settlement_engine.domain.intent import PaymentTerms
+from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.payment import Delivery
+from settlement_engine.messages.nacha.characters import OUTSIDE
+from settlement_engine.messages.nacha.codes import CREDIT_CODES
+from settlement_engine.messages.nacha.credits import CreditEntry
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.rails.ach.party import AchParty
+
+CURRENCY: Final = "USD"
+AMOUNT_CENTS_MAX: Final = 9_999_999_999
+IDENTIFICATION_COLUMNS: Final = 15
+NAME_COLUMNS: Final = 22
+ACCOUNT_COLUMNS: Final = 17
+REMITTANCE_COLUMNS: Final = 44
+"""What is left of the 80 columns of the addenda beside our end-to-end id."""
+
+
+class AchOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One payment, as it is recorded with the send intent: from our account at ``from_bank``.
+
+    ``to_bank`` is empty where it moves our own money to our own account.
+    """
+
+    settlement_id: UUID
+    uetr: UUID
+    end_to_end_id: str
+    message_id: str
+    from_bank: str
+    amount_cents: int
+    currency: str
+    effective_date: date
+    transaction_code: str
+    receiver: str
+    account: str
+    name: str
+    identification: str
+    to_bank: str = ""
+    remittance: str = ""
+
+    def entry(self, trace: str) -> CreditEntry:
+        """Return its entry; the addenda begin with our end-to-end id, which fits in no other field."""
+        return CreditEntry(
+            transaction_code=self.transaction_code,
+            receiver=self.receiver,
+            account=self.account,
+            amount_cents=self.amount_cents,
+            name=self.name,
+            trace_number=trace,
+            identification=self.identification,
+            remittance=(f"{self.end_to_end_id} {self.remittance}".rstrip(),),
+        )
+
+
+def write_order(settlement: Settlement, references: References, party: AchParty) -> bytes:
+    """Write the bytes of a payment."""
+    instruction = settlement.instruction
+    is_paid_out = instruction.delivery is Delivery.PAY_OUT
+    paid = _paid_out(instruction, party) if is_paid_out else _to_ourselves(party)
+    order = AchOrder(
+        settlement_id=settlement.id,
+        uetr=references.uetr,
+        end_to_end_id=references.end_to_end_id,
+        message_id=references.message_id,
+        from_bank=instruction.from_bank,
+        amount_cents=instruction.amount.minor,
+        currency=instruction.amount.currency,
+        effective_date=settlement.value_date,
+        **{"identification": references.end_to_end_id[:IDENTIFICATION_COLUMNS], **paid},
+    )
+    return msgspec.json.encode(order)
+
+
+def _to_ourselves(party: AchParty) -> dict[str, Any]:
+    """Move our own money: we are the receiver, at the settlement agent."""
+    return {
+        "transaction_code": CREDIT_CODES[party.account_kind],
+        "receiver": party.receiver,
+        "account": party.account,
+        "name": party.name,
+    }
+
+
+def _paid_out(instruction: Instruction, party: AchParty) -> dict[str, Any]:
+    """Pay TO's customer; ``fault_of`` has found nothing that cannot be carried."""
+    said = instruction.payment
+    assert said is not None, "a payment that is paid out names its creditor"
+    assert said.creditor is not None, "the same"
+    assert said.creditor.account is not None, "the same"
+    named = {"identification": said.end_to_end_id} if said.end_to_end_id else {}
+    return {
+        **named,
+        "transaction_code": CREDIT_CODES["checking"],
+        "receiver": party.routing_numbers[folded_bank(instruction.to_bank)],
+        "account": said.creditor.account.other_id,
+        "name": said.creditor.name,
+        "to_bank": instruction.to_bank,
+        "remittance": said.creditor_reference or said.remittance,
+    }
+
+
+def fault_of(instruction: Instruction, party: AchParty) -> str:
+    """Say what an entry cannot carry, with its field; empty when it can carry everything."""
+    said = instruction.payment
+    if instruction.delivery is not Delivery.PAY_OUT:
+        return ""
+    if folded_bank(instruction.to_bank) not in party.routing_numbers:
+        return "to_bank: its routing number is not configured"
+    if said is None or said.creditor is None or said.creditor.account is None:
+        return ""  # the fields that are needed are missing, which is said elsewhere
+    agent = said.creditor.agent_bic
+    if agent and folded_bank(agent) != folded_bank(instruction.to_bank):
+        return "payment.creditor.agent_bic: an entry pays an account with the receiving bank only"
+    for name, text, columns in (
+        ("creditor.name", said.creditor.name, NAME_COLUMNS),
+        ("creditor.account.other_id", said.creditor.account.other_id, ACCOUNT_COLUMNS),
+        ("end_to_end_id", said.end_to_end_id, IDENTIFICATION_COLUMNS),
+        ("creditor_reference", said.creditor_reference, REMITTANCE_COLUMNS),
+        ("remittance", said.remittance, REMITTANCE_COLUMNS),
+    ):
+        if len(text) > columns or OUTSIDE.search(text) or text != text.strip():
+            return f"payment.{name}: an entry has {columns} columns for it, blank to tilde"
+    return ""
+
+
+_read: Final = msgspec.json.Decoder(AchOrder).decode
+
+
+def read_order(payload: bytes) -> AchOrder | None:
+    """Read the bytes of a payment; None for any others."""
+    try:
+        return _read(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def read_terms(payload: bytes) -> PaymentTerms | None:
+    """Parse what the bytes ask the bank to do."""
+    order = read_order(payload)
+    if order is None:
+        return None
+    return PaymentTerms(
+        from_bank=order.from_bank,
+        to_bank=order.to_bank,
+        amount=format_amount(order.amount_cents, order.currency),
+        currency=order.currency,
+        references=References(
+            uetr=order.uetr, end_to_end_id=order.end_to_end_id, message_id=order.message_id
+        ),
+    )
