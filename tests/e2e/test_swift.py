@@ -343,6 +343,28 @@ def test_in_production_accounts_and_settlements_name_only_banks_of_the_directory
     assert scene.ends(sent.settlement_id).status == pb.COMPLETED
 
 
+def test_a_completed_settlement_is_recalled_and_the_banks_return_is_the_money(
+    scene: Scene, tmp_path: Path
+) -> None:
+    sent = scene.settlements.ExecuteSettlement(payment_request(amount="1.00"), timeout=30)
+    assert scene.ends(sent.settlement_id).status == pb.COMPLETED
+    request = pb.RecallSettlementRequest(settlement_id=sent.settlement_id, reason="paid twice")
+    recall = scene.settlements.RecallSettlement(request, timeout=10)
+    assert (recall.requested_by, recall.replayed) == ("alice.example", False)
+    asked = pb.SettlementStatusRequest(settlement_id=sent.settlement_id)
+
+    def returned() -> pb.SettlementStatusResponse | None:
+        found = scene.settlements.GetSettlementStatus(asked, timeout=10)
+        return found if found.recall.state == pb.RECALL_STATE_RETURNED else None
+
+    found = until(returned, TIMEOUT_SECONDS, "the money to come back")
+    assert isinstance(found, pb.SettlementStatusResponse)
+    assert (found.status, found.is_frozen) == (pb.RETURNED, False)
+    assert scene.settlements.RecallSettlement(request, timeout=10).replayed
+    proof = run(tmp_path, "prove", variables=scene.urls)
+    assert proof.returncode == ExitCode.OK, proof.stdout + proof.stderr
+
+
 def test_a_stranger_reaches_neither_the_bank_nor_the_call_backs(scene: Scene) -> None:
     """Alice may pay; that makes her no bank. The bank may call back; that makes it no caller."""
     context = ssl.create_default_context(cafile=str(scene.files.bank_authority.file))

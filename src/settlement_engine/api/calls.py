@@ -67,7 +67,9 @@ class Calls:
         self.settlement = SettlementCalls(engine, settlements, settings, self.turns)
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
-        self.recalls = RecallCalls(self.settlement, recalls, self.undisturbed)
+        self.recalls = RecallCalls(
+            self.settlement, recalls, self.undisturbed, trusts_names=settings.trusts_names
+        )
         self.messages = MessageCalls(self.settlement.find, messages)
         self.account = AccountCalls(
             accounts, self.undisturbed, needs_listed_banks=settings.needs_listed_banks

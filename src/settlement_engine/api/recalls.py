@@ -1,6 +1,6 @@
 """The calls about a recall after completion, independent of the protocol that carries them.
 
-Promises: a request is durable when the call returns; the bank is asked after that. Must never: say that money has
+Promises: a request has a named person, and is durable when the call returns; the bank is asked after that. Must never: say that money has
 come back because a bank has promised it.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api import grammar
 from settlement_engine.api.call import Service, Unary
+from settlement_engine.api.exceptions import who_acts
 from settlement_engine.api.render import timestamp
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.recalls import REASON_CHARACTERS_MAX, RecallState
@@ -44,9 +45,15 @@ class RecallCalls:
     """Serves the calls; they are part of SettlementService."""
 
     def __init__(
-        self, settlements: SettlementCalls, recalls: Recalls, undisturbed: Undisturbed
+        self,
+        settlements: SettlementCalls,
+        recalls: Recalls,
+        undisturbed: Undisturbed,
+        *,
+        trusts_names: bool = True,
     ) -> None:
         self._settlements = settlements
+        self._trusts_names = trusts_names
         self._recalls = recalls
         self._undisturbed = undisturbed
 
@@ -59,6 +66,7 @@ class RecallCalls:
 
     async def request(self, request: pb.RecallSettlementRequest, call: Call) -> pb.SettlementRecall:
         """Ask for the money of a completed settlement back."""
+        who = who_acts(call, trusts_names=self._trusts_names)
         found: grammar.Found = []
         settlement_id = grammar.check_uuid("settlement_id", request.settlement_id, found)
         if not request.reason.strip():
@@ -66,7 +74,6 @@ class RecallCalls:
         grammar.check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
         if found or settlement_id is None:
             raise InvalidInstruction(found)
-        who = call.actor or call.caller
         work = self._recalls.request(settlement_id, who, request.reason)
         return to_message(await self._undisturbed.run(work))
 

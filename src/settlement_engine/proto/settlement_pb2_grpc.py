@@ -172,7 +172,8 @@ class SettlementServiceServicer:
         """Asks the bank to give back the money of a settlement that has COMPLETED; before that, CancelSettlement asks
         for it. The answer says that the request is stored; the bank is asked after that, until it answers or the
         rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
-        back. A settlement is recalled once; repeated, the call answers with the recall that is there.
+        back. A settlement is recalled once; repeated, the call answers with the recall that is there. Who acts is the
+        caller's certificate; without one, the metadata `settlement-actor` names the person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

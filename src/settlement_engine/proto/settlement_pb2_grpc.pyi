@@ -79,7 +79,8 @@ class SettlementServiceStub:
     """Asks the bank to give back the money of a settlement that has COMPLETED; before that, CancelSettlement asks
     for it. The answer says that the request is stored; the bank is asked after that, until it answers or the
     rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
-    back. A settlement is recalled once; repeated, the call answers with the recall that is there.
+    back. A settlement is recalled once; repeated, the call answers with the recall that is there. Who acts is the
+    caller's certificate; without one, the metadata `settlement-actor` names the person.
     """
     ExplainSettlement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]
     """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
@@ -128,7 +129,8 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     """Asks the bank to give back the money of a settlement that has COMPLETED; before that, CancelSettlement asks
     for it. The answer says that the request is stored; the bank is asked after that, until it answers or the
     rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
-    back. A settlement is recalled once; repeated, the call answers with the recall that is there.
+    back. A settlement is recalled once; repeated, the call answers with the recall that is there. Who acts is the
+    caller's certificate; without one, the metadata `settlement-actor` names the person.
     """
     ExplainSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]  # type: ignore[assignment]
     """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
@@ -228,7 +230,8 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks the bank to give back the money of a settlement that has COMPLETED; before that, CancelSettlement asks
         for it. The answer says that the request is stored; the bank is asked after that, until it answers or the
         rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
-        back. A settlement is recalled once; repeated, the call answers with the recall that is there.
+        back. A settlement is recalled once; repeated, the call answers with the recall that is there. Who acts is the
+        caller's certificate; without one, the metadata `settlement-actor` names the person.
         """
 
     @_abc_1.abstractmethod
