@@ -90,8 +90,8 @@ MUTANTS = (
     ),
     SqlMutant(
         name="a sending after a rest is not counted",
-        seed=276,
-        emphasis={"undelivered": 0.7, "request_lingers": 0.5, "bank_not_found": 0.5},
+        seed=320,
+        emphasis={"undelivered": 0.9, "request_lingers": 0.8, "bank_not_found": 0.8},
         old="UPDATE attempts AS a SET sends = a.sends + 1\n        FROM taken",
         new="UPDATE attempts AS a SET sends = a.sends\n        FROM taken",
     ),
