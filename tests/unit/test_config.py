@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from dataclasses import replace
 from datetime import time
 from decimal import Decimal
 from itertools import pairwise
@@ -27,6 +28,7 @@ from settlement_engine.config import (
 )
 from settlement_engine.domain import money
 from settlement_engine.errors import Misconfigured
+from settlement_engine.ports import BreakerLimits
 from tests.support import iso4217
 
 REPOSITORY_FILE = Path(__file__).parents[2] / "config.toml"
@@ -738,3 +740,34 @@ def test_the_windows_of_a_rail_reach_the_engine() -> None:
 def test_a_window_that_never_could_be_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(Misconfigured):
         load(None, {"banks.windows": [WINDOW | change]})
+
+
+BREAKER = {"rail": "swift", "when_open": "refuse", "reject_share": "0.9", "slow_seconds": 3}
+
+
+def test_the_breaker_of_a_rail_is_converted_and_a_condition_of_zero_is_off() -> None:
+    sections = [BREAKER, {"rail": "mock", "first_wait_seconds": 1, "max_wait_seconds": 2}]
+    limits = engine_settings(load(None, {"banks.breakers": sections}).config).breakers_by_rail
+    assert limits["swift"].refuses_while_open
+    assert (limits["swift"].reject_share, limits["swift"].slow_seconds) == (0.9, 3.0)
+    mock = limits["mock"]
+    assert not mock.refuses_while_open
+    assert (mock.reject_share, mock.slow_seconds) == (None, None)
+    assert (mock.rest.first_seconds, mock.rest.max_seconds) == (1, 2)
+    assert mock == replace(BreakerLimits(), rest=mock.rest), "the defaults are those of a rail"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rail": ""},
+        {"when_open": "hope"},
+        {"failure_share": 0},
+        {"reject_share": "1.1"},
+        {"window": 0},
+        {"first_wait_seconds": 61},
+    ],
+)
+def test_a_breaker_that_could_not_work_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(Misconfigured):
+        load(None, {"banks.breakers": [BREAKER | change]})
