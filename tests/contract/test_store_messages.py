@@ -7,7 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from settlement_engine.domain.kept_messages import KeptMessage, MessageDirection
+from settlement_engine.domain.kept_messages import (
+    CONTENT_BYTES_MAX,
+    KeptMessage,
+    MessageDirection,
+)
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.evidence import bundle
 from settlement_engine.evidence.verification import verify
@@ -19,6 +23,7 @@ from settlement_engine.ports import (
     StatusReport,
     TransitionCommand,
 )
+from settlement_engine.ports.rail_files import FileItem, RailFile
 from tests.support.bank_messages import Sent, transfer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -182,3 +187,38 @@ async def test_the_evidence_has_the_messages_and_says_when_one_was_changed(scene
     without = {name: data for name, data in files.items() if name != "message-1.bin"}
     without[bundle.MANIFEST] = bundle.canonical(bundle.manifest_of(without))
     assert not verify(without, "1").is_good
+
+
+async def test_a_file_of_payments_is_a_message_of_each_of_them(scene):
+    one = await scene.locked(trace="091000094004001")
+    other = await scene.locked(trace="091000094004002")
+    items = [
+        FileItem(
+            settlement_id=each.id,
+            attempt=1,
+            trace=f"09100009{number}",
+            fencing_token=each.fencing_token,
+        )
+        for number, each in ((4_004_001, one), (4_004_002, other))
+    ]
+    small, large = b"94 columns", b"9" * (CONTENT_BYTES_MAX + 1)
+    for content, filed in ((small, items[0]), (large, items[1])):
+        wanted = RailFile(
+            rail="ach",
+            sender=f"messages {len(content)}",
+            created_on=AT.date(),
+            modifier="A",
+            name=f"messages-{len(content)}.ach",
+            content=content,
+        )
+        assert (await scene.stores.rail_files.close_file(wanted, [filed])).is_stored
+    [found] = await kept(scene, one)
+    assert (found.direction, found.type, found.rail) == (MessageDirection.OUT, "nacha", "ach")
+    assert (found.content, found.size_bytes) == (small, len(small))
+    assert found.message_id == f"messages-{len(small)}.ach"
+    [found] = await kept(scene, other)
+    assert (found.content, found.size_bytes) == (b"", len(large))
+    assert found.sha256 == hashlib.sha256(large).digest()
+    dossier = await scene.stores.archive.dossier(other.id)
+    [record] = dossier.messages.latest
+    assert (record.file, record.bytes) == ("", len(large))

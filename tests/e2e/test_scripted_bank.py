@@ -77,11 +77,18 @@ def test_a_scenario_is_run_by_name_and_both_sides_are_told(
     assert kinds == expected
 
 
-@pytest.mark.parametrize("rail", ["swift", "sepa_sct", "sepa_inst", "realtime"])
+@pytest.mark.parametrize("rail", ["swift", "sepa_sct", "sepa_inst", "realtime", "ach"])
 def test_a_scenario_is_run_over_the_rail_that_is_named(world: World, rail: str) -> None:
-    told = trigger(world, "lost_answer", "--rail", rail)
-    assert (told["settlement"]["rail"], told["settlement"]["state"]) == (rail, "COMPLETED")
-    assert (told["bank"]["rail"], told["bank"]["times_debited"]) == (rail, 1)
+    scenario = (
+        "reject" if rail == "ach" else "lost_answer"
+    )  # the operator of the ACH loses no answer
+    told = trigger(world, scenario, "--rail", rail)
+    is_paid = scenario != "reject"
+    ended = "COMPLETED" if is_paid else "ROLLED_BACK"
+    assert (told["settlement"]["rail"], told["settlement"]["state"]) == (rail, ended)
+    assert (told["bank"]["scenario"], told["bank"]["times_debited"]) == (scenario, int(is_paid))
+    assert told["messages"][0]["direction"] == "OUT"
+    assert told["messages"][0]["type"].startswith("nacha" if rail == "ach" else "pac")
 
 
 def test_no_other_payment_is_treated_so(world: World) -> None:

@@ -81,6 +81,10 @@ PROPOSAL = (
 )
 
 BANK_VERSION = "version int4, content text, changed_by text, changed_at timestamptz"
+RAIL_FILE = (
+    "id int8, rail text, sender text, created_on date, modifier text, name text, content bytea"
+)
+RECALL_STEP = "settlement_id uuid, seq int2, event text, state text, detail text, at timestamptz"
 BREAKER_ORDER = "id int8, rail text, bank text, action text, who text, reason text, at timestamptz"
 SIGNATURES: dict[str, tuple[str, str]] = {
     "acknowledge_matter": ("int8 text", ""),
@@ -161,6 +165,21 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "add_bank_version": ("text int4 text[] text[] bool text text", "changed_at timestamptz"),
     "list_banks": ("text text text bool int8", BANK_VERSION),
     "bank_changes": ("int8 int8", "id int8, code text, rails text[], is_withdrawn bool"),
+    "allocate_traces": ("int4 int4", "last int4"),
+    "lock_file_items": ("uuid[] int2[] int8[]", "place int8, is_filed bool, is_locked bool"),
+    "filed_attempts": ("uuid[] int2[]", "settlement_id uuid, attempt int2"),
+    "add_rail_file": ("text text date text text bytea", "id int8"),
+    "add_rail_file_items": ("int8 uuid[] int2[] text[]", ""),
+    "rail_file_modifiers": ("text text date", "modifier text"),
+    "unplaced_rail_files": ("text text int8", RAIL_FILE),
+    "note_rail_file_placed": ("int8", ""),
+    "rail_file_items": ("text bytea", "settlement_id uuid, attempt int2, trace text"),
+    "lock_settlement_for_recall": ("uuid", "state text"),
+    "recall_steps": ("uuid[]", RECALL_STEP),
+    "add_recall_step": ("uuid int2 text text text", "seq int2"),
+    "open_recall": ("uuid", ""),
+    "close_recall": ("uuid", ""),
+    "take_due_recalls": ("int8 float8 float8", "settlement_id uuid"),
     "give_breaker_order": ("text text text text text", BREAKER_ORDER),
     "standing_breaker_orders": ("", BREAKER_ORDER),
     "breaker_orders_after": ("int8 int8", BREAKER_ORDER),
@@ -170,7 +189,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "uuid int8 timestamptz text bytea",
         (
             "direction text, attempt int2, rail text, type text, message_id text,"
-            " response_status int2, content bytea, sha256 bytea, at timestamptz, uetr uuid,"
+            " response_status int2, content bytea, bytes int4, sha256 bytea, at timestamptz, uetr uuid,"
             " end_to_end_id text, payment_message_id text"
         ),
     ),

@@ -113,7 +113,7 @@ def _render(message: ListedMessage, name: MessageName) -> pb.SettlementMessage:
         time=timestamp(message.at),
         sha256=message.sha256.hex(),
         text=message.content.decode("utf-8", "backslashreplace"),
-        bytes=len(message.content),
+        bytes=message.size_bytes,
         rail=message.rail,
         attempt=message.attempt,
         response_status=message.response_status,

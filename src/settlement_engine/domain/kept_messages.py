@@ -57,6 +57,7 @@ class KeptMessage(msgspec.Struct, frozen=True, kw_only=True):
 class ListedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message as the store has it, with the references of the payment that it is about.
 
+    ``content`` is empty, and ``size_bytes`` is not, for a file that is longer than ``CONTENT_BYTES_MAX``.
     ``at`` is when it was stored, by the database's clock. ``type`` None: where it is kept its type is not
     recorded, and has to be read from its bytes.
     """
@@ -68,6 +69,7 @@ class ListedMessage(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     response_status: int
     content: bytes
+    size_bytes: int
     sha256: bytes
     at: datetime
     references: References

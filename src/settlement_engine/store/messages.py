@@ -60,6 +60,7 @@ def to_message(row: asyncpg.Record) -> ListedMessage:
         message_id=row["message_id"],
         response_status=row["response_status"] or 0,
         content=row["content"],
+        size_bytes=row["bytes"],
         sha256=row["sha256"],
         at=row["at"],
         references=References(

@@ -2277,6 +2277,7 @@ CREATE VIEW settlement_messages AS
     m.message_id,
     m.response_status,
     m.content,
+    m.bytes,
     m.sha256,
     m.at,
     a.uetr,
@@ -2290,6 +2291,7 @@ CREATE VIEW settlement_messages AS
             attempts.message_id,
             NULL::smallint AS response_status,
             attempts.payload AS content,
+            octet_length(attempts.payload) AS bytes,
             sha256(attempts.payload) AS sha256,
             attempts.recorded_at AS at
            FROM attempts
@@ -2302,9 +2304,27 @@ CREATE VIEW settlement_messages AS
             messages.message_id,
             messages.response_status,
             messages.content,
+            octet_length(messages.content) AS octet_length,
             messages.sha256,
             messages.stored_at
            FROM messages
+        UNION ALL
+         SELECT k.settlement_id,
+            k.attempt,
+            f.rail,
+            'out'::text AS text,
+            'nacha'::text AS text,
+            f.name,
+            NULL::smallint AS int2,
+                CASE
+                    WHEN octet_length(f.content) <= 1048576 THEN f.content
+                    ELSE '\x'::bytea
+                END AS "case",
+            octet_length(f.content) AS octet_length,
+            f.sha256,
+            f.closed_at
+           FROM rail_file_items k
+             JOIN rail_files f ON f.id = k.file_id
         UNION ALL
          SELECT r.settlement_id,
             r.attempt,
@@ -2314,6 +2334,7 @@ CREATE VIEW settlement_messages AS
             i.sender_reference,
             NULL::smallint AS int2,
             i.content,
+            octet_length(i.content) AS octet_length,
             i.sha256,
             i.received_at
            FROM inbound_reports r

@@ -83,6 +83,7 @@ class MemoryArchive:
             total_bytes += len(each.content)
             fits = number <= shapes.MESSAGE_FILES_MAX
             fits = fits and total_bytes <= shapes.MESSAGE_FILES_BYTES_MAX
+            fits = fits and len(each.content) == each.size_bytes
             copied.append(
                 recording.CopiedMessage(
                     direction=each.direction,
@@ -93,7 +94,7 @@ class MemoryArchive:
                     response_status=each.response_status,
                     sha256=each.sha256,
                     at=each.at,
-                    size_bytes=len(each.content),
+                    size_bytes=each.size_bytes,
                     content=each.content if fits else None,
                 )
             )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain.kept_messages import ListedMessage, MessageDirection
+from settlement_engine.domain.kept_messages import (
+    CONTENT_BYTES_MAX,
+    ListedMessage,
+    MessageDirection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,12 +52,38 @@ def listed_messages(records: Records, settlement_id: UUID) -> list[ListedMessage
         message_id=attempt.references.message_id,
         response_status=0,
         content=attempt.payload,
+        size_bytes=len(attempt.payload),
         sha256=hashlib.sha256(attempt.payload).digest(),
         at=attempt.recorded_at,
         references=attempt.references,
     )
-    found = [sent, *_kept(records, sent, settlement_id), *_inbound(records, sent, settlement_id)]
+    found = [
+        sent,
+        *_kept(records, sent, settlement_id),
+        *_filed(records, sent, settlement_id),
+        *_inbound(records, sent, settlement_id),
+    ]
     return sorted(found, key=lambda each: each.position)
+
+
+def _filed(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iterator[ListedMessage]:
+    for file, items in records.rail_files:
+        for item in items:
+            if item.settlement_id == settlement_id:
+                is_long = len(file.content) > CONTENT_BYTES_MAX
+                yield ListedMessage(
+                    direction=MessageDirection.OUT,
+                    attempt=item.attempt,
+                    rail=file.rail,
+                    type="nacha",
+                    message_id=file.name,
+                    response_status=0,
+                    content=b"" if is_long else file.content,
+                    size_bytes=len(file.content),
+                    sha256=hashlib.sha256(file.content).digest(),
+                    at=records.file_closed_at[file.id],
+                    references=sent.references,
+                )
 
 
 def _kept(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iterator[ListedMessage]:
@@ -67,6 +97,7 @@ def _kept(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iterato
                 message_id=message.message_id,
                 response_status=message.response_status,
                 content=message.content,
+                size_bytes=len(message.content),
                 sha256=message.sha256,
                 at=stored_at,
                 references=sent.references,
@@ -89,6 +120,7 @@ def _inbound(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iter
             message_id=message.sender_reference,
             response_status=0,
             content=message.content,
+            size_bytes=len(message.content),
             sha256=key[1],
             at=report.received_at,
             references=sent.references,

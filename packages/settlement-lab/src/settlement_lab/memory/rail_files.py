@@ -46,6 +46,7 @@ class MemoryRailFiles:
         number = len(self._records.rail_files) + 1
         stored = msgspec.structs.replace(file, id=number)
         self._records.rail_files.append((stored, tuple(items)))
+        self._records.file_closed_at[number] = self._records.clock.now()
         return FileClosing(is_stored=True)
 
     def _may_go(self, item: FileItem) -> bool:

@@ -216,6 +216,7 @@ class Records:
     message_of_report: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
     messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)
+    file_closed_at: dict[int, datetime] = field(default_factory=dict)
     rail_files: list[tuple[RailFile, tuple[FileItem, ...]]] = field(default_factory=list)
     placed_files: set[int] = field(default_factory=set)
     last_trace: int = 0
