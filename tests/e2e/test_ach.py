@@ -106,6 +106,14 @@ def test_payments_are_settled_rejected_and_returned_item_by_item(world: World) -
     states = [move.to_state.lower() for move in world.status(sent["1.00"]).moves]
     assert "sent" in states, "acknowledged is not settled"
     assert "in_doubt" not in states
+    request = pb.SettlementStatusRequest(settlement_id=sent["1.02"])
+    listed = world.settlements.ListMessages(request, timeout=10).messages
+    assert [(each.direction, each.type) for each in listed] == [
+        ("OUT", "ach.order"),
+        ("IN", "ach.report"),
+        ("IN", "ach.report"),
+        ("IN", "nacha"),
+    ]
 
 
 def test_a_customer_is_paid_out(world: World) -> None:

@@ -21,6 +21,13 @@ ISO_POINTS: Final = 3
 """Points in the full name of an ISO 20022 message: the last one stands before its version."""
 
 
+ACH_ORDER: Final = "ach.order"
+"""What an entry of a file will say, as it is recorded with the send intent."""
+
+ACH_REPORT: Final = "ach.report"
+"""An operator's report on a file, or on entries of one."""
+
+
 class MessageName(msgspec.Struct, frozen=True):
     """The type of a message, such as ``pacs.008.001.08``, and its own id."""
 
@@ -57,7 +64,31 @@ def name_of(data: bytes) -> MessageName:
     return MessageName(message.definition, id_of(message))
 
 
+class _NamedJson(msgspec.Struct, frozen=True):
+    """The fields by which the messages of the rail ach are known."""
+
+    type: str = ""
+    message_id: str = ""
+    kind: str = ""
+    sha256: str = ""
+
+
+_read_json: Final = msgspec.json.Decoder(_NamedJson).decode
+
+
+def _name_of_json(data: bytes) -> MessageName:
+    try:
+        found = _read_json(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return UNNAMED
+    if found.type == ACH_ORDER:
+        return MessageName(ACH_ORDER, found.message_id)
+    return MessageName(ACH_REPORT) if found.kind and found.sha256 else UNNAMED
+
+
 def _name_of_file(data: bytes) -> MessageName:
+    if data.lstrip()[:1] == b"{":
+        return _name_of_json(data)
     try:
         return MessageName(recognised(data).kind)
     except MessageError:

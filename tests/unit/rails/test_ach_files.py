@@ -253,7 +253,17 @@ def test_a_report_without_entries_is_about_the_whole_file(kind, status, event) -
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"{}", b"[]", b"\xff\xfe", b"101 091000019", b"{\xff"]
+    "content",
+    [
+        b"",
+        b"{",
+        b"{}",
+        b"[]",
+        b"\xff\xfe",
+        b"101 091000019",
+        b"{\xff",
+        b'{"kind":' + b"[" * 200_000,
+    ],
 )
 def test_what_cannot_be_read_says_nothing(content: bytes) -> None:
     found = read_inbox_file(content)

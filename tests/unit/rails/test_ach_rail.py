@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,9 +15,9 @@ from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import RefusalCode
-from settlement_engine.errors import Misconfigured, Unavailable
+from settlement_engine.errors import CorruptRecord, Misconfigured, Unavailable
 from settlement_engine.messages.nacha.reading import read_file
-from settlement_engine.ports import Question
+from settlement_engine.ports import BankPayment, PaymentLister, Question
 from settlement_engine.rails.ach.connections import AchConnections
 from settlement_engine.rails.ach.open_file import Stage
 from settlement_engine.simulator.scenarios import Rule, ScenarioScript
@@ -228,6 +230,35 @@ async def test_files_of_a_day_have_different_modifiers_also_after_a_restored_dat
     await restored.end()
 
 
+async def test_a_restored_database_learns_from_the_archive_what_has_left(
+    scene, tmp_path: Path
+) -> None:
+    """Which payments, so that they are not sent again; and their traces, so that none is given twice."""
+    before = await scene.send("a", "b")
+    await scene.close_and_place()
+    await scene.send("c")
+    await scene.close_and_place()
+    await scene.send("waits")
+    await scene.end()
+    restored = Scene(tmp_path)
+    restored.connection.transport.unlock()
+    await restored.rail.start()
+    found: list[BankPayment] = []
+    after, since = "", datetime.now(UTC) - timedelta(minutes=1)
+    for _ in range(3):
+        page = await restored.rail.payments_since(since, after)
+        found += page.payments
+        after = page.after
+    assert not after
+    names = [references(CALLER, key, 1).end_to_end_id for key in ("a", "b", "c")]
+    assert sorted(each.reference for each in found) == sorted(names)
+    assert [each.facts["trace"] for each in found][:2] == [each.trace for each in before]
+    assert (await restored.rail.payments_since(datetime.now(UTC) + timedelta(hours=1))).after == ""
+    assert (await restored.question("new")).trace > max(each.facts["trace"] for each in found)
+    assert isinstance(restored.rail, PaymentLister)
+    await restored.end()
+
+
 # --- crashes between the steps ------------------------------------------------------------------------
 
 
@@ -362,6 +393,25 @@ async def test_a_file_stays_in_the_inbox_until_it_is_stored(scene) -> None:
     [message] = scene.inbox.messages
     assert message.source.value == "inbox"
     await operator.close()
+
+
+async def test_a_file_that_cannot_be_stored_stays_and_those_after_it_are_read(scene) -> None:
+    inbox = scene.folder / "inbox"
+    (inbox / "a.json").write_bytes(b"{}")
+    (inbox / "b.json").write_bytes(b"[]")
+    os.utime(inbox / "a.json", (1, 1))
+    stored = scene.inbox
+
+    async def refuses(messages):
+        if messages[0].content == b"{}":
+            raise CorruptRecord("the database could not execute a statement")
+        await stored(messages)
+
+    scene.rail.listen(refuses)
+    await scene.bank.courier.read_inbox()
+    assert [each.name for each in inbox.iterdir()] == ["a.json"]
+    assert [each.content for each in stored.messages] == [b"[]"]
+    assert "file_not_read" in scene.alarms
 
 
 async def test_a_report_on_an_unknown_file_and_an_unreadable_one_are_kept_as_alarms(scene) -> None:

@@ -71,6 +71,10 @@ class FileCloser:
             except (Unavailable, Contention, Broken, OSError) as error:
                 log.warning("ach.file_not_closed", why=str(error))
                 wait = RETRY_SECONDS
+            except Exception:
+                # The payments stay where they are; those that may have left are looked up in the store.
+                log.exception("ach.file_not_closed")
+                wait = RETRY_SECONDS
             if wait:
                 await asyncio.sleep(min(wait, WAIT_SECONDS_MAX))
 

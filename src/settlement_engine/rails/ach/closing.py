@@ -51,9 +51,14 @@ def wait_seconds(used: Collection[str], now: datetime, last_closed: datetime | N
     return max(left_seconds / free - since_seconds, 0.0)
 
 
+def party_prefix(party: AchParty) -> str:
+    """Return how the names of all files of two parties begin; by name they are in the order of their days."""
+    return f"{party.origin}-{party.destination}-"
+
+
 def file_prefix(party: AchParty, created_on: date) -> str:
     """Return how the names of a day's files begin."""
-    return f"{party.origin}-{party.destination}-{created_on:%Y%m%d}-"
+    return f"{party_prefix(party)}{created_on:%Y%m%d}-"
 
 
 def file_name(party: AchParty, created_on: date, modifier: str) -> str:

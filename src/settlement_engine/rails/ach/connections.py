@@ -53,8 +53,8 @@ class AchConnection:
     async def placed_modifiers(self, day: date) -> frozenset[str]:
         """Return the modifiers of a day's files that were placed, as the archive has them."""
         prefix = file_prefix(self.party, day)
-        names = await asyncio.to_thread(self.transport.sent_names, prefix)
-        found = (modifier_in(name, self.party, day) for name in names)
+        sent = await asyncio.to_thread(self.transport.sent_files, prefix)
+        found = (modifier_in(each.name, self.party, day) for each in sent)
         return frozenset(each for each in found if each is not None)
 
 

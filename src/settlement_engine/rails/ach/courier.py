@@ -108,7 +108,14 @@ class FileCourier:
             self._raise_alarm(FILE_NOT_READ)
             log.warning("ach.file_not_read", name=each.name, why=each.why)
         for file in found:
-            await self._read(file)
+            try:
+                await self._read(file)
+            except (Unavailable, Contention, OSError):
+                raise
+            except Exception:
+                # One file that the database or we cannot deal with must not stop those after it.
+                self._raise_alarm(FILE_NOT_READ)
+                log.exception("ach.file_not_read", name=file.name)
 
     async def _read(self, file: PickedUp) -> None:
         said = await asyncio.to_thread(read_inbox_file, file.content)

@@ -20,6 +20,7 @@ from settlement_engine.domain.payment import Delivery
 from settlement_engine.messages.nacha.characters import OUTSIDE
 from settlement_engine.messages.nacha.codes import CREDIT_CODES
 from settlement_engine.messages.nacha.credits import CreditEntry
+from settlement_engine.messages.naming import ACH_ORDER
 
 if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Instruction, Settlement
@@ -34,7 +35,15 @@ REMITTANCE_COLUMNS: Final = 44
 """What is left of the 80 columns of the addenda beside our end-to-end id."""
 
 
-class AchOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class AchOrder(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="type",
+    tag=ACH_ORDER,
+):
     """One payment, as it is recorded with the send intent: from our account at ``from_bank``.
 
     ``to_bank`` is empty where it moves our own money to our own account.
@@ -148,7 +157,7 @@ def read_order(payload: bytes) -> AchOrder | None:
     """Read the bytes of a payment; None for any others."""
     try:
         return _read(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

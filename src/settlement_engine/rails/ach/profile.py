@@ -16,6 +16,7 @@ from settlement_engine.domain.decisions.resending import RailClass
 from settlement_engine.domain.lifecycle import Ask
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.errors import Misconfigured
+from settlement_engine.messages.naming import ACH_ORDER, ACH_REPORT
 from settlement_engine.ports import BreakerLimits, LaneLimits, MessageType, RailCapabilities
 from settlement_engine.ports.rail_files import FILE_ITEMS_MAX
 from settlement_engine.rails.ach.orders import AMOUNT_CENTS_MAX, CURRENCY
@@ -57,9 +58,9 @@ class AchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             lane=LaneLimits(breaker=BreakerLimits(failures_in_a_row=NEVER, window=NEVER)),
             asks=frozenset({Ask.SEND}),
             messages=(
-                MessageType(name="nacha.CCD", versions=("1",), ask=Ask.SEND),
-                MessageType(name="nacha.return", versions=("1",)),
-                MessageType(name="ach.report", versions=("1",)),
+                MessageType(name=ACH_ORDER, versions=("1",), ask=Ask.SEND),
+                MessageType(name="nacha", versions=("1",)),
+                MessageType(name=ACH_REPORT, versions=("1",)),
             ),
         )
 

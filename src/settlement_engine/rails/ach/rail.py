@@ -18,15 +18,17 @@ from settlement_engine.rails.ach.closer import FileCloser
 from settlement_engine.rails.ach.courier import FileCourier
 from settlement_engine.rails.ach.open_file import OpenFile, WaitingPayment
 from settlement_engine.rails.ach.orders import fault_of, read_order, read_terms, write_order
+from settlement_engine.rails.ach.sent_files import highest_trace, page_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Instruction, Settlement
-    from settlement_engine.ports import Clock, Question, RailCapabilities, RailFileStore
+    from settlement_engine.ports import BankPage, Clock, Question, RailCapabilities, RailFileStore
     from settlement_engine.ports.rail_files import AttemptKey
     from settlement_engine.ports.rails import Receive, Report
     from settlement_engine.rails.ach.connections import AchConnection, AchConnections
@@ -71,6 +73,7 @@ class AchRail:
         self._profile = connections.all[0].profile
         self._capabilities = connections.capabilities()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._traces_above = 0
 
     @property
     def capabilities(self) -> RailCapabilities:
@@ -86,6 +89,7 @@ class AchRail:
         """Open the folders, and begin to close and carry files. Raises Misconfigured."""
         for each in self._files.values():
             await asyncio.to_thread(each.connection.transport.start)
+        self._traces_above = await asyncio.to_thread(highest_trace, self._connections.all)
         for each in self._files.values():
             self._spawn(each.closer.run())
             self._spawn(each.courier.run())
@@ -106,11 +110,15 @@ class AchRail:
 
     async def allocate_traces(self, settlements: Sequence[Settlement]) -> Sequence[str]:
         """Return a trace for each settlement, under the institution of its bank."""
-        numbers = await self._store.allocate_traces(len(settlements))
+        numbers = await self._store.allocate_traces(len(settlements), above=self._traces_above)
         return [
             trace_number(self._of(each.instruction.from_bank).party.institution, number)
             for each, number in zip(settlements, numbers, strict=True)
         ]
+
+    async def payments_since(self, since: datetime, after: str = "") -> BankPage:
+        """List the payments that were placed since then, as the archive has them (``ports.PaymentLister``)."""
+        return await asyncio.to_thread(page_since, self._connections.all, since, after)
 
     async def filed(self, keys: Collection[AttemptKey]) -> frozenset[AttemptKey]:
         """Return those of the attempts that are in a closed file."""

@@ -90,7 +90,7 @@ def read_inbox_file(content: bytes) -> ReadFile:
         if content.lstrip()[:1] == b"{":
             return _of_operator(_read_report(content))
         found = read_file(content)
-    except (MessageError, msgspec.DecodeError, UnicodeDecodeError):
+    except (MessageError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ReadFile(alarms=(AchAlarm.UNREADABLE_FILE,))
     return _of_entries(found.entries())
 

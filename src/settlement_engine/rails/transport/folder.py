@@ -23,7 +23,7 @@ import os
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -72,6 +72,13 @@ class PickedUp(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     content: bytes
     sha256: str
+
+
+class SentFile(NamedTuple):
+    """A file that was placed, and when its copy was written (seconds since 1970)."""
+
+    name: str
+    at_seconds: float
 
 
 class NotPickedUp(msgspec.Struct, frozen=True):
@@ -130,17 +137,25 @@ class FolderTransport:
         if handle is not None:
             os.close(handle)
 
-    def sent_names(self, prefix: str, limit: int = LISTED_MAX) -> list[str]:
-        """List the names of the files that were placed and begin so. Raises OSError for more than ``limit``."""
-        found: list[str] = []
+    def sent_files(self, prefix: str, since_seconds: float = 0.0) -> list[SentFile]:
+        """List the files that were placed since then and whose names begin so, by name. Raises OSError."""
+        found: list[SentFile] = []
         with os.scandir(self._sent) as entries:
             for entry in entries:
-                if entry.name.startswith(prefix):
-                    found.append(entry.name)
-                if len(found) > limit:
-                    message = f"{self._sent} has more than {limit} such files"
+                if not entry.name.startswith(prefix):
+                    continue
+                sent = SentFile(entry.name, entry.stat().st_mtime)
+                if sent.at_seconds >= since_seconds:
+                    found.append(sent)
+                if len(found) > LISTED_MAX:
+                    message = f"{self._sent} has more than {LISTED_MAX} such files"
                     raise OSError(message)
-        return sorted(found)
+        return sorted(found, key=lambda each: each.name)
+
+    def sent_content(self, name: str) -> bytes:
+        """Return the bytes of a file that was placed. Raises OSError."""
+        _check_name(name)
+        return (self._sent / name).read_bytes()
 
     # --- outbox -------------------------------------------------------------------------------------
 
