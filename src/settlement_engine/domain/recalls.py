@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from settlement_engine.domain.answer import Answer
     from settlement_engine.domain.settlement import Settlement
 
 REASON_CHARACTERS_MAX: Final = 1_000
@@ -101,23 +100,6 @@ def transition_of_recall(recall: RecallRequest, event: Event) -> RecallState | N
     if len(recall.steps) >= STEPS_MAX:
         return None
     return RECALL_TRANSITIONS[recall.state].get(event)
-
-
-def event_of_recall(answer: Answer, *, is_response: bool) -> Event | None:
-    """Return what an answer says of a recall; None if it says nothing of it.
-
-    ``is_response``: the answer came in response to the recall itself. Then *settled* without a promise means that the
-    bank leaves the payment as it is; unasked, it only repeats the payment's status.
-    """
-    if answer.event is Event.SETTLED and answer.promises_return:
-        return Event.RECALLED
-    if answer.event in (Event.RECALLED, Event.RECALL_REFUSED):
-        return answer.event
-    if not is_response:
-        return None
-    if answer.event is Event.SETTLED:
-        return Event.RECALL_REFUSED
-    return Event.ACKNOWLEDGED if answer.event is Event.ACKNOWLEDGED else None
 
 
 def is_about_recall_only(settlement: Settlement) -> bool:

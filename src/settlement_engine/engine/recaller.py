@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from settlement_engine.domain.lifecycle import Ask, Event, State
+from settlement_engine.domain.decisions.recalled import event_of_recall, event_without_answer
+from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.domain.readable import plain
 from settlement_engine.domain.recalls import (
     ASKING,
-    event_of_recall,
     is_about_recall_only,
     transition_of_recall,
     why_not_recalled,
@@ -135,24 +135,21 @@ class Recaller:
         for recall in due:
             settlement = found[recall.settlement_id]
             assert settlement.attempt is not None, "what has completed was sent"
-            if settlement.state is State.RETURNED:
-                await self._step(recall, Event.RETURNED, {})
-            elif recall.state in ASKING and self._is_overdue(recall, settlement):
-                log.warning("recall_overdue", settlement=str(settlement.id))
-                await self._step(recall, Event.OVERDUE, {})
+            event = self._without_answer(recall, settlement)
+            if event is not None:
+                log.warning("recall_changed", settlement=str(settlement.id), what=event.value)
+                await self._step(recall, event, {})
             elif recall.state in ASKING and self._may_ask(settlement):
                 by_rail.setdefault(settlement.attempt.route.rail, []).append(settlement)
         async with asyncio.TaskGroup() as group:
             for name, settlements in by_rail.items():
                 group.create_task(self._ask(self._rails[name], settlements))
 
-    def _is_overdue(self, recall: RecallRequest, settlement: Settlement) -> bool:
+    def _without_answer(self, recall: RecallRequest, settlement: Settlement) -> Event | None:
         assert settlement.attempt is not None, "what has completed was sent"
         rail = self._rails.get(settlement.attempt.route.rail)
         limit = rail.capabilities.recall_answer_seconds if rail is not None else None
-        if limit is None:
-            return False
-        return self._lease.now() > recall.requested_at + timedelta(seconds=limit)
+        return event_without_answer(recall, settlement, limit, self._lease.now())
 
     def _may_ask(self, settlement: Settlement) -> bool:
         """Say whether the bank may be asked now, by this engine."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import pytest
 
-from settlement_engine.domain.answer import Answer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.recalls import (
     ASKING,
@@ -18,7 +16,6 @@ from settlement_engine.domain.recalls import (
     RecallRequest,
     RecallState,
     RecallStep,
-    event_of_recall,
     is_about_recall_only,
     transition_of_recall,
     why_not_recalled,
@@ -36,10 +33,6 @@ def recall(*states: RecallState) -> RecallRequest:
         for number, state in enumerate((R.REQUESTED, *states), 1)
     ]
     return RecallRequest(settlement_id=UUID(int=1), steps=tuple(steps))
-
-
-def answer(event: Event, **fields: Any) -> Answer:
-    return Answer(settlement_id=UUID(int=1), event=event, **fields)
 
 
 EXPECTED = {
@@ -82,28 +75,6 @@ def test_silence_ends_no_recall_and_every_state_is_reached() -> None:
 def test_a_recall_has_a_bounded_history() -> None:
     full = recall(*[R.REQUESTED] * (STEPS_MAX - 1))
     assert transition_of_recall(full, E.RECALLED) is None
-
-
-@pytest.mark.parametrize(
-    ("said", "is_response", "event"),
-    [
-        (answer(E.RECALLED), True, E.RECALLED),
-        (answer(E.RECALLED), False, E.RECALLED),
-        (answer(E.RECALL_REFUSED), False, E.RECALL_REFUSED),
-        (answer(E.SETTLED, promises_return=True), False, E.RECALLED),
-        (answer(E.SETTLED, promises_return=True), True, E.RECALLED),
-        (answer(E.SETTLED), True, E.RECALL_REFUSED),
-        (answer(E.SETTLED), False, None),
-        (answer(E.ACKNOWLEDGED), True, E.ACKNOWLEDGED),
-        (answer(E.ACKNOWLEDGED), False, None),
-        (answer(E.REJECTED), True, None),
-        (answer(E.UNDELIVERED), True, None),
-    ],
-)
-def test_what_an_answer_says_of_a_recall(
-    said: Answer, is_response: bool, event: Event | None
-) -> None:
-    assert event_of_recall(said, is_response=is_response) is event
 
 
 @pytest.mark.parametrize("state", State)
