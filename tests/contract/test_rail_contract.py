@@ -181,7 +181,7 @@ class AchWorld:
         self._folder = folder
         script = ScenarioScript(
             rules=tuple(
-                Rule(scenario=word, reference=references(CALLER, word, 1).end_to_end_id[:15])
+                Rule(scenario=word, reference=references(CALLER, word, 1).end_to_end_id)
                 for word in self.situations
             )
         )
@@ -211,7 +211,7 @@ class AchWorld:
     async def debits(self) -> dict[str, int]:
         await self._operator.service.work()
         keys = (*self.situations, "k", "good")
-        words = {references(CALLER, word, 1).end_to_end_id[:15]: f"OB-{word}" for word in keys}
+        words = {references(CALLER, word, 1).end_to_end_id: f"OB-{word}" for word in keys}
         lines = await self._operator.ledger()
         return {words[line.end_to_end_id]: line.times_debited for line in lines}
 

@@ -33,6 +33,7 @@ SCRIPT = {
     "rules": [
         {"scenario": "reject", "amount": "1.01"},
         {"scenario": "late_return", "amount": "1.02"},
+        {"scenario": "lost_answer", "amount": "1.03"},
     ],
 }
 
@@ -102,7 +103,7 @@ def test_payments_are_settled_rejected_and_returned_item_by_item(world: World) -
         assert found.rail == "ach"
         line = line_of(world, settlement_id)
         assert line["times_debited"] == (0 if amount == "1.01" else 1)
-        assert line["times_received"] == 1
+        assert (line["times_received"], line["end_to_end_id"]) == (1, found.end_to_end_id)
     states = [move.to_state.lower() for move in world.status(sent["1.00"]).moves]
     assert "sent" in states, "acknowledged is not settled"
     assert "in_doubt" not in states
@@ -110,10 +111,19 @@ def test_payments_are_settled_rejected_and_returned_item_by_item(world: World) -
     listed = world.settlements.ListMessages(request, timeout=10).messages
     assert [(each.direction, each.type) for each in listed] == [
         ("OUT", "ach.order"),
+        ("OUT", "nacha"),
         ("IN", "ach.report"),
         ("IN", "ach.report"),
         ("IN", "nacha"),
     ]
+
+
+def test_without_an_acknowledgement_the_settlement_advice_ends_it(world: World) -> None:
+    """The file is acknowledged by nobody, and is not sent a second time."""
+    settlement_id = send(world, "1.03")
+    assert world.wait_for(settlement_id, seconds=SECONDS).status == pb.COMPLETED
+    line = line_of(world, settlement_id)
+    assert (line["times_debited"], line["times_received"]) == (1, 1)
 
 
 def test_a_customer_is_paid_out(world: World) -> None:

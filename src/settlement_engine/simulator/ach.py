@@ -116,7 +116,7 @@ def _values(header: FileHeader, batch: Batch, entry: NachaEntry) -> dict[str, An
         "uetr": None,
         "message_name": f"nacha.{batch.entry_class}",
         "instruction_id": "",
-        "end_to_end_id": entry.identification or entry.trace_number,
+        "end_to_end_id": reference_of(entry) or entry.trace_number,
         "trace": entry.trace_number,
         "from_bank": header.destination.strip(),
         "to_bank": entry.receiver,
@@ -153,7 +153,17 @@ def of_the_ach(scenario: Scenario) -> Scenario:
     )
 
 
+def reference_of(entry: NachaEntry) -> str:
+    """Return the sender's reference: the identification, or the word of the addenda that it is the beginning of."""
+    for text in entry.remittance:
+        word = text.partition(" ")[0]
+        if entry.identification and word.startswith(entry.identification):
+            return word
+    return entry.identification
+
+
 def _choice(script: ScenarioScript, name: str, entry: NachaEntry) -> str:
-    names = (entry.trace_number, entry.identification, entry.account, entry.name, name)
+    own = (entry.trace_number, reference_of(entry), entry.identification)
+    names = (*own, entry.account, entry.name, name)
     amount = format_amount(entry.amount_cents, "USD")
     return script.choose(tuple(each for each in names if each), amount, "USD")
