@@ -1,7 +1,7 @@
 """The calls about a recall after completion, independent of the protocol that carries them.
 
-Promises: a request has a named person, and is durable when the call returns; the bank is asked after that. Must never: say that money has
-come back because a bank has promised it.
+Promises: a request has a named person, and is durable when the call returns; the bank is asked after that. Must
+never: say that money has come back because a bank has promised it.
 """
 
 from __future__ import annotations
