@@ -103,14 +103,13 @@ class PostgresRailFiles:
 
 async def _turned_down(connection: Connection, items: Sequence[FileItem]) -> FileClosing | None:
     """Lock the payments; say which of them may not go into a file, None if all may."""
-    rows = await connection.fetch(
-        query("lock_file_items"),
-        [each.settlement_id for each in items],
-        [each.attempt for each in items],
-        [each.fencing_token for each in items],
-    )
+    ids, attempts = [each.settlement_id for each in items], [each.attempt for each in items]
+    tokens = [each.fencing_token for each in items]
+    locked = await connection.fetch(query("lock_file_items"), ids, tokens)
+    found = await connection.fetch(query("ready_file_items"), ids, attempts)
     keys = [each.key for each in items]
-    ready = {keys[row["place"] - 1] for row in rows if row["is_locked"] and not row["is_filed"]}
+    owned = {keys[row["place"] - 1] for row in locked}
+    ready = owned.intersection((row["settlement_id"], row["attempt"]) for row in found)
     left = [key for key in keys if key not in ready]
     if not left:
         return None

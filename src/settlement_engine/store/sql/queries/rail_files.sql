@@ -5,25 +5,22 @@ ON CONFLICT (id) DO UPDATE SET last = greatest(h.last, $2::integer) + $1::intege
 RETURNING last;
 
 -- name: lock_file_items
--- Which payments may go into a file: locked, with the same owner as when they were put into it, and in no other.
--- The rows stay locked until the commit, so nobody takes a payment over while its file is closed.
-SELECT
-    q.place,
-    EXISTS (
-        SELECT FROM rail_file_items AS f
-        WHERE f.settlement_id = q.settlement_id AND f.attempt = q.attempt
-    ) AS is_filed,
-    EXISTS (
-        SELECT FROM settlement_transactions AS s
-        WHERE s.id = q.settlement_id AND s.state = 'locked' AND s.attempt = q.attempt
-    ) AS is_locked
-FROM (
-    SELECT g.place, w.settlement_id, g.attempt
-    FROM unnest($1::uuid[], $2::smallint[], $3::bigint[])
-        WITH ORDINALITY AS g (settlement_id, attempt, token, place)
-    JOIN open_settlements AS w ON w.settlement_id = g.settlement_id AND w.epoch = g.token
-    ORDER BY w.settlement_id FOR SHARE OF w
-) AS q;
+-- Lock the payments of a file that still have the owner that put them into it. The rows stay locked until the commit,
+-- so nobody takes a payment over, or moves it on, while its file is closed.
+SELECT g.place
+FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS g (settlement_id, token, place)
+JOIN open_settlements AS w ON w.settlement_id = g.settlement_id AND w.epoch = g.token
+ORDER BY w.settlement_id FOR SHARE OF w;
+
+-- name: ready_file_items
+-- Those of the attempts that are locked and in no file; asked once their rows are locked, so that it is true.
+SELECT s.id AS settlement_id, g.attempt
+FROM settlement_transactions AS s
+JOIN unnest($1::uuid[], $2::smallint[]) AS g (settlement_id, attempt)
+    ON s.id = g.settlement_id AND s.attempt = g.attempt
+WHERE s.state = 'locked' AND NOT EXISTS (
+    SELECT FROM rail_file_items AS f WHERE f.settlement_id = s.id AND f.attempt = s.attempt
+);
 
 -- name: filed_attempts
 -- Those of the attempts that are in a file.
