@@ -1,4 +1,8 @@
-"""Safeguards in the database, removed one at a time: each has a schedule that detects the removal."""
+"""Safeguards in the database, removed one at a time: each has a schedule that detects the removal.
+
+That a claim counts the send which follows is held by ``tests/contract/test_store_claims.py``: hardly any schedule
+needs it.
+"""
 
 from __future__ import annotations
 
@@ -87,13 +91,6 @@ MUTANTS = (
         seed=1,
         old="AS g (i, nth);\n    END IF;\nEND",
         new="AS g (i, nth) WHERE p_event[g.i] <> 'settled';\n    END IF;\nEND",
-    ),
-    SqlMutant(
-        name="a sending after a rest is not counted",
-        seed=320,
-        emphasis={"undelivered": 0.9, "request_lingers": 0.8, "bank_not_found": 0.8},
-        old="UPDATE attempts AS a SET sends = a.sends + 1\n        FROM taken",
-        new="UPDATE attempts AS a SET sends = a.sends\n        FROM taken",
     ),
     SqlMutant(
         name="a proof of not being sent counts whenever it comes",
