@@ -86,6 +86,13 @@ RAIL_FILE = (
 )
 RECALL_STEP = "settlement_id uuid, seq int2, event text, state text, detail text, at timestamptz"
 BREAKER_ORDER = "id int8, rail text, bank text, action text, who text, reason text, at timestamptz"
+STATEMENT = (
+    "id int8, file_sha256 bytea, file_name text, place text, outcome text, reason text,"
+    " account_id int8, source text, identifier text, servicer text, currency text,"
+    " bank_statement_id text, sequence int8, page int8, created text, begins date, ends date,"
+    " opening_minor int8, closing_minor int8, entries int4, imported_by text,"
+    " imported_at timestamptz"
+)
 SIGNATURES: dict[str, tuple[str, str]] = {
     "acknowledge_matter": ("int8 text", ""),
     "close_ended_doubts": ("text int8", "id int8"),
@@ -184,6 +191,41 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "standing_breaker_orders": ("", BREAKER_ORDER),
     "breaker_orders_after": ("int8 int8", BREAKER_ORDER),
     "latest_breaker_orders": ("text int8", BREAKER_ORDER),
+    "keep_statement_file": ("text text bytea text", "received_at timestamptz"),
+    "accounts_by_numbers": (
+        "text[] text[] int8",
+        "id int8, bank text, currency text, account_number text, listed text",
+    ),
+    "lock_statements": ("int8", "pg_advisory_xact_lock void"),
+    "statement_heads": (
+        "int8 bytea bytea bytea text[] date date int8",
+        (
+            "content_hash bytea, source text, bank_statement_id text, sequence int8, page int8,"
+            " is_last_page bool, created text, begins date, ends date, opening_minor int8,"
+            " opening_is_final bool, closing_minor int8, closing_is_final bool,"
+            " booked_minor numeric, totals_differ bool"
+        ),
+    ),
+    "add_statement": (
+        (
+            "bytea text text text bool int8 text text text text text int8 int8 bool text date date"
+            " int8 bool int8 bool numeric bool int4 bytea bytea bytea text text"
+        ),
+        "id int8",
+    ),
+    "add_statement_entries": (f"int8{' text' * 13}", ""),
+    "add_entry_details": (f"int8{' text' * 6}", ""),
+    "list_statements": ("int8 bool int8 int8", STATEMENT),
+    "statement_by_id": ("int8", STATEMENT),
+    "statement_entries_after": (
+        "int8 int4 int8 int8",
+        (
+            "number int4, amount_minor int8, currency text, status text, booking_date date,"
+            " value_date date, is_reversal bool, code text, text text, refs text,"
+            " details_differ bool, details text"
+        ),
+    ),
+    "statement_file_part": ("bytea int4 int4", "name text, bytes int4, part bytea"),
     "keep_messages": ("text text text text text text text text text", ""),
     "list_messages": (
         "uuid int8 timestamptz text bytea",

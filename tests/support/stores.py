@@ -29,6 +29,7 @@ from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
 from settlement_engine.store.watch import ServerWatch
@@ -49,6 +50,7 @@ from settlement_lab.memory import (
     MemoryRegistry,
     MemoryResolutions,
     MemorySettlements,
+    MemoryStatements,
     MemoryStream,
     MemoryStuckFinder,
     Records,
@@ -90,6 +92,7 @@ class Stores(ABC):
     messages: ports.MessageStore
     breaker_orders: ports.BreakerStore
     rail_files: ports.RailFileStore
+    statements: ports.StatementStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -148,6 +151,7 @@ class MemoryStores(Stores):
         self.messages = MemoryMessages(self.records)
         self.breaker_orders = MemoryBreakerOrders(self.records)
         self.rail_files = MemoryRailFiles(self.records)
+        self.statements = MemoryStatements(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -201,6 +205,7 @@ class PostgresStores(Stores):
         self.messages: PostgresMessages = PostgresMessages(settings, self._readers)
         self.breaker_orders: PostgresBreakerOrders = PostgresBreakerOrders(settings, self._readers)
         self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
+        self.statements: PostgresStatements = PostgresStatements(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -268,6 +273,7 @@ class PostgresStores(Stores):
         await self.messages.close()
         await self.breaker_orders.close()
         await self.rail_files.close()
+        await self.statements.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

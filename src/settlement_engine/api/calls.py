@@ -14,6 +14,7 @@ from settlement_engine.api.messages import MessageCalls
 from settlement_engine.api.rails import RailCalls
 from settlement_engine.api.recalls import RecallCalls
 from settlement_engine.api.service import SettlementCalls
+from settlement_engine.api.statements import StatementCalls, StatementPorts
 from settlement_engine.api.streams import EventStreams, ManySettlements
 from settlement_engine.api.turns import CALLS_IDLE_RATIO, Turns
 from settlement_engine.domain.stuck import StuckLimits
@@ -58,27 +59,26 @@ class Calls:
         case_management: CaseManagement,
         messages: MessageStore,
         rails: RailControl,
+        statements: StatementPorts,
         settings: ApiSettings,
         stuck_limits: StuckLimits | None = None,
     ) -> None:
         self.drain = Drain()
         self.undisturbed = Undisturbed()
         self.turns = Turns(CALLS_IDLE_RATIO)
+        named = {"trusts_names": settings.trusts_names}
         self.settlement = SettlementCalls(engine, settlements, settings, self.turns)
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
-        self.recalls = RecallCalls(
-            self.settlement, recalls, self.undisturbed, trusts_names=settings.trusts_names
-        )
+        self.recalls = RecallCalls(self.settlement, recalls, self.undisturbed, **named)
         self.messages = MessageCalls(self.settlement.find, messages)
         self.account = AccountCalls(
             accounts, self.undisturbed, needs_listed_banks=settings.needs_listed_banks
         )
-        self.bank = BankCalls(banks, self.undisturbed, trusts_names=settings.trusts_names)
-        self.exceptions = ExceptionCalls(
-            case_management, self.undisturbed, trusts_names=settings.trusts_names
-        )
-        self.rails = RailCalls(rails, self.undisturbed, trusts_names=settings.trusts_names)
+        self.bank = BankCalls(banks, self.undisturbed, **named)
+        self.exceptions = ExceptionCalls(case_management, self.undisturbed, **named)
+        self.rails = RailCalls(rails, self.undisturbed, **named)
+        self.statements = StatementCalls(statements, self.undisturbed, self.drain, **named)
         self.intake = IntakeCalls(engine, dead_letters, self.undisturbed)
         self.events = EventStreams(engine, stream, settings, self.drain)
         self.many = ManySettlements(self.settlement, settings, self.drain)
@@ -97,6 +97,7 @@ class Calls:
             "IntakeService": self.intake.unary(),
             "ExceptionService": self.exceptions.unary(),
             "RailService": self.rails.unary(),
+            "StatementService": self.statements.unary(),
         }
         known = pb.DESCRIPTOR.services_by_name
         return {known[name].full_name: service for name, service in named.items()}

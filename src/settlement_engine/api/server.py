@@ -16,6 +16,7 @@ import structlog
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
+from settlement_engine.api.bounds import ReadBounds
 from settlement_engine.api.call import (
     ACTOR_HEADER,
     KEY_HEADER,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
 SETTLEMENT_SERVICE: Final = pb.DESCRIPTOR.services_by_name["SettlementService"].full_name
+STATEMENT_SERVICE: Final = pb.DESCRIPTOR.services_by_name["StatementService"].full_name
 
 _EVERYTHING: Final = ""
 _STATUS_ENTRY: Final = "grpc-status-details-bin"
@@ -139,6 +141,11 @@ class GrpcServer:
     # --- what is served ---------------------------------------------------------------------------
 
     def _handlers(self, name: str, service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        if name == STATEMENT_SERVICE:
+            received: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(
+                self._guarded(self._import_statement), None, _to_bytes
+            )
+            return self._unary(service) | {"ImportStatement": received}
         if name != SETTLEMENT_SERVICE:
             return self._unary(service)
         streams: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -221,6 +228,17 @@ class GrpcServer:
     async def _execute_many(self, requests: AsyncIterator[bytes], context: Context) -> None:
         call = self._call_of(context)
         await self._calls.many.execute(_read_each(requests), call, context.write)
+
+    async def _import_statement(
+        self, requests: AsyncIterator[bytes], context: Context
+    ) -> pb.ImportStatementResponse:
+        bounds = ReadBounds(self._settings.message_bytes_max)
+
+        async def parts() -> AsyncIterator[pb.ImportStatementRequest]:
+            async for request in requests:
+                yield read_proto(request, pb.ImportStatementRequest, bounds)
+
+        return await self._calls.statements.import_parts(parts(), self._call_of(context))
 
     def _call_of(self, context: Context) -> Call:
         """Describe the call; without TLS no caller can prove a name, so gRPC is not asked for one."""

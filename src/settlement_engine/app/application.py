@@ -13,6 +13,7 @@ import uuid_utils
 from settlement_engine import __version__
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.clearing import read_instruction
+from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.descriptors import bounded_api
 from settlement_engine.app.rails import built_rails
 from settlement_engine.app.screening import configured_screening
@@ -25,6 +26,7 @@ from settlement_engine.app.settings import (
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import Misconfigured
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
@@ -49,6 +51,7 @@ from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
 from settlement_engine.store.watch import ServerWatch
@@ -109,6 +112,7 @@ class Application:
         self.archive = PostgresArchive(self.readers)
         self.inbound = PostgresInbound(self.watched, self.readers)
         self.messages = PostgresMessages(self.watched, self.readers)
+        self.statements = PostgresStatements(self.watched, self.readers)
         self.breaker_orders = PostgresBreakerOrders(self.watched, self.readers)
         self.dead_letters = PostgresDeadLetters(self.watched, self.readers)
         self.finder = PostgresStuckFinder(self.readers)
@@ -150,6 +154,7 @@ class Application:
             case_management=self.case_management,
             messages=self.messages,
             rails=self.rail_control,
+            statements=StatementPorts(StatementImport(self.statements), self.statements),
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )
@@ -256,6 +261,7 @@ class Application:
         await self.inbound.close()
         await self.messages.close()
         await self.rail_files.close()
+        await self.statements.close()
         await self.breaker_orders.close()
         await self.dead_letters.close()
         await self.stream.close()

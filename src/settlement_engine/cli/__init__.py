@@ -83,6 +83,10 @@ COMMANDS: Final = {
             "Export the evidence of a settlement, or verify it.",
         ),
         "intake": ("dead_letters:intake", "Work on clearing messages that could not be accepted."),
+        "statements": (
+            "statements:statements",
+            "Import, list, show and export account statements of banks.",
+        ),
         "message": ("message:message", "Check message and statement files of banks."),
         "outbox": ("outbox:outbox", "Publish announcements to NATS again."),
         "config": ("configuration:config", "Check or show the configuration."),

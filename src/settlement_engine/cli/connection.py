@@ -58,6 +58,7 @@ class EngineClient:
     intake: settlement_pb2_grpc.IntakeServiceStub
     exceptions: settlement_pb2_grpc.ExceptionServiceStub
     rails: settlement_pb2_grpc.RailServiceStub
+    statements: settlement_pb2_grpc.StatementServiceStub
 
 
 def _file(flag: str, text: str) -> Callable[[AnyFunction], AnyFunction]:
@@ -129,6 +130,7 @@ def reach(address: EngineAddress) -> Iterator[EngineClient]:
                 intake=settlement_pb2_grpc.IntakeServiceStub(channel),
                 exceptions=settlement_pb2_grpc.ExceptionServiceStub(channel),
                 rails=settlement_pb2_grpc.RailServiceStub(channel),
+                statements=settlement_pb2_grpc.StatementServiceStub(channel),
             )
     except grpc.RpcError as error:
         raise translate(error, address.target) from None

@@ -95,6 +95,13 @@ from settlement_engine.ports.settlements import (
     Unreadable,
     Verdict,
 )
+from settlement_engine.ports.statements import (
+    FilePart,
+    Judge,
+    StatementFilter,
+    StatementImporter,
+    StatementStore,
+)
 from settlement_engine.ports.stream import Announcement, Stream
 from settlement_engine.ports.surroundings import Clock, Ids, Meter
 
@@ -137,6 +144,7 @@ __all__ = [
     "EnquiryRail",
     "EventStreamCheck",
     "FetchedStatement",
+    "FilePart",
     "FileRail",
     "Funding",
     "GaugeSource",
@@ -144,6 +152,7 @@ __all__ = [
     "Ids",
     "InboundMessage",
     "InboundStore",
+    "Judge",
     "Keep",
     "KnownPayment",
     "LaneLimits",
@@ -185,8 +194,11 @@ __all__ = [
     "SettlementFilter",
     "SettlementStore",
     "StaleDatabase",
+    "StatementFilter",
+    "StatementImporter",
     "StatementPage",
     "StatementSource",
+    "StatementStore",
     "StatusReport",
     "Stream",
     "StuckFinder",

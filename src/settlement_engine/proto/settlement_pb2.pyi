@@ -465,6 +465,69 @@ PROPOSAL_STATUS_OVERTAKEN: ProposalStatus.ValueType  # 7
 """A final bank status came first."""
 Global___ProposalStatus: _TypeAlias = ProposalStatus  # noqa: Y015
 
+class _StatementOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StatementOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatementOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STATEMENT_OUTCOME_UNSPECIFIED: _StatementOutcome.ValueType  # 0
+    STATEMENT_OUTCOME_UNREADABLE: _StatementOutcome.ValueType  # 1
+    """It could not be read; the reason says where."""
+    STATEMENT_OUTCOME_WRONG_CONTAINER: _StatementOutcome.ValueType  # 2
+    """The file holds a message of another kind."""
+    STATEMENT_OUTCOME_UNKNOWN_ACCOUNT: _StatementOutcome.ValueType  # 3
+    """None of our accounts at the bank has this number, or several have."""
+    STATEMENT_OUTCOME_WRONG_CURRENCY: _StatementOutcome.ValueType  # 4
+    """The account is kept in another currency."""
+    STATEMENT_OUTCOME_ALREADY_IMPORTED: _StatementOutcome.ValueType  # 5
+    """The same content was imported before; nothing was written."""
+    STATEMENT_OUTCOME_REISSUED: _StatementOutcome.ValueType  # 6
+    """The same statement was imported before with other content. The later version counts."""
+    STATEMENT_OUTCOME_UNBALANCED: _StatementOutcome.ValueType  # 7
+    """Its entries do not add up to its balances."""
+    STATEMENT_OUTCOME_INCOMPLETE: _StatementOutcome.ValueType  # 8
+    """A page or a balance is missing."""
+    STATEMENT_OUTCOME_OVERLAP: _StatementOutcome.ValueType  # 9
+    """Another statement covers the same days."""
+    STATEMENT_OUTCOME_OUT_OF_ORDER: _StatementOutcome.ValueType  # 10
+    """A later statement was imported before."""
+    STATEMENT_OUTCOME_GAP: _StatementOutcome.ValueType  # 11
+    """Something is missing between the statement before and this one."""
+    STATEMENT_OUTCOME_IMPORTED: _StatementOutcome.ValueType  # 12
+
+class StatementOutcome(_StatementOutcome, metaclass=_StatementOutcomeEnumTypeWrapper):
+    """--- statements ----------------------------------------------------------------------------------
+
+    The outcome of the import of one statement: the first one that applies, in this order.
+    """
+
+STATEMENT_OUTCOME_UNSPECIFIED: StatementOutcome.ValueType  # 0
+STATEMENT_OUTCOME_UNREADABLE: StatementOutcome.ValueType  # 1
+"""It could not be read; the reason says where."""
+STATEMENT_OUTCOME_WRONG_CONTAINER: StatementOutcome.ValueType  # 2
+"""The file holds a message of another kind."""
+STATEMENT_OUTCOME_UNKNOWN_ACCOUNT: StatementOutcome.ValueType  # 3
+"""None of our accounts at the bank has this number, or several have."""
+STATEMENT_OUTCOME_WRONG_CURRENCY: StatementOutcome.ValueType  # 4
+"""The account is kept in another currency."""
+STATEMENT_OUTCOME_ALREADY_IMPORTED: StatementOutcome.ValueType  # 5
+"""The same content was imported before; nothing was written."""
+STATEMENT_OUTCOME_REISSUED: StatementOutcome.ValueType  # 6
+"""The same statement was imported before with other content. The later version counts."""
+STATEMENT_OUTCOME_UNBALANCED: StatementOutcome.ValueType  # 7
+"""Its entries do not add up to its balances."""
+STATEMENT_OUTCOME_INCOMPLETE: StatementOutcome.ValueType  # 8
+"""A page or a balance is missing."""
+STATEMENT_OUTCOME_OVERLAP: StatementOutcome.ValueType  # 9
+"""Another statement covers the same days."""
+STATEMENT_OUTCOME_OUT_OF_ORDER: StatementOutcome.ValueType  # 10
+"""A later statement was imported before."""
+STATEMENT_OUTCOME_GAP: StatementOutcome.ValueType  # 11
+"""Something is missing between the statement before and this one."""
+STATEMENT_OUTCOME_IMPORTED: StatementOutcome.ValueType  # 12
+Global___StatementOutcome: _TypeAlias = StatementOutcome  # noqa: Y015
+
 @_typing.final
 class ListRailsRequest(_message.Message):
     """--- rails ---------------------------------------------------------------------------------------"""
@@ -3880,3 +3943,461 @@ class DeclineProposalRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeclineProposalRequest: _TypeAlias = DeclineProposalRequest  # noqa: Y015
+
+@_typing.final
+class Statement(_message.Message):
+    """A statement, or a place of a file that could not be read. Amounts are signed here: positive if the bank owes
+    the holder of the account.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    FILE_SHA256_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    SERVICER_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    BEGIN_DATE_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    OPENING_FIELD_NUMBER: _builtins.int
+    CLOSING_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    IMPORTED_BY_FIELD_NUMBER: _builtins.int
+    IMPORTED_TIME_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Our number of it; 0 where the import has written nothing."""
+    outcome: Global___StatementOutcome.ValueType
+    reason: _builtins.str
+    file_name: _builtins.str
+    """The file: its name when it first came, and its SHA-256 in hexadecimal digits."""
+    file_sha256: _builtins.str
+    place: _builtins.str
+    """Where in the file it is."""
+    account_id: _builtins.str
+    """Our account, as AccountService has it; empty where none was found."""
+    account: _builtins.str
+    """The account as the statement names it, and the bank's BIC if it is stated."""
+    servicer: _builtins.str
+    source: _builtins.str
+    """camt.052, camt.053, camt.054, MT940, MT942, MT950 or CSV."""
+    id: _builtins.str
+    """The bank's id, number and page of the statement, and when the bank made it, as it is written there."""
+    sequence: _builtins.int
+    page: _builtins.int
+    created: _builtins.str
+    begin_date: _builtins.str
+    """Its first and its last day, as YYYY-MM-DD."""
+    date: _builtins.str
+    currency: _builtins.str
+    opening: _builtins.str
+    """Empty where it has no such balance."""
+    closing: _builtins.str
+    entries: _builtins.int
+    imported_by: _builtins.str
+    @_builtins.property
+    def imported_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        outcome: Global___StatementOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        file_sha256: _builtins.str = ...,
+        place: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        account: _builtins.str = ...,
+        servicer: _builtins.str = ...,
+        source: _builtins.str = ...,
+        id: _builtins.str = ...,
+        sequence: _builtins.int | None = ...,
+        page: _builtins.int | None = ...,
+        created: _builtins.str = ...,
+        begin_date: _builtins.str = ...,
+        date: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        opening: _builtins.str = ...,
+        closing: _builtins.str = ...,
+        entries: _builtins.int = ...,
+        imported_by: _builtins.str = ...,
+        imported_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page", b"_page", "_sequence", b"_sequence", "imported_time", b"imported_time", "page", b"page", "sequence", b"sequence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page", b"_page", "_sequence", b"_sequence", "account", b"account", "account_id", b"account_id", "begin_date", b"begin_date", "closing", b"closing", "created", b"created", "currency", b"currency", "date", b"date", "entries", b"entries", "file_name", b"file_name", "file_sha256", b"file_sha256", "id", b"id", "imported_by", b"imported_by", "imported_time", b"imported_time", "number", b"number", "opening", b"opening", "outcome", b"outcome", "page", b"page", "place", b"place", "reason", b"reason", "sequence", b"sequence", "servicer", b"servicer", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page: _TypeAlias = _typing.Literal["page"]  # noqa: Y015
+    _WhichOneofArgType__page: _TypeAlias = _typing.Literal["_page", b"_page"]  # noqa: Y015
+    _WhichOneofReturnType__sequence: _TypeAlias = _typing.Literal["sequence"]  # noqa: Y015
+    _WhichOneofArgType__sequence: _TypeAlias = _typing.Literal["_sequence", b"_sequence"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page) -> _WhichOneofReturnType__page | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence) -> _WhichOneofReturnType__sequence | None: ...
+
+Global___Statement: _TypeAlias = Statement  # noqa: Y015
+
+@_typing.final
+class StatementReferences(_message.Message):
+    """The references of a booking or a payment, as far as they are stated."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    END_TO_END_ID_FIELD_NUMBER: _builtins.int
+    INSTRUCTION_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    UETR_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_INFORMATION_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    SERVICER_FIELD_NUMBER: _builtins.int
+    CLEARING_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    end_to_end_id: _builtins.str
+    instruction_id: _builtins.str
+    transaction_id: _builtins.str
+    uetr: _builtins.str
+    message_id: _builtins.str
+    payment_information_id: _builtins.str
+    customer: _builtins.str
+    """MT field 61: the reference for the owner of the account."""
+    servicer: _builtins.str
+    clearing: _builtins.str
+    entry: _builtins.str
+    def __init__(
+        self,
+        *,
+        end_to_end_id: _builtins.str = ...,
+        instruction_id: _builtins.str = ...,
+        transaction_id: _builtins.str = ...,
+        uetr: _builtins.str = ...,
+        message_id: _builtins.str = ...,
+        payment_information_id: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        servicer: _builtins.str = ...,
+        clearing: _builtins.str = ...,
+        entry: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearing", b"clearing", "customer", b"customer", "end_to_end_id", b"end_to_end_id", "entry", b"entry", "instruction_id", b"instruction_id", "message_id", b"message_id", "payment_information_id", b"payment_information_id", "servicer", b"servicer", "transaction_id", b"transaction_id", "uetr", b"uetr"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementReferences: _TypeAlias = StatementReferences  # noqa: Y015
+
+@_typing.final
+class StatementEntry(_message.Message):
+    """One booking, or the announcement of one. The amount is signed: negative for a debit of the account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    BOOKING_DATE_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    IS_REVERSAL_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    DETAILS_DIFFER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Its position in the statement, from 1."""
+    amount: _builtins.str
+    currency: _builtins.str
+    status: _builtins.str
+    """BOOKED, PENDING, FUTURE or INFORMATION. Only BOOKED has moved the booked balance."""
+    booking_date: _builtins.str
+    value_date: _builtins.str
+    is_reversal: _builtins.bool
+    code: _builtins.str
+    """The bank transaction code."""
+    text: _builtins.str
+    details_differ: _builtins.bool
+    """The details do not add up to the entry, whose own amount counts."""
+    @_builtins.property
+    def references(self) -> Global___StatementReferences: ...
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementEntryDetail]:
+        """At most 100 are returned."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        amount: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        status: _builtins.str = ...,
+        booking_date: _builtins.str = ...,
+        value_date: _builtins.str = ...,
+        is_reversal: _builtins.bool = ...,
+        code: _builtins.str = ...,
+        text: _builtins.str = ...,
+        references: Global___StatementReferences | None = ...,
+        details: _abc.Iterable[Global___StatementEntryDetail] | None = ...,
+        details_differ: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "booking_date", b"booking_date", "code", b"code", "currency", b"currency", "details", b"details", "details_differ", b"details_differ", "is_reversal", b"is_reversal", "number", b"number", "references", b"references", "status", b"status", "text", b"text", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementEntry: _TypeAlias = StatementEntry  # noqa: Y015
+
+@_typing.final
+class StatementEntryDetail(_message.Message):
+    """One payment inside of an entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CHARGES_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    amount: _builtins.str
+    """Empty if it is not stated."""
+    charges: _builtins.str
+    text: _builtins.str
+    @_builtins.property
+    def references(self) -> Global___StatementReferences: ...
+    def __init__(
+        self,
+        *,
+        amount: _builtins.str = ...,
+        charges: _builtins.str = ...,
+        text: _builtins.str = ...,
+        references: Global___StatementReferences | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charges", b"charges", "references", b"references", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementEntryDetail: _TypeAlias = StatementEntryDetail  # noqa: Y015
+
+@_typing.final
+class ImportStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    CSV_MAPPING_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    file_name: _builtins.str
+    """In the first part only: the name of the file, at most 255 characters."""
+    csv_mapping: _builtins.str
+    """In the first part only, for a CSV: the name of a mapping that comes with the engine, or the text of one."""
+    content: _builtins.bytes
+    """The next bytes of the file. All parts together have at most 64 MiB."""
+    def __init__(
+        self,
+        *,
+        file_name: _builtins.str = ...,
+        csv_mapping: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "csv_mapping", b"csv_mapping", "file_name", b"file_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportStatementRequest: _TypeAlias = ImportStatementRequest  # noqa: Y015
+
+@_typing.final
+class ImportStatementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_SHA256_FIELD_NUMBER: _builtins.int
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    file_sha256: _builtins.str
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement]:
+        """One for each statement and for each place that could not be read; never empty."""
+
+    def __init__(
+        self,
+        *,
+        file_sha256: _builtins.str = ...,
+        statements: _abc.Iterable[Global___Statement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_sha256", b"file_sha256", "statements", b"statements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportStatementResponse: _TypeAlias = ImportStatementResponse  # noqa: Y015
+
+@_typing.final
+class ListStatementsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONLY_PROBLEMS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    only_problems: _builtins.bool
+    """Only what is not simply IMPORTED: what could not be kept and was not kept since, and what holds a proof back."""
+    account_id: _builtins.str
+    """Only of this account."""
+    page_size: _builtins.int
+    """0: 100. More than 1,000 are not given at once."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        only_problems: _builtins.bool = ...,
+        account_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "only_problems", b"only_problems", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatementsRequest: _TypeAlias = ListStatementsRequest  # noqa: Y015
+
+@_typing.final
+class ListStatementsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement]: ...
+    def __init__(
+        self,
+        *,
+        statements: _abc.Iterable[Global___Statement] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "statements", b"statements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatementsResponse: _TypeAlias = ListStatementsResponse  # noqa: Y015
+
+@_typing.final
+class GetStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    page_size: _builtins.int
+    """Of its entries. 0: 100. More than 1,000 are not given at once."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementRequest: _TypeAlias = GetStatementRequest  # noqa: Y015
+
+@_typing.final
+class GetStatementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page of entries."""
+    @_builtins.property
+    def statement(self) -> Global___Statement: ...
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementEntry]: ...
+    def __init__(
+        self,
+        *,
+        statement: Global___Statement | None = ...,
+        entries: _abc.Iterable[Global___StatementEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementResponse: _TypeAlias = GetStatementResponse  # noqa: Y015
+
+@_typing.final
+class GetStatementFileRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    """In hexadecimal digits."""
+    offset: _builtins.int
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.str = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementFileRequest: _TypeAlias = GetStatementFileRequest  # noqa: Y015
+
+@_typing.final
+class GetStatementFileResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    FILE_BYTES_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    file_name: _builtins.str
+    file_bytes: _builtins.int
+    """Of the whole file."""
+    content: _builtins.bytes
+    """At most 1 MiB; empty behind the end."""
+    def __init__(
+        self,
+        *,
+        file_name: _builtins.str = ...,
+        file_bytes: _builtins.int = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_bytes", b"file_bytes", "file_name", b"file_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementFileResponse: _TypeAlias = GetStatementFileResponse  # noqa: Y015

@@ -2112,3 +2112,215 @@ class RailService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class StatementServiceStub:
+    """Takes in the account statements of banks, and shows what became of each. Nothing is deleted or overwritten.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ImportStatement = channel.stream_unary(
+                '/settlement.StatementService/ImportStatement',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ImportStatementRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ImportStatementResponse.FromString,
+                _registered_method=True)
+        self.ListStatements = channel.unary_unary(
+                '/settlement.StatementService/ListStatements',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementsResponse.FromString,
+                _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/settlement.StatementService/GetStatement',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
+        self.GetStatementFile = channel.unary_unary(
+                '/settlement.StatementService/GetStatementFile',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.FromString,
+                _registered_method=True)
+
+
+class StatementServiceServicer:
+    """Takes in the account statements of banks, and shows what became of each. Nothing is deleted or overwritten.
+    """
+
+    def ImportStatement(self, request_iterator, context):
+        """Imports a file of statements: camt.052, camt.053, camt.054, MT940, MT942, MT950, or CSV with a mapping. The
+        file comes in parts, in order; over JSON it is one part. The file is kept as it came, and each statement in it
+        gets an outcome. What was imported before is not imported again. An import that broke off is completed by
+        importing the file again.
+        Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStatements(self, request, context):
+        """Lists statements with the outcomes of their imports, latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """Returns one statement, with its entries page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatementFile(self, request, context):
+        """Returns a part of a file as it came, from an offset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_StatementServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ImportStatement': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportStatement,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ImportStatementRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ImportStatementResponse.SerializeToString,
+            ),
+            'ListStatements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStatements,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementsResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementResponse.SerializeToString,
+            ),
+            'GetStatementFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatementFile,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'settlement.StatementService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('settlement.StatementService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class StatementService:
+    """Takes in the account statements of banks, and shows what became of each. Nothing is deleted or overwritten.
+    """
+
+    @staticmethod
+    def ImportStatement(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/settlement.StatementService/ImportStatement',
+            settlement__engine_dot_proto_dot_settlement__pb2.ImportStatementRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ImportStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStatements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/ListStatements',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListStatementsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListStatementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/GetStatement',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetStatementRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.GetStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatementFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/GetStatementFile',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -810,3 +810,85 @@ class RailServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
 def add_RailServiceServicer_to_server(servicer: RailServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class StatementServiceStub:
+    """Takes in the account statements of banks, and shows what became of each. Nothing is deleted or overwritten."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> StatementServiceAsyncStub: ...
+    ImportStatement: _grpc.StreamUnaryMultiCallable[_settlement_pb2.ImportStatementRequest, _settlement_pb2.ImportStatementResponse]
+    """Imports a file of statements: camt.052, camt.053, camt.054, MT940, MT942, MT950, or CSV with a mapping. The
+    file comes in parts, in order; over JSON it is one part. The file is kept as it came, and each statement in it
+    gets an outcome. What was imported before is not imported again. An import that broke off is completed by
+    importing the file again.
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    """
+    ListStatements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListStatementsRequest, _settlement_pb2.ListStatementsResponse]
+    """Lists statements with the outcomes of their imports, latest first."""
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementRequest, _settlement_pb2.GetStatementResponse]
+    """Returns one statement, with its entries page by page."""
+    GetStatementFile: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementFileRequest, _settlement_pb2.GetStatementFileResponse]
+    """Returns a part of a file as it came, from an offset."""
+
+@_typing.type_check_only
+class StatementServiceAsyncStub(StatementServiceStub):
+    """Takes in the account statements of banks, and shows what became of each. Nothing is deleted or overwritten."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ImportStatement: _aio.StreamUnaryMultiCallable[_settlement_pb2.ImportStatementRequest, _settlement_pb2.ImportStatementResponse]  # type: ignore[assignment]
+    """Imports a file of statements: camt.052, camt.053, camt.054, MT940, MT942, MT950, or CSV with a mapping. The
+    file comes in parts, in order; over JSON it is one part. The file is kept as it came, and each statement in it
+    gets an outcome. What was imported before is not imported again. An import that broke off is completed by
+    importing the file again.
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    """
+    ListStatements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListStatementsRequest, _settlement_pb2.ListStatementsResponse]  # type: ignore[assignment]
+    """Lists statements with the outcomes of their imports, latest first."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementRequest, _settlement_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """Returns one statement, with its entries page by page."""
+    GetStatementFile: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementFileRequest, _settlement_pb2.GetStatementFileResponse]  # type: ignore[assignment]
+    """Returns a part of a file as it came, from an offset."""
+
+class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Takes in the account statements of banks, and shows what became of each. Nothing is deleted or overwritten."""
+
+    @_abc_1.abstractmethod
+    def ImportStatement(
+        self,
+        request_iterator: _MaybeAsyncIterator[_settlement_pb2.ImportStatementRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ImportStatementResponse, _abc.Awaitable[_settlement_pb2.ImportStatementResponse]]:
+        """Imports a file of statements: camt.052, camt.053, camt.054, MT940, MT942, MT950, or CSV with a mapping. The
+        file comes in parts, in order; over JSON it is one part. The file is kept as it came, and each statement in it
+        gets an outcome. What was imported before is not imported again. An import that broke off is completed by
+        importing the file again.
+        Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+        """
+
+    @_abc_1.abstractmethod
+    def ListStatements(
+        self,
+        request: _settlement_pb2.ListStatementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListStatementsResponse, _abc.Awaitable[_settlement_pb2.ListStatementsResponse]]:
+        """Lists statements with the outcomes of their imports, latest first."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _settlement_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.GetStatementResponse, _abc.Awaitable[_settlement_pb2.GetStatementResponse]]:
+        """Returns one statement, with its entries page by page."""
+
+    @_abc_1.abstractmethod
+    def GetStatementFile(
+        self,
+        request: _settlement_pb2.GetStatementFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.GetStatementFileResponse, _abc.Awaitable[_settlement_pb2.GetStatementFileResponse]]:
+        """Returns a part of a file as it came, from an offset."""
+
+def add_StatementServiceServicer_to_server(servicer: StatementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

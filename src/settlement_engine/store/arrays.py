@@ -21,6 +21,11 @@ def integers(values: Iterable[int]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
+def numbers(values: Iterable[int | None]) -> str:
+    """Encode numbers. None is NULL."""
+    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
 def uuids(values: Iterable[UUID]) -> str:
     """Encode identifiers; None is not allowed."""
     return "{" + ",".join([f"{value.int:032x}" for value in values]) + "}"

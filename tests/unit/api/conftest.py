@@ -62,6 +62,7 @@ class Edge:
         self.intake = rpc.IntakeServiceStub(self.channel)
         self.exceptions = rpc.ExceptionServiceStub(self.channel)
         self.rails = rpc.RailServiceStub(self.channel)
+        self.statements = rpc.StatementServiceStub(self.channel)
 
     async def stop(self) -> None:
         await self.channel.close()

@@ -12,10 +12,12 @@ from uuid import UUID
 import msgspec
 
 from settlement_engine.api.calls import Calls
+from settlement_engine.api.statements import StatementPorts
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallStep
 from settlement_engine.domain.settlement import Moved, Settlement
+from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
 from settlement_engine.ports import Accepted, Announcement, LaneStatus, RailStatus
 from tests.support.stores import MemoryStores
@@ -406,5 +408,8 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         case_management=world.case_management,
         messages=world,
         rails=world.rail_control,
+        statements=StatementPorts(
+            StatementImport(world.stores.statements), world.stores.statements
+        ),
         settings=settings,
     )

@@ -133,6 +133,16 @@ CREATE TABLE engines (
     gone_at timestamp with time zone
 );
 
+CREATE TABLE entry_details (
+    statement_id bigint NOT NULL,
+    entry_number integer NOT NULL,
+    number integer NOT NULL,
+    amount_minor bigint,
+    charges_minor bigint NOT NULL,
+    text text NOT NULL,
+    refs jsonb NOT NULL
+);
+
 CREATE TABLE environments (
     id integer NOT NULL,
     name text NOT NULL,
@@ -384,6 +394,66 @@ CREATE TABLE settlement_windows (
     days_of_week smallint[] NOT NULL DEFAULT ARRAY[(1)::smallint, (2)::smallint, (3)::smallint, (4)::smallint, (5)::smallint],
     is_active boolean NOT NULL DEFAULT true,
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE statement_entries (
+    statement_id bigint NOT NULL,
+    number integer NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency currency_code NOT NULL,
+    status text NOT NULL,
+    booking_date date,
+    value_date date,
+    is_reversal boolean NOT NULL,
+    code text NOT NULL,
+    text text NOT NULL,
+    refs jsonb NOT NULL,
+    details_differ boolean NOT NULL,
+    identity_hash bytea NOT NULL,
+    occurrence integer NOT NULL
+);
+
+CREATE TABLE statement_files (
+    sha256 bytea NOT NULL,
+    name text NOT NULL,
+    csv_mapping text NOT NULL,
+    content bytea NOT NULL,
+    received_by text NOT NULL,
+    received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE statements (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    file_sha256 bytea NOT NULL,
+    place text NOT NULL,
+    outcome text NOT NULL,
+    reason text NOT NULL,
+    is_kept boolean NOT NULL,
+    account_id bigint,
+    source text,
+    identifier text NOT NULL,
+    servicer text NOT NULL,
+    currency text NOT NULL,
+    bank_statement_id text NOT NULL,
+    sequence bigint,
+    page bigint,
+    is_last_page boolean,
+    created text NOT NULL,
+    begins date,
+    ends date,
+    opening_minor bigint,
+    opening_is_final boolean NOT NULL,
+    closing_minor bigint,
+    closing_is_final boolean NOT NULL,
+    booked_minor numeric(38,0) NOT NULL,
+    totals_differ boolean NOT NULL,
+    entries integer NOT NULL,
+    content_hash bytea,
+    identity_hash bytea,
+    period_hash bytea,
+    content jsonb,
+    imported_by text NOT NULL,
+    imported_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE TABLE stream_head (
@@ -1661,6 +1731,8 @@ ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
 
 ALTER TABLE engines ADD CONSTRAINT engines_pkey PRIMARY KEY (id);
 
+ALTER TABLE entry_details ADD CONSTRAINT entry_details_pkey PRIMARY KEY (statement_id, entry_number, number);
+
 ALTER TABLE environments ADD CONSTRAINT environments_pkey PRIMARY KEY (id);
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_pkey PRIMARY KEY (id);
@@ -1706,6 +1778,12 @@ ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_pkey PRIMARY KEY (id);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KEY (id);
+
+ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_pkey PRIMARY KEY (statement_id, number);
+
+ALTER TABLE statement_files ADD CONSTRAINT statement_files_pkey PRIMARY KEY (sha256);
+
+ALTER TABLE statements ADD CONSTRAINT statements_pkey PRIMARY KEY (id);
 
 ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
 
@@ -1795,6 +1873,8 @@ ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_check CHECK (payload_bytes 
 ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_payload_hash_check CHECK (octet_length(payload_hash) = 32);
 
 ALTER TABLE dead_letters ADD CONSTRAINT dead_letters_stream_sequence_check CHECK (stream_sequence > 0);
+
+ALTER TABLE entry_details ADD CONSTRAINT entry_details_number_check CHECK (number > 0);
 
 ALTER TABLE environments ADD CONSTRAINT environments_id_check CHECK (id > 0);
 
@@ -1972,6 +2052,42 @@ ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_seq_c
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_days_of_week_check CHECK (days_of_week <@ ARRAY[1::smallint, 2::smallint, 3::smallint, 4::smallint, 5::smallint, 6::smallint, 7::smallint] AND cardinality(days_of_week) > 0);
 
+ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_identity_hash_check CHECK (octet_length(identity_hash) = 32);
+
+ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_number_check CHECK (number > 0);
+
+ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_occurrence_check CHECK (occurrence > 0);
+
+ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_status_check CHECK (status = ANY (ARRAY['BOOKED'::text, 'PENDING'::text, 'FUTURE'::text, 'INFORMATION'::text]));
+
+ALTER TABLE statement_files ADD CONSTRAINT statement_files_check CHECK (sha256 = sha256(content));
+
+ALTER TABLE statement_files ADD CONSTRAINT statement_files_content_check CHECK (octet_length(content) <= 67108864);
+
+ALTER TABLE statement_files ADD CONSTRAINT statement_files_csv_mapping_check CHECK (octet_length(csv_mapping) <= 65536);
+
+ALTER TABLE statement_files ADD CONSTRAINT statement_files_name_check CHECK (length(name) >= 1 AND length(name) <= 255);
+
+ALTER TABLE statement_files ADD CONSTRAINT statement_files_received_by_check CHECK (length(received_by) >= 1 AND length(received_by) <= 256);
+
+ALTER TABLE statements ADD CONSTRAINT statements_check CHECK (is_kept = (outcome = ANY (ARRAY['REISSUED'::text, 'UNBALANCED'::text, 'INCOMPLETE'::text, 'OVERLAP'::text, 'OUT_OF_ORDER'::text, 'GAP'::text, 'IMPORTED'::text])));
+
+ALTER TABLE statements ADD CONSTRAINT statements_check1 CHECK (NOT is_kept OR num_nulls(account_id, source, begins, ends, content_hash, identity_hash, period_hash, content) = 0);
+
+ALTER TABLE statements ADD CONSTRAINT statements_content_hash_check CHECK (octet_length(content_hash) = 32);
+
+ALTER TABLE statements ADD CONSTRAINT statements_entries_check CHECK (entries >= 0);
+
+ALTER TABLE statements ADD CONSTRAINT statements_identity_hash_check CHECK (octet_length(identity_hash) = 32);
+
+ALTER TABLE statements ADD CONSTRAINT statements_imported_by_check CHECK (length(imported_by) >= 1 AND length(imported_by) <= 256);
+
+ALTER TABLE statements ADD CONSTRAINT statements_outcome_check CHECK (outcome = ANY (ARRAY['UNREADABLE'::text, 'WRONG_CONTAINER'::text, 'UNKNOWN_ACCOUNT'::text, 'WRONG_CURRENCY'::text, 'REISSUED'::text, 'UNBALANCED'::text, 'INCOMPLETE'::text, 'OVERLAP'::text, 'OUT_OF_ORDER'::text, 'GAP'::text, 'IMPORTED'::text]));
+
+ALTER TABLE statements ADD CONSTRAINT statements_period_hash_check CHECK (octet_length(period_hash) = 32);
+
+ALTER TABLE statements ADD CONSTRAINT statements_reason_check CHECK (length(reason) <= 2000);
+
 ALTER TABLE stream_head ADD CONSTRAINT stream_head_is_only_check CHECK (is_only);
 
 ALTER TABLE stream_head ADD CONSTRAINT stream_head_position_check CHECK ("position" >= 0);
@@ -1988,6 +2104,8 @@ ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency
 
 ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
 
+ALTER TABLE entry_details ADD CONSTRAINT entry_details_statement_id_entry_number_fkey FOREIGN KEY (statement_id, entry_number) REFERENCES statement_entries(statement_id, number);
+
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_fkey FOREIGN KEY (message_id) REFERENCES inbound_messages(id);
 
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_file_id_fkey FOREIGN KEY (file_id) REFERENCES rail_files(id);
@@ -2000,7 +2118,13 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KE
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
+ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES statements(id);
+
+ALTER TABLE statements ADD CONSTRAINT statements_file_sha256_fkey FOREIGN KEY (file_sha256) REFERENCES statement_files(sha256);
+
 ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
+
+CREATE INDEX accounts_by_number ON public.accounts USING btree (upper(replace((account_number)::text, ' '::text, ''::text))) WHERE (kind = ANY (ARRAY['nostro'::account_kind, 'settlement'::account_kind]));
 
 CREATE UNIQUE INDEX answer_is_counted ON public.answers USING btree (settlement_id, fingerprint);
 
@@ -2017,6 +2141,8 @@ CREATE INDEX attempts_by_trace ON public.attempts USING hash (trace) WHERE (trac
 CREATE INDEX attempts_by_uetr ON public.attempts USING hash (uetr);
 
 CREATE INDEX banks_by_code ON public.bank_versions USING btree (code) WHERE (version = 1);
+
+CREATE INDEX banks_by_our_account ON public.bank_versions USING gin (jsonb_path_query_array(content, '$."instructions"[*]."our_account".*'::jsonpath));
 
 CREATE INDEX breaker_orders_by_lane ON public.breaker_orders USING btree (rail, bank, id);
 
@@ -2070,6 +2196,18 @@ CREATE INDEX settlements_by_terms ON public.settlement_transactions USING brin (
 
 CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
 
+CREATE UNIQUE INDEX statement_faults_once ON public.statements USING btree (file_sha256, place, outcome) WHERE (NOT is_kept);
+
+CREATE INDEX statements_by_content ON public.statements USING btree (content_hash) WHERE is_kept;
+
+CREATE INDEX statements_by_day ON public.statements USING btree (account_id, ends) WHERE is_kept;
+
+CREATE INDEX statements_by_identity ON public.statements USING btree (account_id, identity_hash) WHERE is_kept;
+
+CREATE INDEX statements_by_period ON public.statements USING btree (account_id, period_hash) WHERE is_kept;
+
+CREATE UNIQUE INDEX statements_kept_once ON public.statements USING btree (account_id, content_hash) WHERE is_kept;
+
 CREATE INDEX transfers_by_credit ON public.transfers USING btree (credit_id, group_id);
 
 CREATE INDEX transfers_by_debit ON public.transfers USING btree (debit_id, group_id);
@@ -2121,6 +2259,9 @@ ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_kept;
 
 CREATE TRIGGER dead_letters_wait AFTER INSERT ON public.dead_letters FOR EACH ROW EXECUTE FUNCTION wait_for_a_person();
 ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_wait;
+
+CREATE TRIGGER entry_details_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.entry_details FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE entry_details ENABLE ALWAYS TRIGGER entry_details_append_only;
 
 CREATE TRIGGER environments_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.environments FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE environments ENABLE ALWAYS TRIGGER environments_stay;
@@ -2220,6 +2361,15 @@ ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlement_is_between_
 
 CREATE TRIGGER settlements_stay BEFORE DELETE OR TRUNCATE ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlements_stay;
+
+CREATE TRIGGER statement_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE statement_entries ENABLE ALWAYS TRIGGER statement_entries_append_only;
+
+CREATE TRIGGER statement_files_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_files FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE statement_files ENABLE ALWAYS TRIGGER statement_files_append_only;
+
+CREATE TRIGGER statements_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statements FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE statements ENABLE ALWAYS TRIGGER statements_append_only;
 
 CREATE TRIGGER transfers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.transfers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE transfers ENABLE ALWAYS TRIGGER transfers_append_only;

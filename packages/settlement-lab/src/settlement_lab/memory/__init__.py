@@ -20,6 +20,7 @@ from settlement_lab.memory.recalls import MemoryRecalls
 from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
+from settlement_lab.memory.statements import MemoryStatements
 from settlement_lab.memory.stream import MemoryGauges, MemoryRegistry, MemoryStream
 from settlement_lab.memory.stuck import MemoryStuckFinder
 
@@ -40,6 +41,7 @@ __all__ = [
     "MemoryRegistry",
     "MemoryResolutions",
     "MemorySettlements",
+    "MemoryStatements",
     "MemoryStream",
     "MemoryStuckFinder",
     "Records",

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Attempt, Moved, Recorded, Settlement
+    from settlement_engine.domain.statement_import import ImportedStatement, ReceivedFile
+    from settlement_engine.domain.statements import Statement, StatementFault
     from settlement_engine.ports import (
         BarrierState,
         Clock,
@@ -66,6 +68,15 @@ class Open:
     fencing_token: int
     due_at: datetime | None
     asked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStatement:
+    """A statement or a fault with the outcome of its import; ``is_kept`` says whether it counts for the chain."""
+
+    result: ImportedStatement
+    said: Statement | StatementFault
+    is_kept: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,6 +224,8 @@ class Records:
     inbound_messages: dict[tuple[str, bytes], InboundMessage] = field(default_factory=dict)
     inbound_reports: dict[int, OpenReport] = field(default_factory=dict)
     breaker_orders: list[BreakerOrder] = field(default_factory=list)
+    statement_files: dict[bytes, ReceivedFile] = field(default_factory=dict)
+    statements: list[KeptStatement] = field(default_factory=list)
     message_of_report: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
     messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)

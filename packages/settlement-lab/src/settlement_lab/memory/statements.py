@@ -1,0 +1,133 @@
+"""Statements of banks in memory (``ports.StatementStore``)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.continuity import KEPT, StatementOutcome
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.statement_chain import head_of
+from settlement_engine.domain.statement_import import (
+    AccountAtBank,
+    StatementWithEntries,
+    imported,
+)
+from settlement_engine.domain.statements import Statement
+from settlement_engine.ports import FilePart
+from settlement_lab.memory.records import KeptStatement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.domain.statement_import import (
+        FoundStatement,
+        ImportedStatement,
+        ReceivedFile,
+    )
+    from settlement_engine.ports import Judge, StatementFilter
+    from settlement_lab.memory.records import Records
+
+AT_BANKS = frozenset({AccountKind.NOSTRO, AccountKind.SETTLEMENT})
+
+
+class MemoryStatements:
+    """See ``ports.StatementStore``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def keep_file(self, file: ReceivedFile) -> None:
+        """Store a file's bytes; the same bytes are stored once."""
+        self._records.statement_files.setdefault(file.sha256, file)
+
+    async def accounts_by_numbers(self, numbers: Sequence[str]) -> list[AccountAtBank]:
+        """Return all our accounts at banks: in memory there are few."""
+        del numbers
+        present = {each.bank.code: each.bank for each in self._records.bank_versions}
+        return [
+            AccountAtBank(
+                id=account.id,
+                bank=account.bank,
+                currency=account.currency,
+                number=account.account_number,
+                listed=present.get(account.bank),
+            )
+            for _, account in sorted(self._records.accounts.items())
+            if account.kind in AT_BANKS
+        ]
+
+    async def import_found(
+        self, found: FoundStatement, account_id: int | None, judge: Judge
+    ) -> ImportedStatement:
+        """Judge one statement, and append it with its outcome; see the port."""
+        kept = [
+            head_of(each.said)
+            for each in self._records.statements
+            if each.is_kept and each.result.account_id == account_id
+            if isinstance(each.said, Statement)
+        ]
+        outcome = judge(kept if account_id is not None else [])
+        result = imported(found, outcome)
+        is_kept = outcome.outcome in KEPT
+        if outcome.outcome is StatementOutcome.ALREADY_IMPORTED or self._is_told(result, is_kept):
+            return result
+        named = replace(
+            result,
+            id=len(self._records.statements) + 1,
+            file_name=self._records.statement_files[found.file_sha256].name,
+            at=self._records.clock.now(),
+        )
+        self._records.statements.append(KeptStatement(named, found.found, is_kept))
+        return replace(result, id=named.id)
+
+    def _is_told(self, result: ImportedStatement, is_kept: bool) -> bool:  # noqa: FBT001 -- private
+        """Say whether the same fault of the same place was written before."""
+        told = (result.file_sha256, result.place, result.outcome)
+        return not is_kept and any(
+            told == (each.result.file_sha256, each.result.place, each.result.outcome)
+            for each in self._records.statements
+            if not each.is_kept
+        )
+
+    async def statements(self, wanted: StatementFilter) -> list[ImportedStatement]:
+        """Return statements with their outcomes, the latest first."""
+        contents = {
+            each.said.content_hash()
+            for each in self._records.statements
+            if each.is_kept and isinstance(each.said, Statement)
+        }
+        found = [
+            each.result
+            for each in reversed(self._records.statements)
+            if (wanted.before_id is None or each.result.id < wanted.before_id)
+            and wanted.account_id in (None, each.result.account_id)
+            and not (wanted.has_problem and _is_fine(each, contents))
+        ]
+        return found[: wanted.limit]
+
+    async def statement(
+        self, statement_id: int, *, after_entry: int = 0, entries_max: int = 0
+    ) -> StatementWithEntries | None:
+        """Return a statement, and its entries behind a number."""
+        for each in self._records.statements:
+            if each.result.id == statement_id:
+                entries = each.said.entries if isinstance(each.said, Statement) else ()
+                behind = [entry for entry in entries if each.is_kept and entry.number > after_entry]
+                return StatementWithEntries(
+                    statement=each.result, entries=tuple(behind[:entries_max])
+                )
+        return None
+
+    async def file_part(self, sha256: bytes, offset: int, bytes_max: int) -> FilePart | None:
+        """Return a part of a file's bytes."""
+        file = self._records.statement_files.get(sha256)
+        if file is None:
+            return None
+        return FilePart(file.name, len(file.content), file.content[offset : offset + bytes_max])
+
+
+def _is_fine(each: KeptStatement, contents: set[str]) -> bool:
+    if each.is_kept:
+        return each.result.outcome == StatementOutcome.IMPORTED.value
+    return isinstance(each.said, Statement) and each.said.content_hash() in contents

@@ -1,0 +1,95 @@
+"""Statements and their entries as messages of the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.api.render import timestamp
+from settlement_engine.domain.money import format_amount
+from settlement_engine.messages.amounts import decimals_of
+from settlement_engine.proto import settlement_pb2 as pb
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from settlement_engine.domain.statement_import import ImportedStatement
+    from settlement_engine.domain.statements import Entry, EntryDetail, StatementReferences
+
+
+def to_statement(one: ImportedStatement) -> pb.Statement:
+    """Render a statement with its outcome."""
+    return pb.Statement(
+        number=one.id,
+        outcome=pb.StatementOutcome.Value(f"STATEMENT_OUTCOME_{one.outcome}"),
+        reason=one.reason,
+        file_name=one.file_name,
+        file_sha256=one.file_sha256.hex(),
+        place=one.place,
+        account_id=str(one.account_id) if one.account_id is not None else "",
+        account=one.identifier,
+        servicer=one.servicer,
+        source=one.source,
+        id=one.bank_statement_id,
+        sequence=one.sequence,
+        page=one.page,
+        created=one.created,
+        begin_date=_day(one.begins),
+        date=_day(one.day),
+        currency=one.currency,
+        opening=_amount(one.opening_minor, one.currency),
+        closing=_amount(one.closing_minor, one.currency),
+        entries=one.entries,
+        imported_by=one.who,
+        imported_time=timestamp(one.at) if one.at is not None else None,
+    )
+
+
+def to_entry(entry: Entry) -> pb.StatementEntry:
+    """Render an entry with its details."""
+    return pb.StatementEntry(
+        number=entry.number,
+        amount=_amount(entry.minor, entry.currency),
+        currency=entry.currency,
+        status=entry.status.value,
+        booking_date=_day(entry.booking_date),
+        value_date=_day(entry.value_date),
+        is_reversal=entry.is_reversal,
+        code=entry.code,
+        text=entry.text,
+        references=_references(entry.references),
+        details=[_detail(each, entry.currency) for each in entry.details],
+        details_differ=entry.details_differ,
+    )
+
+
+def _detail(detail: EntryDetail, currency: str) -> pb.StatementEntryDetail:
+    return pb.StatementEntryDetail(
+        amount=_amount(detail.minor, currency),
+        charges=_amount(detail.charges_minor, currency),
+        text=detail.text,
+        references=_references(detail.references),
+    )
+
+
+def _references(said: StatementReferences) -> pb.StatementReferences:
+    return pb.StatementReferences(
+        end_to_end_id=said.end_to_end,
+        instruction_id=said.instruction,
+        transaction_id=said.transaction,
+        uetr=said.uetr,
+        message_id=said.message,
+        payment_information_id=said.payment_information,
+        customer=said.customer,
+        servicer=said.servicer,
+        clearing=said.clearing,
+        entry=said.entry,
+    )
+
+
+def _amount(minor: int | None, currency: str) -> str:
+    """Write a signed amount. Old statements have currencies that are withdrawn."""
+    return "" if minor is None else format_amount(minor, currency, decimals_of(currency))
+
+
+def _day(day: date | None) -> str:
+    return day.isoformat() if day is not None else ""

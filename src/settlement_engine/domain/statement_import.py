@@ -1,0 +1,200 @@
+"""The import of statements as values: the file, our accounts that a statement may belong to, and what is kept.
+
+Promises: which of our accounts a number stands for is decided here, from the accounts and the bank directory. What
+was not kept says why. Must never: read a file, a clock or a database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.continuity import NEIGHBOUR_DAYS, KnownAccount
+from settlement_engine.domain.statement_chain import head_of
+from settlement_engine.domain.statements import Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from settlement_engine.domain.bank_directory import ListedBank
+    from settlement_engine.domain.continuity import ImportOutcome
+    from settlement_engine.domain.statement_chain import StatementHead
+    from settlement_engine.domain.statements import Entry, StatementFault
+
+FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""The most bytes of a file of statements."""
+
+FILE_NAME_CHARACTERS_MAX: Final = 255
+REASON_CHARACTERS_MAX: Final = 300
+PLACE_CHARACTERS_MAX: Final = 200
+"""The outcomes of a whole file fit into one answer: it may have 20,000 statements."""
+
+NEIGHBOURS_MAX: Final = 20_000
+"""The most kept statements that one statement is judged by."""
+
+ACCOUNTS_MAX: Final = 10_000
+"""The most accounts of ours that the statements of one file may belong to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedFile:
+    """A file of statements as it came. ``csv_mapping`` is a name or the text of a mapping; empty: no CSV."""
+
+    name: str
+    content: bytes
+    who: str
+    csv_mapping: str = ""
+
+    @property
+    def sha256(self) -> bytes:
+        """The hash of the content, by which the file is kept."""
+        return hashlib.sha256(self.content).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountAtBank:
+    """An account of ours at a bank, with the bank's entry in the directory if it has one."""
+
+    id: int
+    bank: str
+    currency: str
+    number: str
+    listed: ListedBank | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundStatement:
+    """What was found at a place of a file: a statement, or a fault."""
+
+    file_sha256: bytes
+    who: str
+    found: Statement | StatementFault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedStatement:
+    """A statement, or a place that could not be read, with the outcome of its import.
+
+    ``id`` is ours, and 0 where nothing was written. ``account_id`` is our account, ``identifier`` what the
+    statement says. Amounts are in minor units; ``day`` is the last day of the statement.
+    """
+
+    outcome: str
+    reason: str
+    place: str
+    file_sha256: bytes
+    file_name: str = ""
+    id: int = 0
+    account_id: int | None = None
+    source: str = ""
+    identifier: str = ""
+    servicer: str = ""
+    currency: str = ""
+    bank_statement_id: str = ""
+    sequence: int | None = None
+    page: int | None = None
+    created: str = ""
+    begins: date | None = None
+    day: date | None = None
+    opening_minor: int | None = None
+    closing_minor: int | None = None
+    entries: int = 0
+    who: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementWithEntries:
+    """A statement and some of its entries, in their order."""
+
+    statement: ImportedStatement
+    entries: tuple[Entry, ...]
+
+
+def known_accounts(accounts: Iterable[AccountAtBank]) -> list[KnownAccount]:
+    """Return the accounts with every number that statements may give them.
+
+    The bank is named by its BIC in the directory, if it has one. The number that the directory states as our
+    account in a currency is the account's, if it is our only one there in that currency.
+    """
+    listed = list(accounts)
+    counts = Counter((folded_bank(each.bank), each.currency) for each in listed)
+    return [
+        KnownAccount(
+            key=str(each.id),
+            servicer=(each.listed.bic if each.listed is not None else "") or each.bank,
+            currency=each.currency,
+            identifiers=_numbers(each, is_only=counts[folded_bank(each.bank), each.currency] == 1),
+        )
+        for each in listed
+    ]
+
+
+def _numbers(account: AccountAtBank, *, is_only: bool) -> tuple[str, ...]:
+    numbers = [account.number]
+    if is_only and account.listed is not None:
+        for instruction in account.listed.instructions:
+            ours = instruction.our_account
+            if ours is not None and instruction.currency == account.currency:
+                numbers += [ours.iban, ours.other_id]
+    return tuple(dict.fromkeys(number for number in numbers if number))
+
+
+def imported(
+    found: FoundStatement, outcome: ImportOutcome, *, written_id: int = 0
+) -> ImportedStatement:
+    """Return what the import of a statement has come to."""
+    said = found.found
+    common = ImportedStatement(
+        outcome=outcome.outcome.value,
+        reason=outcome.reason[:REASON_CHARACTERS_MAX],
+        place=said.place[:PLACE_CHARACTERS_MAX],
+        file_sha256=found.file_sha256,
+        id=written_id,
+        account_id=int(outcome.account_key) if outcome.account_key else None,
+        who=found.who,
+    )
+    if not isinstance(said, Statement):
+        return common
+    head, account = head_of(said), said.account
+    return replace(
+        common,
+        source=said.source.value,
+        identifier=account.identifier,
+        servicer=account.servicer,
+        currency=account.currency,
+        bank_statement_id=said.id,
+        sequence=said.sequence,
+        page=said.page,
+        created=said.created,
+        begins=_dated(head.begins),
+        day=_dated(head.ends),
+        opening_minor=head.opening_minor,
+        closing_minor=head.closing_minor,
+        entries=len(said.entries),
+    )
+
+
+def _dated(day: date) -> date | None:
+    """Return None for the day that stands for no day."""
+    return None if day == date.min else day
+
+
+def neighbour_days(head: StatementHead) -> tuple[date, date]:
+    """Return the days between which kept statements change the outcome of this one."""
+    days = timedelta(days=NEIGHBOUR_DAYS)
+    first = head.begins - days if head.begins > date.min + days else date.min
+    last = head.ends + days if head.ends < date.max - days else date.max
+    return first, last
+
+
+def hash_of_key(key: tuple[str, ...]) -> bytes:
+    """Return the hash of an identity or a period of a head, to look it up by."""
+    return hashlib.sha256(msgspec.json.encode(key)).digest()

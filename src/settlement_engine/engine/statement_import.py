@@ -1,0 +1,76 @@
+"""Imports a file of statements: keeps its bytes, reads it, and lets each statement be judged and kept.
+
+Promises: the bytes are durable before anything is read from them. Each statement is one transaction of its own,
+so an import that was cut off is completed by the same import again, and one that was complete changes nothing.
+Must never: hold up the event loop with the reading of a file, or choose an account by its number alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.continuity import AccountDirectory, ImportOutcome, judge
+from settlement_engine.domain.statement_import import FoundStatement, known_accounts
+from settlement_engine.domain.statements import Statement
+from settlement_engine.errors import InvalidInstruction
+from settlement_engine.messages.csv_mapping import SHIPPED, read_mapping, shipped_mapping
+from settlement_engine.messages.errors import MessageError
+from settlement_engine.messages.statements import read_statements
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.statement_import import ImportedStatement, ReceivedFile
+    from settlement_engine.domain.statements import StatementFault, StatementFile
+    from settlement_engine.messages.csv_mapping import Mapping
+    from settlement_engine.ports import StatementStore
+
+
+class StatementImport:
+    """See ``ports.StatementImporter``."""
+
+    def __init__(self, store: StatementStore) -> None:
+        self._store = store
+        self._reading = asyncio.Semaphore(1)  # one file is read at a time: a large one takes memory
+
+    async def import_file(self, file: ReceivedFile) -> list[ImportedStatement]:
+        """Keep, read and import a file; see the port."""
+        mapping = _mapping_of(file.csv_mapping)
+        await self._store.keep_file(file)
+        async with self._reading:
+            read = await asyncio.to_thread(read_statements, file.content, mapping)
+            directory = await self._directory(read)
+            found = _in_order(read)
+            return [await self._import(file, each, directory) for each in found]
+
+    async def _directory(self, read: StatementFile) -> AccountDirectory:
+        numbers = dict.fromkeys(each.account.identifier for each in read.statements)
+        accounts = await self._store.accounts_by_numbers(list(numbers)) if numbers else []
+        return AccountDirectory(known_accounts(accounts))
+
+    async def _import(
+        self,
+        file: ReceivedFile,
+        said: Statement | StatementFault,
+        directory: AccountDirectory,
+    ) -> ImportedStatement:
+        account_id: int | None = None
+        if isinstance(said, Statement):
+            account = directory.find(said.account)
+            account_id = None if isinstance(account, ImportOutcome) else int(account.key)
+        found = FoundStatement(file_sha256=file.sha256, who=file.who, found=said)
+        return await self._store.import_found(found, account_id, partial(judge, said, directory))
+
+
+def _in_order(read: StatementFile) -> list[Statement | StatementFault]:
+    """Return the statements of a file, and then what could not be read in it."""
+    return [*read.statements, *read.faults]
+
+
+def _mapping_of(text: str) -> Mapping | None:
+    if not text:
+        return None
+    try:
+        return shipped_mapping(text) if text in SHIPPED else read_mapping(text.encode())
+    except MessageError as error:
+        raise InvalidInstruction([("csv_mapping", f"{error.place} {error.reason}")]) from None

@@ -1,0 +1,87 @@
+"""What the import of statements asks of the store, and what the API asks of the import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from settlement_engine.domain.continuity import ImportOutcome
+    from settlement_engine.domain.statement_chain import StatementHead
+    from settlement_engine.domain.statement_import import (
+        AccountAtBank,
+        FoundStatement,
+        ImportedStatement,
+        ReceivedFile,
+        StatementWithEntries,
+    )
+
+Judge: TypeAlias = "Callable[[Sequence[StatementHead]], ImportOutcome]"
+"""Decides on a statement by the kept ones of its account. It is pure: it runs inside a transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementFilter:
+    """Which statements to list, the latest first. ``before_id`` continues a list."""
+
+    limit: int
+    before_id: int | None = None
+    has_problem: bool = False
+    account_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A part of a file's bytes, and the length of the whole file."""
+
+    name: str
+    file_bytes: int
+    content: bytes
+
+
+class StatementStore(Protocol):
+    """Keeps files of statements, and statements with their entries: append-only. Raises Unavailable, Contention."""
+
+    async def keep_file(self, file: ReceivedFile) -> None:
+        """Store a file's bytes durably; the same bytes are stored once."""
+        ...
+
+    async def accounts_by_numbers(self, numbers: Sequence[str]) -> list[AccountAtBank]:
+        """Return our accounts at banks that may have one of these numbers, in any spelling."""
+        ...
+
+    async def import_found(
+        self, found: FoundStatement, account_id: int | None, judge: Judge
+    ) -> ImportedStatement:
+        """Judge one statement by the kept ones of the account, and append it with its outcome, in one transaction.
+
+        Imports for one account wait for each other, across engines. What was imported before is not appended.
+        """
+        ...
+
+    async def statements(self, wanted: StatementFilter) -> list[ImportedStatement]:
+        """Return statements with their outcomes, the latest first."""
+        ...
+
+    async def statement(
+        self, statement_id: int, *, after_entry: int = 0, entries_max: int = 0
+    ) -> StatementWithEntries | None:
+        """Return a statement, and its entries behind a number."""
+        ...
+
+    async def file_part(self, sha256: bytes, offset: int, bytes_max: int) -> FilePart | None:
+        """Return a part of a file's bytes."""
+        ...
+
+
+class StatementImporter(Protocol):
+    """Imports files of statements."""
+
+    async def import_file(self, file: ReceivedFile) -> list[ImportedStatement]:
+        """Keep the file, read it, and import each statement; each has an outcome, in the order of the file.
+
+        Raises InvalidInstruction for a CSV mapping that cannot be read, Unavailable, Contention.
+        """
+        ...
