@@ -16,7 +16,7 @@ from settlement_engine.domain.continuity import ImportOutcome, StatementOutcome
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.payment import PaymentAccount
 from settlement_engine.domain.statement_chain import chain_of
-from settlement_engine.domain.statement_import import FoundStatement, ReceivedFile
+from settlement_engine.domain.statement_import import ReceivedFile, found_in
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.messages.statements import read_statements
@@ -73,7 +73,7 @@ async def heads(stores: Stores, account: Account, content: bytes) -> Sequence[St
         return ImportOutcome(ALREADY, "only a look", str(account.id))
 
     said = read_statements(content).statements[0]
-    found = FoundStatement(file_sha256=b"", who="ada", found=said)
+    found = found_in(ReceivedFile(name="x", content=content, who="ada"), said)
     await stores.statements.import_found(found, account.id, look)
     return seen
 

@@ -208,8 +208,12 @@ async def _receive(parts: AsyncIterator[pb.ImportStatementRequest], who: str) ->
         raise InvalidInstruction([("content", description)]) from None
     if first is None:
         raise InvalidInstruction([("file_name", grammar.REQUIRED)])
-    return ReceivedFile(
-        name=first.file_name, content=bytes(content), who=who, csv_mapping=first.csv_mapping
+    return await asyncio.to_thread(  # to hash a large file takes long
+        ReceivedFile,
+        name=first.file_name,
+        content=bytes(content),
+        who=who,
+        csv_mapping=first.csv_mapping,
     )
 
 

@@ -131,8 +131,13 @@ def judge(
     directory: AccountDirectory,
     kept: Sequence[StatementHead],
     accepted: frozenset[Source] = frozenset(Source),
+    *,
+    head: StatementHead | None = None,
 ) -> ImportOutcome:
-    """Return the outcome for a statement. ``kept`` are the heads of the account's kept statements."""
+    """Return the outcome for a statement. ``kept`` are the heads of the account's kept statements.
+
+    ``head`` is the statement's own, if it is known already: to make it takes as long as the statement is.
+    """
     if isinstance(found, StatementFault):
         return ImportOutcome(StatementOutcome(found.kind.value), f"{found.place}: {found.reason}")
     if found.source not in accepted:
@@ -142,12 +147,15 @@ def judge(
     account = directory.find(found.account)
     if isinstance(account, ImportOutcome):
         return account
-    outcome, reason = _judge_content(found, account, kept)
+    outcome, reason = _judge_content(found, head or head_of(found), account, kept)
     return ImportOutcome(outcome, reason, account.key)
 
 
 def _judge_content(
-    statement: Statement, account: KnownAccount, kept: Sequence[StatementHead]
+    statement: Statement,
+    head: StatementHead,
+    account: KnownAccount,
+    kept: Sequence[StatementHead],
 ) -> tuple[StatementOutcome, str]:
     foreign = _foreign_currency(statement)
     if foreign:
@@ -155,7 +163,6 @@ def _judge_content(
             StatementOutcome.WRONG_CURRENCY,
             f"it holds {foreign}, and the account is in {account.currency}",
         )
-    head = head_of(statement)
     if any(each.content_hash == head.content_hash for each in kept):
         return StatementOutcome.ALREADY_IMPORTED, "it was imported before, with the same content"
     if any(each.identity() == head.identity() or each.period() == head.period() for each in kept):

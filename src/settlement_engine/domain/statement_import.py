@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -51,11 +51,12 @@ class ReceivedFile:
     content: bytes
     who: str
     csv_mapping: str = ""
+    sha256: bytes = field(init=False)
+    """The hash of the content, by which the file is kept."""
 
-    @property
-    def sha256(self) -> bytes:
-        """The hash of the content, by which the file is kept."""
-        return hashlib.sha256(self.content).digest()
+    def __post_init__(self) -> None:
+        """Hash the content, once."""
+        object.__setattr__(self, "sha256", hashlib.sha256(self.content).digest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +72,18 @@ class AccountAtBank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundStatement:
-    """What was found at a place of a file: a statement, or a fault."""
+    """What was found at a place of a file: a statement with its head, or a fault."""
 
     file_sha256: bytes
     who: str
     found: Statement | StatementFault
+    head: StatementHead | None
+
+
+def found_in(file: ReceivedFile, said: Statement | StatementFault) -> FoundStatement:
+    """Return what was found in a file. To make the head of a statement takes as long as the statement is."""
+    head = head_of(said) if isinstance(said, Statement) else None
+    return FoundStatement(file_sha256=file.sha256, who=file.who, found=said, head=head)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,9 +169,10 @@ def imported(
         account_id=int(outcome.account_key) if outcome.account_key else None,
         who=found.who,
     )
-    if not isinstance(said, Statement):
+    head = found.head
+    if not isinstance(said, Statement) or head is None:
         return common
-    head, account = head_of(said), said.account
+    account = said.account
     return replace(
         common,
         source=said.source.value,

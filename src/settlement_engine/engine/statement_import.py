@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.continuity import AccountDirectory, ImportOutcome, judge
-from settlement_engine.domain.statement_import import FoundStatement, known_accounts
+from settlement_engine.domain.statement_import import found_in, known_accounts
 from settlement_engine.domain.statements import Statement
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.messages.csv_mapping import SHIPPED, read_mapping, shipped_mapping
@@ -58,8 +58,9 @@ class StatementImport:
         if isinstance(said, Statement):
             account = directory.find(said.account)
             account_id = None if isinstance(account, ImportOutcome) else int(account.key)
-        found = FoundStatement(file_sha256=file.sha256, who=file.who, found=said)
-        return await self._store.import_found(found, account_id, partial(judge, said, directory))
+        found = await asyncio.to_thread(found_in, file, said)
+        by_kept = partial(judge, said, directory, head=found.head)
+        return await self._store.import_found(found, account_id, by_kept)
 
 
 def _in_order(read: StatementFile) -> list[Statement | StatementFault]:

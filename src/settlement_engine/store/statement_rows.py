@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain.statement_chain import StatementHead, head_of
+from settlement_engine.domain.statement_chain import StatementHead
 from settlement_engine.domain.statement_import import ImportedStatement, hash_of_key
 from settlement_engine.domain.statements import (
     Entry,
@@ -52,11 +52,11 @@ def statement_row(
     """Return the columns of a statement in the order of ``add_statement``."""
     said = found.found
     common = (found.file_sha256, _text(result.place), result.outcome, _text(result.reason), is_kept)
-    if not isinstance(said, Statement):
+    head = found.head
+    if not isinstance(said, Statement) or head is None:
         nothing = (None, None, "", "", "", "", None, None, None, "", None, None)
         balances = (None, False, None, False, 0, False, 0)
         return (*common, *nothing, *balances, None, None, None, None, found.who)
-    head = head_of(said)
     return (
         *common,
         result.account_id,

@@ -6,6 +6,7 @@ so that two engines never judge by the same state. Entries are written in batche
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,6 @@ import msgspec
 
 from settlement_engine.domain.bank_directory import ListedBank
 from settlement_engine.domain.continuity import KEPT
-from settlement_engine.domain.statement_chain import head_of
 from settlement_engine.domain.statement_import import (
     ACCOUNTS_MAX,
     NEIGHBOURS_MAX,
@@ -99,10 +99,10 @@ class PostgresStatements:
         """Judge one statement, and append it with its outcome; see the port."""
         async with self._writing.session() as connection, connection.transaction():
             kept: list[StatementHead] = []
-            if account_id is not None and isinstance(found.found, Statement):
+            if account_id is not None and found.head is not None:
                 await connection.execute(query("lock_statements"), account_id)
-                kept = await _heads(connection, account_id, head_of(found.found))
-            outcome = judge(kept)
+                kept = await _heads(connection, account_id, found.head)
+            outcome = await asyncio.to_thread(judge, kept)  # a large statement takes long
             result = imported(found, outcome)
             if result.outcome == "ALREADY_IMPORTED":
                 return result
@@ -170,10 +170,13 @@ async def _heads(
 
 
 async def _add_entries(connection: Connection, statement_id: int, said: Statement) -> None:
-    for entries in statement_rows.entry_batches(said, ENTRIES_AT_ONCE):
-        await connection.execute(query("add_statement_entries"), statement_id, *entries)
-    for details in statement_rows.detail_batches(said, ENTRIES_AT_ONCE):
-        await connection.execute(query("add_entry_details"), statement_id, *details)
+    """Write entries and details in batches, each encoded beside the event loop: a statement may be large."""
+    entries = statement_rows.entry_batches(said, ENTRIES_AT_ONCE)
+    while (batch := await asyncio.to_thread(next, entries, None)) is not None:
+        await connection.execute(query("add_statement_entries"), statement_id, *batch)
+    details = statement_rows.detail_batches(said, ENTRIES_AT_ONCE)
+    while (batch := await asyncio.to_thread(next, details, None)) is not None:
+        await connection.execute(query("add_entry_details"), statement_id, *batch)
 
 
 def _to_account(row: asyncpg.Record) -> AccountAtBank:

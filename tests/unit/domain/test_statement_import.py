@@ -1,0 +1,65 @@
+"""Statements on their way into the books: the content's hash, our accounts' numbers, and the days around."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+
+import msgspec
+import pytest
+
+from settlement_engine.domain.bank_directory import ListedBank, StandingInstruction
+from settlement_engine.domain.continuity import NEIGHBOUR_DAYS
+from settlement_engine.domain.payment import PaymentAccount
+from settlement_engine.domain.statement_chain import head_of
+from settlement_engine.domain.statement_import import (
+    AccountAtBank,
+    known_accounts,
+    neighbour_days,
+)
+from settlement_engine.domain.statements import HASH_FORMAT, HASHED_AT_ONCE, Statement
+from settlement_engine.messages.statements import read_statements
+from tests.support.statement_files import chain, file_of
+
+
+def statement(entries: int = 2) -> Statement:
+    return read_statements(file_of(*chain("0001234567", 1, entries=entries))).statements[0]
+
+
+@pytest.mark.parametrize("entries", [0, 1, HASHED_AT_ONCE, HASHED_AT_ONCE + 1])
+@pytest.mark.parametrize("text", ["", '"entries":[]', 'a\\"entries":[]'])
+def test_the_hash_is_that_of_the_whole_content(entries: int, text: str) -> None:
+    """It is made in parts, and the same as before."""
+    said = msgspec.structs.replace(statement(entries), id=text)
+    content = msgspec.structs.replace(said, place="", message_id="")
+    whole = hashlib.sha256(HASH_FORMAT + msgspec.json.encode(content)).hexdigest()
+    assert said.content_hash() == whole
+
+
+def test_the_directory_gives_numbers_to_our_only_account_in_a_currency() -> None:
+    ours = PaymentAccount(iban="DE56500700100123456600", other_id="7")
+    elsewhere = PaymentAccount(other_id="8")
+    instructions = (
+        StandingInstruction(currency="EUR", our_account=ours),
+        StandingInstruction(currency="USD", our_account=elsewhere),
+        StandingInstruction(currency="GBP"),
+    )
+    bank = ListedBank(code="BANK0001", name="A", bic="DEUTDEFF", instructions=instructions)
+    one = AccountAtBank(id=1, bank="BANK0001", currency="EUR", number="111", listed=bank)
+    [known] = known_accounts([one])
+    assert known.identifiers == ("111", "DE56500700100123456600", "7")
+    assert (known.key, known.servicer, known.currency) == ("1", "DEUTDEFF", "EUR")
+    other = AccountAtBank(id=2, bank="bank0001", currency="EUR", number="222", listed=bank)
+    assert [each.identifiers for each in known_accounts([one, other])] == [("111",), ("222",)]
+    unlisted = AccountAtBank(id=3, bank="CHASUS33", currency="USD", number="3")
+    assert known_accounts([unlisted])[0].servicer == "CHASUS33"
+
+
+def test_the_days_around_a_statement_stay_within_the_calendar() -> None:
+    head = head_of(statement())
+    first, last = neighbour_days(head)
+    assert (head.begins - first).days == (last - head.ends).days == NEIGHBOUR_DAYS
+    for day in (date.min, date.max):
+        at_the_edge = msgspec.structs.replace(head, begins=day, ends=day)
+        first, last = neighbour_days(at_the_edge)
+        assert first <= day <= last
