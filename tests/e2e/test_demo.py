@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROMISES = (
-    "every accepted settlement has ended (540 sent, 540 ended)",
+    "every accepted settlement has ended (550 sent, 550 ended)",
     "each obligation was debited at most once in the bank's ledger",
     "exactly the completed settlements were debited",
     "money is conserved",

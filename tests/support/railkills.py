@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 PER_RAIL = 3
 """How many instructions over each rail are in a batch."""
 
+ACH_EVERY = 20
+"""Every how many batches have payments over ACH: a pair of parties may send 36 files a day."""
+
 PAUSE_SECONDS = 0.3
 BACK_SECONDS_MAX = 60.0
 ENDS_SECONDS_MAX = 180.0
@@ -73,9 +76,12 @@ class RailLoad(threading.Thread):
                     idempotency_key=f"killed-{rail}-{number}-{each}",
                     rail=rail,
                     currency=currency,
-                    delivery=pb.DELIVERY_PAY_OUT if each % 2 else pb.DELIVERY_BOOK,
+                    delivery=pb.DELIVERY_PAY_OUT
+                    if each % 2 and rail != "ach"
+                    else pb.DELIVERY_BOOK,
                 )
                 for rail, currency in RAILS.items()
+                if rail != "ach" or number % ACH_EVERY == 1
                 for each in range(PER_RAIL)
             ]
             until(partial(self._accepts, batch), BACK_SECONDS_MAX, "a batch to be accepted")
@@ -165,13 +171,13 @@ def check_both_ledgers(world: World, sent: int) -> Counter[str]:
     assert len(ours) == sent
     debits: Counter[str] = Counter()
     for line in bank_lines(world):
-        debits[line["settlement_id"]] += line["times_debited"]
-    names = {each.settlement_id for each in ours}
+        debits[line["end_to_end_id"]] += line["times_debited"]
+    names = {each.end_to_end_id for each in ours}
     assert set(debits) <= names, "the bank has payments that we do not have"
     wrong = {
-        each.settlement_id: (pb.SettlementStatus.Name(each.status), debits[each.settlement_id])
+        each.settlement_id: (pb.SettlementStatus.Name(each.status), debits[each.end_to_end_id])
         for each in ours
-        if debits[each.settlement_id] != (1 if each.status == pb.COMPLETED else 0)
+        if debits[each.end_to_end_id] != (1 if each.status == pb.COMPLETED else 0)
     }
     assert wrong == {}
     assert world.prove()["differences"] == []

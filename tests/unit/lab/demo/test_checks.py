@@ -17,7 +17,12 @@ from settlement_lab.commands.demo.checks import (
 from settlement_lab.commands.demo.payments import POOR_BANK, make_orders
 
 BANK = BankEntry(
-    settlement_id="s1", obligation_id="o1", state="settled", times_received=1, times_debited=1
+    reference="E1",
+    settlement_id="s1",
+    obligation_id="o1",
+    state="settled",
+    times_received=1,
+    times_debited=1,
 )
 REFUSED = OurSettlement(settlement_id="s2", obligation_id="o2", status="FAILED")
 DONE = OurSettlement(settlement_id="s1", obligation_id="o1", status="COMPLETED")

@@ -20,8 +20,9 @@ EXAMPLES_MAX: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankEntry:
-    """An entry of the bank's ledger."""
+    """An entry of the bank's ledger; ``reference`` is the payment's end-to-end id."""
 
+    reference: str
     settlement_id: str
     obligation_id: str
     state: str

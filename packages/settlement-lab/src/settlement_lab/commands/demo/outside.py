@@ -57,6 +57,7 @@ async def read_bank_ledger(url: str) -> list[BankEntry]:
                 line = json.loads(raw)
                 entries.append(
                     BankEntry(
+                        reference=line["reference"],
                         settlement_id=line["settlement_id"],
                         obligation_id=line["obligation_id"],
                         state=line["state"],

@@ -35,6 +35,7 @@ RAILS: Final[Mapping[str, str]] = {
     "sepa_sct": "EUR",
     "sepa_inst": "EUR",
     "realtime": "USD",
+    "ach": "USD",
 }
 """The rails over which the bank simulator is reached, and the currency sent over each."""
 
@@ -84,7 +85,10 @@ def make_orders(
 
 
 def make_rail_orders(count: int, seed: int, banks: Sequence[str]) -> Iterator[DemoOrder]:
-    """Make so many instructions for each rail of the bank simulator; every other one pays out."""
+    """Make so many instructions for each rail of the bank simulator; every other one pays out.
+
+    None pays out over ACH, which pays customers only: it would need the customer's account.
+    """
     chance = Random(f"{seed} rails")
     for number in range(1, count + 1):
         for rail, currency in RAILS.items():
@@ -98,7 +102,7 @@ def make_rail_orders(count: int, seed: int, banks: Sequence[str]) -> Iterator[De
                 currency=currency,
                 priority=0,
                 rail=rail,
-                is_paid_out=number % 2 == 0,
+                is_paid_out=rail != "ach" and number % 2 == 0,
             )
 
 

@@ -141,11 +141,12 @@ async def _collect(
 async def _bank_entries(
     world: DevSetup, settlements: Sequence[wire.SettlementStatusResponse]
 ) -> list[BankEntry]:
-    """Read the ledgers of both banks; the simulator knows payments by the settlement's id only."""
+    """Read the ledgers of both banks; the simulator knows payments by our references only."""
     addresses = world.addresses()
     entries = await read_bank_ledger(f"{addresses.http}/dev/bank-ledger")
-    obligations = {found.settlement_id: found.obligation_id for found in settlements}
-    return entries + [
-        replace(entry, obligation_id=obligations.get(entry.settlement_id, entry.settlement_id))
-        for entry in await read_bank_ledger(f"{addresses.simulator}/ledger")
-    ]
+    ours = {found.end_to_end_id: found for found in settlements if found.end_to_end_id}
+    for entry in await read_bank_ledger(f"{addresses.simulator}/ledger"):
+        found = ours.get(entry.reference)
+        names = (found.settlement_id, found.obligation_id) if found else (entry.reference,) * 2
+        entries.append(replace(entry, settlement_id=names[0], obligation_id=names[1]))
+    return entries
