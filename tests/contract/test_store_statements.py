@@ -16,7 +16,7 @@ from settlement_engine.domain.continuity import ImportOutcome, StatementOutcome
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.payment import PaymentAccount
 from settlement_engine.domain.statement_chain import chain_of
-from settlement_engine.domain.statement_import import ReceivedFile, found_in
+from settlement_engine.domain.statement_import import AccountNames, ReceivedFile, found_in
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.messages.statements import read_statements
@@ -276,3 +276,24 @@ currency = "EUR"
     assert [each.outcome for each in await importer.import_file(file)] == [ALREADY]
     with pytest.raises(InvalidInstruction, match="csv_mapping"):
         await importer.import_file(replace(file, csv_mapping="no mapping"))
+
+
+async def test_a_configured_alias_names_the_account(stores):
+    account = await opened(stores, bank="DEUTDEFF")
+    alias = f"50070010/{account.account_number}EUR"
+    [first, *_, last] = chain(alias, 5)
+    file = ReceivedFile(name="day.sta", content=file_of(first), who="ada")
+    assert await outcomes(stores, file.content) == [UNKNOWN]
+    named = AccountNames(
+        bank="DEUTDEFF",
+        currency="EUR",
+        number=account.account_number,
+        aliases=(alias,),
+        numbers_count_by_one=False,
+    )
+    importer = StatementImport(stores.statements, [named])
+    [result] = await importer.import_file(file)
+    assert (result.outcome, result.account_id) == (IMPORTED, account.id)
+    jump = replace(last, opening=first.end)
+    [result] = await importer.import_file(replace(file, content=file_of(jump)))
+    assert result.outcome == IMPORTED, "only balances show what is missing"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from settlement_engine.app.application import Application
-from settlement_engine.app.settings import engine_settings
+from settlement_engine.app.settings import engine_settings, statement_accounts
 from settlement_engine.config import (
     PROFILE_DEFAULTS,
     Config,
@@ -65,8 +65,9 @@ def secret_file(tmp_path: Path, text: str = PASSWORD + "\n", mode: int = 0o600) 
 # --- the repository's file ------------------------------------------------------------------------
 
 
-TABLES = tuple(
-    f"banks.{name}." for name in ("ach", "breakers", "swift", "sepa", "realtime", "windows")
+TABLES = (
+    *(f"banks.{name}." for name in ("ach", "breakers", "swift", "sepa", "realtime", "windows")),
+    "reconciliation.accounts.",
 )
 """Tables that may occur several times: the file shows one of each, commented out."""
 
@@ -740,6 +741,16 @@ def test_the_windows_of_a_rail_reach_the_engine() -> None:
 def test_a_window_that_never_could_be_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(Misconfigured):
         load(None, {"banks.windows": [WINDOW | change]})
+
+
+def test_how_a_bank_names_our_account_reaches_the_import() -> None:
+    said = {"bank": "deutdeffxxx", "currency": "EUR", "account_number": "1", "aliases": ["BLZ/1"]}
+    config = load(None, {"reconciliation.accounts": [said]}).config
+    [names] = statement_accounts(config)
+    assert (names.number, names.aliases, names.numbers_count_by_one) == ("1", ("BLZ/1",), True)
+    for change in ({"currency": "euro"}, {"aliases": [""]}, {"bank": ""}, {"account_number": ""}):
+        with pytest.raises(Misconfigured):
+            load(None, {"reconciliation.accounts": [said | change]})
 
 
 BREAKER = {"rail": "swift", "when_open": "refuse", "reject_share": "0.9", "slow_seconds": 3}

@@ -21,6 +21,7 @@ from settlement_engine.app.settings import (
     database_settings,
     engine_settings,
     screening_rules,
+    statement_accounts,
     stuck_limits,
 )
 from settlement_engine.engine.case_worker import EngineCases
@@ -154,7 +155,9 @@ class Application:
             case_management=self.case_management,
             messages=self.messages,
             rails=self.rail_control,
-            statements=StatementPorts(StatementImport(self.statements), self.statements),
+            statements=StatementPorts(
+                StatementImport(self.statements, statement_accounts(self.config)), self.statements
+            ),
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )

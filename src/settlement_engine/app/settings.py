@@ -9,6 +9,7 @@ from settlement_engine.api.settings import ApiSettings, CallbackAccess, HttpBoun
 from settlement_engine.config import SepaBank, SwiftBank
 from settlement_engine.config.secrets import read_secret
 from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.statement_import import AccountNames
 from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.domain.value_dates import ValueDateRange
 from settlement_engine.domain.windows import Window
@@ -41,6 +42,20 @@ def database_settings(config: Config) -> DatabaseSettings:
         idle_in_transaction_timeout_seconds=section.idle_in_transaction_timeout_seconds,
         transaction_timeout_seconds=section.transaction_timeout_seconds,
         readers_max=max(2, min(section.max_connections - 9, 8)),
+    )
+
+
+def statement_accounts(config: Config) -> tuple[AccountNames, ...]:
+    """Convert what is configured of our accounts' statements."""
+    return tuple(
+        AccountNames(
+            bank=each.bank,
+            currency=each.currency,
+            number=each.account_number,
+            aliases=each.aliases,
+            numbers_count_by_one=each.numbers_count_by_one,
+        )
+        for each in config.reconciliation.accounts
     )
 
 

@@ -201,12 +201,25 @@ class ScreeningConfig(Section):
     review_amounts: Amounts = Field(default_factory=dict)
 
 
+class ReconciledAccount(Section):
+    """How a bank names one of our accounts in its statements, and how it numbers them."""
+
+    bank: BankCode
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    account_number: str = Field(min_length=1, max_length=64)
+    aliases: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=20)
+    ] = ()
+    numbers_count_by_one: bool = True
+
+
 class ReconciliationConfig(Section):
     """Reconciliation of the books with the banks' statements."""
 
     schedule: Annotated[str, AfterValidator(check_cron)] = "0 */6 * * *"
     tolerance_amount: Amount = Decimal("0.01")
     alert_threshold: Amount = Decimal("1000.00")
+    accounts: Annotated[tuple[ReconciledAccount, ...], Field(max_length=1_000)] = ()
 
 
 class MonitoringConfig(Section):

@@ -92,11 +92,11 @@ class AccountDirectory:
         self._by_identifier: dict[str, list[KnownAccount]] = {}
         for account in accounts:
             for identifier in account.identifiers:
-                self._by_identifier.setdefault(_compact(identifier), []).append(account)
+                self._by_identifier.setdefault(compact_identifier(identifier), []).append(account)
 
     def find(self, said: StatementAccount) -> KnownAccount | ImportOutcome:
         """Return the account, or the outcome that says why there is none."""
-        named = self._by_identifier.get(_compact(said.identifier), [])
+        named = self._by_identifier.get(compact_identifier(said.identifier), [])
         if said.servicer:
             servicer = folded_bank(said.servicer)
             named = [each for each in named if _same_bank(folded_bank(each.servicer), servicer)]
@@ -116,7 +116,8 @@ class AccountDirectory:
         return fitting[0]
 
 
-def _compact(identifier: str) -> str:
+def compact_identifier(identifier: str) -> str:
+    """Return an account's identifier as it is compared: in capitals, without spaces."""
     return "".join(identifier.split()).upper()
 
 

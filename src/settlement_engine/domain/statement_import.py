@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.continuity import NEIGHBOUR_DAYS, KnownAccount
+from settlement_engine.domain.continuity import NEIGHBOUR_DAYS, KnownAccount, compact_identifier
 from settlement_engine.domain.statement_chain import head_of
 from settlement_engine.domain.statements import Statement
 
@@ -68,6 +68,17 @@ class AccountAtBank:
     currency: str
     number: str
     listed: ListedBank | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountNames:
+    """What is configured of an account's statements: other identifiers of it, and how the bank numbers them."""
+
+    bank: str
+    currency: str
+    number: str
+    aliases: tuple[str, ...] = ()
+    numbers_count_by_one: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +137,21 @@ class StatementWithEntries:
     entries: tuple[Entry, ...]
 
 
-def known_accounts(accounts: Iterable[AccountAtBank]) -> list[KnownAccount]:
+def wanted_numbers(said: Iterable[str], named: Iterable[AccountNames]) -> list[str]:
+    """Return the numbers of the accounts that statements may mean: those said, and those of aliases said."""
+    numbers = dict.fromkeys(said)
+    compact = set(map(compact_identifier, numbers))
+    aliased = {
+        each.number: None
+        for each in named
+        if not compact.isdisjoint(map(compact_identifier, each.aliases))
+    }
+    return list(numbers | aliased)
+
+
+def known_accounts(
+    accounts: Iterable[AccountAtBank], named: Iterable[AccountNames] = ()
+) -> list[KnownAccount]:
     """Return the accounts with every number that statements may give them.
 
     The bank is named by its BIC in the directory, if it has one. The number that the directory states as our
@@ -134,15 +159,25 @@ def known_accounts(accounts: Iterable[AccountAtBank]) -> list[KnownAccount]:
     """
     listed = list(accounts)
     counts = Counter((folded_bank(each.bank), each.currency) for each in listed)
-    return [
-        KnownAccount(
+    names = {_key(each.bank, each.currency, each.number): each for each in named}
+    known = []
+    for each in listed:
+        is_only = counts[folded_bank(each.bank), each.currency] == 1
+        said = names.get(_key(each.bank, each.currency, each.number))
+        aliases = said.aliases if said is not None else ()
+        found = KnownAccount(
             key=str(each.id),
             servicer=(each.listed.bic if each.listed is not None else "") or each.bank,
             currency=each.currency,
-            identifiers=_numbers(each, is_only=counts[folded_bank(each.bank), each.currency] == 1),
+            identifiers=tuple(dict.fromkeys((*_numbers(each, is_only=is_only), *aliases))),
+            numbers_count_by_one=said is None or said.numbers_count_by_one,
         )
-        for each in listed
-    ]
+        known.append(found)
+    return known
+
+
+def _key(bank: str, currency: str, number: str) -> tuple[str, str, str]:
+    return folded_bank(bank), currency, compact_identifier(number)
 
 
 def _numbers(account: AccountAtBank, *, is_only: bool) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.continuity import AccountDirectory, ImportOutcome, judge
-from settlement_engine.domain.statement_import import found_in, known_accounts
+from settlement_engine.domain.statement_import import found_in, known_accounts, wanted_numbers
 from settlement_engine.domain.statements import Statement
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.messages.csv_mapping import SHIPPED, read_mapping, shipped_mapping
@@ -20,7 +20,13 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.statements import read_statements
 
 if TYPE_CHECKING:
-    from settlement_engine.domain.statement_import import ImportedStatement, ReceivedFile
+    from collections.abc import Sequence
+
+    from settlement_engine.domain.statement_import import (
+        AccountNames,
+        ImportedStatement,
+        ReceivedFile,
+    )
     from settlement_engine.domain.statements import StatementFault, StatementFile
     from settlement_engine.messages.csv_mapping import Mapping
     from settlement_engine.ports import StatementStore
@@ -29,8 +35,9 @@ if TYPE_CHECKING:
 class StatementImport:
     """See ``ports.StatementImporter``."""
 
-    def __init__(self, store: StatementStore) -> None:
+    def __init__(self, store: StatementStore, named: Sequence[AccountNames] = ()) -> None:
         self._store = store
+        self._named = named
         self._reading = asyncio.Semaphore(1)  # one file is read at a time: a large one takes memory
 
     async def import_file(self, file: ReceivedFile) -> list[ImportedStatement]:
@@ -44,9 +51,10 @@ class StatementImport:
             return [await self._import(file, each, directory) for each in found]
 
     async def _directory(self, read: StatementFile) -> AccountDirectory:
-        numbers = dict.fromkeys(each.account.identifier for each in read.statements)
-        accounts = await self._store.accounts_by_numbers(list(numbers)) if numbers else []
-        return AccountDirectory(known_accounts(accounts))
+        said = {each.account.identifier: None for each in read.statements}
+        numbers = wanted_numbers(said, self._named)
+        accounts = await self._store.accounts_by_numbers(numbers) if numbers else []
+        return AccountDirectory(known_accounts(accounts, self._named))
 
     async def _import(
         self,

@@ -14,8 +14,10 @@ from settlement_engine.domain.payment import PaymentAccount
 from settlement_engine.domain.statement_chain import head_of
 from settlement_engine.domain.statement_import import (
     AccountAtBank,
+    AccountNames,
     known_accounts,
     neighbour_days,
+    wanted_numbers,
 )
 from settlement_engine.domain.statements import HASH_FORMAT, HASHED_AT_ONCE, Statement
 from settlement_engine.messages.statements import read_statements
@@ -63,3 +65,21 @@ def test_the_days_around_a_statement_stay_within_the_calendar() -> None:
         at_the_edge = msgspec.structs.replace(head, begins=day, ends=day)
         first, last = neighbour_days(at_the_edge)
         assert first <= day <= last
+
+
+def test_configured_aliases_are_the_accounts_identifiers() -> None:
+    named = AccountNames(
+        bank="deutdeffxxx",
+        currency="EUR",
+        number="012 34",
+        aliases=("50070010/01234EUR",),
+        numbers_count_by_one=False,
+    )
+    assert wanted_numbers(["50070010/01234 eur"], [named]) == ["50070010/01234 eur", "012 34"]
+    assert wanted_numbers(["1"], [named]) == ["1"]
+    one = AccountAtBank(id=1, bank="DEUTDEFF", currency="EUR", number="01234")
+    other = AccountAtBank(id=2, bank="DEUTDEFF", currency="USD", number="01234")
+    [known, beside] = known_accounts([one, other], [named])
+    assert known.identifiers == ("01234", "50070010/01234EUR")
+    assert not known.numbers_count_by_one
+    assert (beside.identifiers, beside.numbers_count_by_one) == (("01234",), True)
