@@ -77,6 +77,22 @@ def test_files_are_imported_listed_shown_and_exported(world: World, tmp_path: Pa
     assert run(world, "statements", "export", number, "--out", str(target)).code != ExitCode.OK
 
 
+def test_files_are_imported_in_the_order_in_which_they_are_given(
+    world: World, tmp_path: Path
+) -> None:
+    number = "0001112223"
+    opened = run(world, "accounts", "open", "nostro", "HOUSDEFF", "EUR", "--account-number", number)
+    assert opened.code == ExitCode.OK, opened
+    files = [tmp_path / "b.sta", tmp_path / "a.sta"]
+    for file, day in zip(files, chain(number, 2), strict=True):
+        file.write_bytes(file_of(day))
+    done = run(world, "statements", "import", *map(str, files), "--json")
+    assert done.code == ExitCode.OK, done
+    assert [(each["file"], each["outcome"]) for each in lines(done.out)] == [
+        (str(file), "IMPORTED") for file in files
+    ]
+
+
 def test_a_large_file_goes_in_parts(world: World, tmp_path: Path) -> None:
     file = tmp_path / "large.sta"
     file.write_bytes(file_of(*chain("0005555555", 1, entries=3_000)))

@@ -6,6 +6,7 @@ An import that was cut off may be repeated: what was imported before is not impo
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,22 +112,23 @@ def import_(
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:
-    """List the files that are given, and those in the directories that are given, by name."""
+    """List the files in the order in which they are given; those of a directory by name."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             message = f"{path} does not exist"
             raise click.UsageError(message)
         inside = (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else (path,)
-        for each in inside:
-            found.append(each)
-            if len(found) > FILES_MAX:
-                message = f"there are more than {FILES_MAX:,} files: import them in parts"
-                raise click.UsageError(message)
+        room = FILES_MAX - len(found)
+        listed = list(itertools.islice(inside, room + 1))
+        if len(listed) > room:
+            message = f"there are more than {FILES_MAX:,} files: import them in parts"
+            raise click.UsageError(message)
+        found += sorted(listed)
     if not found:
         message = "the directory has no files"
         raise click.UsageError(message)
-    return sorted(dict.fromkeys(found))
+    return list(dict.fromkeys(found))
 
 
 def _mapping(named: str | None) -> str:
