@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PER_RAIL = 3
 """How many instructions over each rail are in a batch."""
 
-ACH_EVERY = 20
+ACH_EVERY = 60
 """Every how many batches have payments over ACH: a pair of parties may send 36 files a day."""
 
 PAUSE_SECONDS = 0.3
