@@ -88,7 +88,7 @@ def test_a_scenario_is_run_over_the_rail_that_is_named(world: World, rail: str) 
     assert (told["settlement"]["rail"], told["settlement"]["state"]) == (rail, ended)
     assert (told["bank"]["scenario"], told["bank"]["times_debited"]) == (scenario, int(is_paid))
     assert told["messages"][0]["direction"] == "OUT"
-    assert told["messages"][0]["type"].startswith("nacha" if rail == "ach" else "pac")
+    assert told["messages"][0]["type"].startswith("ach.order" if rail == "ach" else "pac")
 
 
 def test_no_other_payment_is_treated_so(world: World) -> None:

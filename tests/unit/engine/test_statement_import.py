@@ -1,0 +1,90 @@
+"""The import of a file: its bytes are kept before they are read, and one file is read at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from settlement_engine.domain.continuity import StatementOutcome
+from settlement_engine.domain.statement_import import ReceivedFile
+from settlement_engine.engine import statement_import
+from settlement_engine.engine.statement_import import StatementImport
+from settlement_engine.errors import InvalidInstruction, Unavailable
+from tests.support.statement_files import chain, file_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+STATEMENTS = 3
+
+
+class RecordingStore:
+    """A store that notes the order of its calls and knows no account; it may refuse to keep a file."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.is_down = False
+
+    async def keep_file(self, file: ReceivedFile) -> None:
+        """Note it. Raises Unavailable."""
+        if self.is_down:
+            raise Unavailable("the database is down")
+        self.calls.append(f"keep {file.name}")
+
+    async def accounts_by_numbers(self, _numbers: Sequence[str]) -> list[Any]:
+        """Return none."""
+        self.calls.append("accounts")
+        return []
+
+    async def import_found(
+        self, _found: object, account_id: int | None, judged: Callable[..., Any]
+    ) -> Any:
+        """Return the outcome."""
+        assert account_id is None
+        self.calls.append("import")
+        return judged(()).outcome
+
+
+@pytest.fixture
+def store() -> RecordingStore:
+    return RecordingStore()
+
+
+def importer(store: RecordingStore) -> StatementImport:
+    return StatementImport(store)  # type: ignore[arg-type]
+
+
+def received(name: str = "day.sta", **changes: str) -> ReceivedFile:
+    content = file_of(*chain("0001", STATEMENTS))
+    return ReceivedFile(name=name, content=content, who="ada", **changes)
+
+
+async def test_a_file_is_kept_first_and_each_statement_imported(store: RecordingStore) -> None:
+    outcomes: list[Any] = list(await importer(store).import_file(received()))
+    assert store.calls == ["keep day.sta", "accounts", *["import"] * STATEMENTS]
+    assert set(outcomes) == {StatementOutcome.UNKNOWN_ACCOUNT}
+
+
+async def test_a_file_that_cannot_be_kept_is_not_read(
+    store: RecordingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statement_import, "read_statements", None)
+    store.is_down = True
+    with pytest.raises(Unavailable):
+        await importer(store).import_file(received())
+    assert store.calls == []
+
+
+async def test_a_wrong_mapping_is_refused_before_anything_is_kept(store: RecordingStore) -> None:
+    with pytest.raises(InvalidInstruction, match="csv_mapping"):
+        await importer(store).import_file(received(csv_mapping="no = [mapping"))
+    assert store.calls == []
+
+
+async def test_files_that_come_together_are_read_one_after_the_other(store: RecordingStore) -> None:
+    each = importer(store)
+    await asyncio.gather(*(each.import_file(received(name)) for name in ("one", "two")))
+    assert store.calls[:2] == ["keep one", "keep two"]
+    assert store.calls[2:] == ["accounts", *["import"] * STATEMENTS] * 2
