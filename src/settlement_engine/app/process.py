@@ -41,7 +41,7 @@ CALLS_GRACE_SECONDS: Final = 2.0
 BACKLOG_MAX: Final = 1_000_000
 REMOVE_EVERY_SECONDS: Final = 60.0
 REMOVED_AT_ONCE_MAX: Final = 1_000
-NEW_OBJECTS_MAX: Final = 100_000
+NEW_OBJECTS_MAX: Final = 200_000
 """The garbage collector's threshold of new objects. A batch creates thousands of objects, and hardly any is in a
 cycle: with Python's default, 700, collections take a sixth of the engine's time, and with 10,000 a twelfth, because
 most objects of open settlements are still in use when they are looked at."""

@@ -256,19 +256,19 @@ def filter_values(wanted: SettlementFilter) -> tuple[object, ...]:
 def _admission_arrays(batch: Sequence[Admission]) -> tuple[str, ...]:
     instructions = [admission.instruction for admission in batch]
     return (
-        arrays.uuids(admission.settlement_id for admission in batch),
-        arrays.uuids(each.key_hash for each in instructions),
-        arrays.texts(each.caller for each in instructions),
-        arrays.texts(each.idempotency_key for each in instructions),
-        arrays.octets(each.content_hash for each in instructions),
-        arrays.texts(each.obligation_id for each in instructions),
-        arrays.texts(each.from_bank for each in instructions),
-        arrays.texts(each.to_bank for each in instructions),
-        arrays.integers(each.amount.minor for each in instructions),
-        arrays.texts(each.amount.currency for each in instructions),
-        arrays.dates(each.value_date for each in instructions),
-        arrays.integers(each.priority.value for each in instructions),
-        arrays.texts(_json(each.metadata) for each in instructions),
+        arrays.uuids([admission.settlement_id for admission in batch]),
+        arrays.uuids([each.key_hash for each in instructions]),
+        arrays.texts([each.caller for each in instructions]),
+        arrays.texts([each.idempotency_key for each in instructions]),
+        arrays.octets([each.content_hash for each in instructions]),
+        arrays.texts([each.obligation_id for each in instructions]),
+        arrays.texts([each.from_bank for each in instructions]),
+        arrays.texts([each.to_bank for each in instructions]),
+        arrays.integers([each.amount.minor for each in instructions]),
+        arrays.texts([each.amount.currency for each in instructions]),
+        arrays.dates([each.value_date for each in instructions]),
+        arrays.integers([each.priority.value for each in instructions]),
+        arrays.texts([_json(each.metadata) for each in instructions]),
         *_said_arrays(instructions),
     )
 
@@ -283,9 +283,9 @@ def _said_arrays(instructions: Sequence[Instruction]) -> tuple[str, ...]:
     saying = [instructions[number - 1] for number in numbers]
     return (
         arrays.integers(numbers),
-        arrays.texts(write_payment(each.payment) if each.payment else None for each in saying),
-        arrays.texts(each.rail or None for each in saying),
-        arrays.words(each.requested_delivery for each in saying),
+        arrays.texts([write_payment(each.payment) if each.payment else None for each in saying]),
+        arrays.texts([each.rail or None for each in saying]),
+        arrays.words([each.requested_delivery for each in saying]),
     )
 
 
@@ -307,21 +307,21 @@ def _step_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
     settlements = [step.settlement for step in steps]
     refusals = [step.refusal for step in steps]
     return (
-        arrays.uuids(settlement.id for settlement in settlements),
-        arrays.integers(settlement.seq for settlement in settlements),
-        arrays.integers(settlement.fencing_token for settlement in settlements),
-        arrays.words(settlement.state for settlement in settlements),
-        arrays.words(step.event for step in steps),
-        arrays.words(step.transition.state for step in steps),
-        arrays.words(step.transition.do for step in steps),
-        arrays.booleans(is_recorded(step.settlement.state, step.transition) for step in steps),
-        arrays.integers(_attempt_number(step) for step in steps),
-        arrays.seconds(step.due_seconds for step in steps),
-        arrays.texts(_json(step.detail) for step in steps),
-        arrays.texts(refusal.code.value if refusal else None for refusal in refusals),
-        arrays.texts(_json(refusal.detail) if refusal else None for refusal in refusals),
-        arrays.texts(step.rail_reference or None for step in steps),
-        arrays.texts(step.confirmation or None for step in steps),
+        arrays.uuids([settlement.id for settlement in settlements]),
+        arrays.integers([settlement.seq for settlement in settlements]),
+        arrays.integers([settlement.fencing_token for settlement in settlements]),
+        arrays.words([settlement.state for settlement in settlements]),
+        arrays.words([step.event for step in steps]),
+        arrays.words([step.transition.state for step in steps]),
+        arrays.words([step.transition.do for step in steps]),
+        arrays.booleans([is_recorded(step.settlement.state, step.transition) for step in steps]),
+        arrays.integers([_attempt_number(step) for step in steps]),
+        arrays.seconds([step.due_seconds for step in steps]),
+        arrays.texts([_json(step.detail) for step in steps]),
+        arrays.texts([refusal.code.value if refusal else None for refusal in refusals]),
+        arrays.texts([_json(refusal.detail) if refusal else None for refusal in refusals]),
+        arrays.texts([step.rail_reference or None for step in steps]),
+        arrays.texts([step.confirmation or None for step in steps]),
     )
 
 
@@ -342,23 +342,23 @@ def _lock_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
     amounts = [lock.settlement.instruction.amount for lock in locks]
     return (
         arrays.integers(numbers),
-        arrays.integers(attempt.number for attempt in attempts),
-        arrays.texts(route.rail for route in routes),
-        arrays.integers(route.source_id for route in routes),
-        arrays.integers(route.agent_id for route in routes),
-        arrays.integers(route.clearing_id for route in routes),
-        arrays.integers(route.target_id for route in routes),
-        arrays.uuids(name.uetr for name in names),
-        arrays.texts(name.end_to_end_id for name in names),
-        arrays.texts(name.message_id for name in names),
+        arrays.integers([attempt.number for attempt in attempts]),
+        arrays.texts([route.rail for route in routes]),
+        arrays.integers([route.source_id for route in routes]),
+        arrays.integers([route.agent_id for route in routes]),
+        arrays.integers([route.clearing_id for route in routes]),
+        arrays.integers([route.target_id for route in routes]),
+        arrays.uuids([name.uetr for name in names]),
+        arrays.texts([name.end_to_end_id for name in names]),
+        arrays.texts([name.message_id for name in names]),
         _traces(attempts),
-        arrays.octets(attempt.payload for attempt in attempts),
-        arrays.instants(attempt.valid_until for attempt in attempts),
-        arrays.words(route.delivery for route in routes),
-        arrays.integers(amount.minor for amount in amounts),
-        arrays.texts(amount.currency for amount in amounts),
-        arrays.instants(window_opening.opens_at for window_opening in window_openings),
-        arrays.instants(window_opening.closes_at for window_opening in window_openings),
+        arrays.octets([attempt.payload for attempt in attempts]),
+        arrays.instants([attempt.valid_until for attempt in attempts]),
+        arrays.words([route.delivery for route in routes]),
+        arrays.integers([amount.minor for amount in amounts]),
+        arrays.texts([amount.currency for amount in amounts]),
+        arrays.instants([window_opening.opens_at for window_opening in window_openings]),
+        arrays.instants([window_opening.closes_at for window_opening in window_openings]),
     )
 
 
@@ -366,7 +366,7 @@ def _traces(attempts: Sequence[Attempt]) -> str:
     """List the traces; nothing if no payment has one, as on most rails."""
     if not any(attempt.trace for attempt in attempts):
         return arrays.texts(())
-    return arrays.texts(attempt.trace or None for attempt in attempts)
+    return arrays.texts([attempt.trace or None for attempt in attempts])
 
 
 def _transfer_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
@@ -377,12 +377,12 @@ def _transfer_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
     ]
     transfers = [transfer for _, transfer in pairs]
     return (
-        arrays.integers(number for number, _ in pairs),
-        arrays.integers(transfer.leg.value for transfer in transfers),
-        arrays.integers(transfer.debit_id for transfer in transfers),
-        arrays.integers(transfer.credit_id for transfer in transfers),
-        arrays.integers(transfer.amount_minor for transfer in transfers),
-        arrays.texts(transfer.currency for transfer in transfers),
+        arrays.integers([number for number, _ in pairs]),
+        arrays.integers([transfer.leg.value for transfer in transfers]),
+        arrays.integers([transfer.debit_id for transfer in transfers]),
+        arrays.integers([transfer.credit_id for transfer in transfers]),
+        arrays.integers([transfer.amount_minor for transfer in transfers]),
+        arrays.texts([transfer.currency for transfer in transfers]),
     )
 
 
