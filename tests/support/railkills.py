@@ -98,9 +98,9 @@ class RailLoad(threading.Thread):
 
 def has_faults(world: World) -> None:
     """Have the simulator treat some payments badly."""
-    for scenario, one_in in FAULTS.items():
-        rule = json.dumps({"scenario": scenario, "one_in": one_in}).encode()
-        request = urllib.request.Request(f"{world.address['simulator']}/admin/rules", rule)
+    for rule in FAULTS:
+        body = json.dumps(rule).encode()
+        request = urllib.request.Request(f"{world.address['simulator']}/admin/rules", body)
         urllib.request.urlopen(request, timeout=CALL_SECONDS).close()
 
 

@@ -31,6 +31,9 @@ RESEND_SECONDS: Final = 0.1
 EXTERNAL_TIMEOUT_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
 PAGE_ITEMS: Final = 1_000
+MOCK_RAIL: Final = "mock"
+"""Named, so that no order for the mock bank takes another rail while its lane is full."""
+
 TAIL_EVENTS: Final = 1_000
 RECONNECTING: Final = (
     *CHANNEL_OPTIONS,
@@ -189,6 +192,6 @@ def _request(request: DemoOrder) -> wire.SettlementRequest:
         priority=cast("wire.Priority.ValueType", request.priority),
         metadata=request.metadata,
         idempotency_key=request.key,
-        rail=request.rail,
+        rail=request.rail or MOCK_RAIL,
         delivery=wire.DELIVERY_PAY_OUT if request.is_paid_out else wire.DELIVERY_UNSPECIFIED,
     )

@@ -19,7 +19,7 @@ from settlement_client import MemoryInbox
 from settlement_lab.commands.demo.checks import BankEntry, EventSeen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
@@ -33,12 +33,11 @@ CONNECT_SECONDS: Final = 5
 EVENTS_SECONDS: Final = 60.0
 
 
-async def set_faults(simulator: str, faults: Mapping[str, int]) -> None:
-    """Have the bank simulator treat one payment in so many by each scenario."""
+async def set_faults(simulator: str, rules: Iterable[Mapping[str, object]]) -> None:
+    """Have the bank simulator treat payments by these rules."""
     timeout = aiohttp.ClientTimeout(total=RULES_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        for scenario, one_in in faults.items():
-            rule = {"scenario": scenario, "one_in": one_in}
+        for rule in rules:
             async with session.post(f"{simulator}/admin/rules", json=rule) as answer:
                 answer.raise_for_status()
 
