@@ -56,9 +56,7 @@ def send(world: World, amount: str = "1.00", **more: Any) -> str:
 
 def ledger(world: World) -> dict[str, dict[str, Any]]:
     """The operator's entries, by trace."""
-    with urllib.request.urlopen(f"{world.address['simulator']}/ledger", timeout=10) as answer:
-        lines = [json.loads(line) for line in answer.read().splitlines() if line]
-    return {line["trace"]: line for line in lines if line["rail"] == "ach"}
+    return {line["trace"]: line for line in world.simulator_ledger() if line["rail"] == "ach"}
 
 
 def folder(world: World, name: str) -> Path:

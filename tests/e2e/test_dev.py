@@ -198,18 +198,12 @@ def test_two_engines_share_the_ports(tmp_path: Path) -> None:
         until(lambda: is_settled(world), TIMEOUT_SECONDS, "the other engine to settle")
 
 
-def bank_lines(world: World) -> list[dict[str, str | int]]:
-    """The ledger of the scripted bank."""
-    with urllib.request.urlopen(f"{world.address['simulator']}/ledger", timeout=10) as answer:
-        return [json.loads(line) for line in answer.read().splitlines() if line]
-
-
 def test_a_scripted_bank_takes_the_mocks_place(tmp_path: Path) -> None:
     """It debits once, calls back with its token, is started again where it was, and ends with the rest."""
     with World(tmp_path, "--simulator", "--sample-data") as world:
         paid = world.execute(from_bank="DEUTDEFF", to_bank="CHASUS33", currency="USD")
         assert paid.status == wire.COMPLETED
-        (line,) = bank_lines(world)
+        (line,) = world.simulator_ledger()
         assert (line["settlement_id"], line["times_debited"]) == (paid.settlement_id, 1)
         assert world.get("/dev/bank-ledger")[0] == 404
         script = b'{"default": "settle_by_callback"}'
@@ -227,7 +221,7 @@ def test_a_scripted_bank_takes_the_mocks_place(tmp_path: Path) -> None:
             "the bank to be started again",
         )
         assert world.address["simulator"] == before["simulator"]
-        assert len(bank_lines(world)) == 2
+        assert len(world.simulator_ledger()) == 2
         bank = world.address["simulator_pid"]
     until(lambda: is_gone(bank), TIMEOUT_SECONDS, "the bank to be gone")
 

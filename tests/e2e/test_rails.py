@@ -29,8 +29,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def bank_lines(world: World, settlement_id: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{world.address['simulator']}/ledger", timeout=10) as answer:
-        lines = [json.loads(line) for line in answer.read().splitlines() if line]
+    lines = world.simulator_ledger()
     return [line for line in lines if line["settlement_id"] == settlement_id]
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -125,13 +124,13 @@ def test_a_rail_is_stopped_and_begins_again_in_every_engine(world: World) -> Non
         opened = run(world, "rails", "open", name, "--reason", "a test", "--as", "ada")
         assert opened.returncode == ExitCode.OK, opened.stderr
     until(lambda: stops_everywhere(world, len(names)), SECONDS, "both engines to follow")
-    before = len(world_ledger(world))
+    before = len(world.simulator_ledger())
     waiting = world.settlements.SubmitSettlements(
         wire.SubmitSettlementsRequest(settlements=[request("stopped")]), timeout=10
     )
     settlement_id = waiting.results[0].settlement.settlement_id
     until(lambda: world.status(settlement_id).state == "QUEUED", SECONDS, "it to wait")
-    assert len(world_ledger(world)) == before
+    assert len(world.simulator_ledger()) == before
     for name in names:
         closed = run(world, "rails", "close", name, "--reason", "the test is over", "--as", "bob")
         assert closed.returncode == ExitCode.OK, closed.stderr
@@ -163,8 +162,3 @@ def stops_everywhere(world: World, count: int) -> bool:
         if sum(len(rail.stops) for rail in rails.rails) != count:
             return False
     return True
-
-
-def world_ledger(world: World) -> list[bytes]:
-    with urllib.request.urlopen(f"{world.address['simulator']}/ledger", timeout=10) as answer:
-        return [line for line in answer.read().splitlines() if line]

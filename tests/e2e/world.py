@@ -192,6 +192,11 @@ class World:
         _, text = self.get("/dev/bank-ledger")
         return [json.loads(line) for line in text.splitlines() if line]
 
+    def simulator_ledger(self) -> list[dict[str, Any]]:
+        """Return the entries of the bank simulator's ledger."""
+        with urllib.request.urlopen(f"{self.address['simulator']}/ledger", timeout=30) as answer:
+            return [json.loads(line) for line in answer.read().splitlines() if line]
+
     def bank_entry(self, settlement_id: str) -> dict[str, Any] | None:
         """Return the bank's only entry of a settlement, or None."""
         found = [row for row in self.bank_ledger() if row["settlement_id"] == settlement_id]

@@ -6,23 +6,23 @@ the bank has no payment that our books do not have.
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import signal
 import threading
 import time
-import urllib.request
 from collections import Counter
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from random import Random
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 
 from settlement_engine.proto import settlement_pb2 as pb
 from settlement_lab.commands.demo.command import FAULTS
+from settlement_lab.commands.demo.outside import set_faults
 from settlement_lab.commands.demo.payments import RAILS
 from tests.e2e.world import ENDED, payment_request, until
 
@@ -98,10 +98,7 @@ class RailLoad(threading.Thread):
 
 def has_faults(world: World) -> None:
     """Have the simulator treat some payments badly."""
-    for rule in FAULTS:
-        body = json.dumps(rule).encode()
-        request = urllib.request.Request(f"{world.address['simulator']}/admin/rules", body)
-        urllib.request.urlopen(request, timeout=CALL_SECONDS).close()
+    asyncio.run(set_faults(world.address["simulator"], FAULTS))
 
 
 def kill_at_random(world: World, kills: int, seed: int) -> Counter[str]:
@@ -150,12 +147,6 @@ def all_settlements(world: World) -> list[pb.SettlementStatusResponse]:
             return found
 
 
-def bank_lines(world: World) -> list[dict[str, Any]]:
-    """Read the simulator's ledger."""
-    with urllib.request.urlopen(f"{world.address['simulator']}/ledger", timeout=30) as answer:
-        return [json.loads(line) for line in answer.read().splitlines() if line]
-
-
 def check_both_ledgers(world: World, sent: int) -> Counter[str]:
     """Wait until everything has ended, and compare; return how many of each rail have completed."""
     world.close_channel()
@@ -170,7 +161,7 @@ def check_both_ledgers(world: World, sent: int) -> Counter[str]:
     ours = until(ended, ENDS_SECONDS_MAX, "every settlement to end")
     assert len(ours) == sent
     debits: Counter[str] = Counter()
-    for line in bank_lines(world):
+    for line in world.simulator_ledger():
         debits[line["end_to_end_id"]] += line["times_debited"]
     names = {each.end_to_end_id for each in ours}
     assert set(debits) <= names, "the bank has payments that we do not have"
