@@ -41,11 +41,6 @@ TIMEOUT_SECONDS = 30.0
 NONE: Mapping[str, str] = MappingProxyType({})
 READY = re.compile(r"✓ ready: gRPC [0-9.]+:(\d+) · HTTP [0-9.]+:(\d+) · metrics (\d+)")
 PROGRAM = (sys.executable, "-m", "settlement_engine")
-ANY_PORTS = (
-    *("--set", "server.grpc_port=0"),
-    *("--set", "server.http_port=0"),
-    *("--set", "monitoring.metrics_port=0"),
-)
 REHEARSAL = (
     *("--set", "banks.mock_allowed_in_production=true"),
     *("--set", "banks.directory_required=false"),
@@ -53,10 +48,19 @@ REHEARSAL = (
 OPEN_ALL_DAY = "INSERT INTO settlement_windows VALUES (DEFAULT, 'EUR', 'UTC', '0:00', '0:00', $1)"
 
 
+# The default ports are among those from which the system takes the ports of outgoing connections:
+# a command that expects another failure would find them in use once in a while.
+FREE_PORTS = {
+    "SETTLEMENT_SERVER__GRPC_PORT": "0",
+    "SETTLEMENT_SERVER__HTTP_PORT": "0",
+    "SETTLEMENT_MONITORING__METRICS_PORT": "0",
+}
+
+
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment without the engine's variables, and with the given ones."""
+    """Return our environment without the engine's variables, with free ports and the given ones."""
     kept = {name: value for name, value in os.environ.items() if "SETTLEMENT_" not in name}
-    return {**kept, "NO_COLOR": "1", **variables}
+    return {**kept, **FREE_PORTS, "NO_COLOR": "1", **variables}
 
 
 def run(
@@ -122,7 +126,7 @@ class Serve:
         book = ("--set", f"banks.mock_book_file={folder / 'mock.book'}")
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*PROGRAM, "serve", *ANY_PORTS, *REHEARSAL, *book, *words],
+                [*PROGRAM, "serve", *REHEARSAL, *book, *words],
                 cwd=folder,
                 env=environment(variables),
                 stdout=log,
@@ -201,7 +205,7 @@ def test_commands_exit_with_four_without_postgresql(tmp_path: Path, command: str
     settings = [*REHEARSAL, "--set", f"banks.mock_book_file={tmp_path / 'mock.book'}"]
     done = run(
         tmp_path,
-        *(command, *settings, *ANY_PORTS),
+        *(command, *settings),
         variables={  # no server can listen on port 0
             "SETTLEMENT_DATABASE__URL": "postgresql://engine:hunter2@127.0.0.1:0/settlement",
             "SETTLEMENT_NATS__URL": "nats://127.0.0.1:0",
