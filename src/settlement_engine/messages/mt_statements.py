@@ -9,6 +9,7 @@ name happens to be the text, accept a truncated line, or return a statement that
 from __future__ import annotations
 
 import re
+from calendar import isleap
 from datetime import date
 from typing import Any, Final
 
@@ -89,6 +90,7 @@ _BALANCES: Final = {
     "64": BalanceType.AVAILABLE,
     "65": BalanceType.FORWARD_AVAILABLE,
 }
+_LEAP_DAY: Final = (2, 29)
 _RAISES: Final = frozenset({"C", "RD", "EC"})
 _NO_REFERENCE: Final = frozenset({"NONREF", "KREF+", "NOTPROVIDED"})
 
@@ -281,7 +283,7 @@ def _entry(
         minor=signed,
         currency=currency,
         status=EntryStatus.PENDING if status.startswith("E") else EntryStatus.BOOKED,
-        booking_date=_day(values.get("entry_date")) or _day(values["date"]),
+        booking_date=_booked_on(values),
         value_date=_day(values["date"]),
         is_reversal=status.startswith("R"),
         references=_references(values),
@@ -303,6 +305,19 @@ def _references(values: dict[str, Any]) -> StatementReferences:
         servicer=said("bank_reference"),
         end_to_end=said("end_to_end_reference"),
     )
+
+
+def _booked_on(values: dict[str, Any]) -> date | None:
+    """Return the booking date, of which only month and day are given: its year is the nearest to the value date."""
+    value, booked = _day(values["date"]), _day(values.get("entry_date"))
+    if value is None or booked is None:
+        return booked or value
+    nearby = (
+        booked.replace(year=value.year + years)
+        for years in (-1, 0, 1)
+        if (booked.month, booked.day) != _LEAP_DAY or isleap(value.year + years)
+    )
+    return min(nearby, key=lambda day: abs(day - value), default=booked)
 
 
 def _day(value: object) -> date | None:
