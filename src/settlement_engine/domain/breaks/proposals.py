@@ -1,0 +1,146 @@
+"""Proposals to close a break with a transfer: one person proposes, another one approves.
+
+The checks are here, so that every store refuses alike. Promises: who approves signs the fingerprint of what was
+proposed, and its items are still open then. Must never: let one person alone move money.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 -- msgspec resolves the field's type
+from typing import TYPE_CHECKING
+from uuid import UUID  # noqa: TC003 -- msgspec resolves the field's type
+
+import msgspec
+
+from settlement_engine.domain.breaks.authority import check_has_role, check_limit
+from settlement_engine.domain.breaks.history import BreakEventKind, BreakStatus, check_event
+from settlement_engine.domain.breaks.resolutions import BreakItem, Resolution, difference_minor
+from settlement_engine.domain.identity import is_same_person
+from settlement_engine.domain.proposals import Decision
+from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongState
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from settlement_engine.domain.breaks.authority import ResolutionRole
+    from settlement_engine.domain.breaks.history import BreakWork
+
+
+class BreakProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """How one person would close a break, and the decision of a second person.
+
+    ``content_sha256`` is the fingerprint of everything above it. ``seen_at`` is the database's time of the reading.
+    """
+
+    id: int
+    break_id: int
+    resolution: Resolution
+    items: tuple[BreakItem, ...]
+    reason: str
+    evidence_name: str
+    evidence_bytes: int
+    evidence_sha256: bytes
+    proposed_by: str
+    content_sha256: bytes
+    proposed_at: datetime
+    expires_at: datetime
+    seen_at: datetime
+    decision: Decision = Decision.OPEN
+    decided_by: str = ""
+    decided_at: datetime | None = None
+    role: str = ""
+    """The role by which it was approved."""
+    transfer_group: UUID | None = None
+    """The transfer that its approval posted."""
+
+    @property
+    def has_expired(self) -> bool:
+        """Say whether the time in which it may be approved is over."""
+        return self.seen_at >= self.expires_at
+
+    @property
+    def amount_minor(self) -> int:
+        """The difference that it posts: their sum minus ours, in minor units."""
+        return difference_minor(self.items)
+
+    @property
+    def currency(self) -> str:
+        """The currency of its items."""
+        return self.items[0].currency
+
+
+def check_proposing(work: BreakWork, roles: Sequence[ResolutionRole], who: str) -> None:
+    """Refuse a proposal to a break that is closed, or by a person without a role. Raises WrongState, NotPermitted."""
+    check_has_role(roles, who)
+    check_event(work.status, BreakEventKind.PROPOSED)
+
+
+def check_matching(work: BreakWork, roles: Sequence[ResolutionRole], who: str) -> None:
+    """Refuse an exact match by a person without a role, or of a closed break. Raises WrongState, NotPermitted."""
+    check_has_role(roles, who)
+    check_event(work.status, BreakEventKind.MATCHED)
+
+
+def check_break_approval(
+    proposal: BreakProposal,
+    work: BreakWork,
+    open_items: Container[tuple[str, str]],
+    roles: Sequence[ResolutionRole],
+    *,
+    who: str,
+    signed: bytes,
+) -> str:
+    """Return the role by which a person approves a proposal; ``open_items`` are sides and ids.
+
+    Raises NotPermitted, WrongState, InvalidInstruction.
+    """
+    if is_same_person(proposal.proposed_by, who):
+        what = f"{who} proposed this and cannot approve it"
+        raise NotPermitted(
+            what, why="two different people are required", todo="Ask another person to approve it."
+        )
+    if signed != proposal.content_sha256:
+        fault = "is not the fingerprint of this proposal: read it again"
+        raise InvalidInstruction([("content_sha256", fault)])
+    _check_decidable(proposal, work, BreakEventKind.APPROVED)
+    if proposal.has_expired:
+        what = "the proposal has expired"
+        raise WrongState(what, why="its evidence may be out of date", todo="Propose it again.")
+    gone = [each for each in proposal.items if (each.side.value, each.id) not in open_items]
+    if gone:
+        what = f"an item of the proposal is matched already: {gone[0].id}"
+        raise WrongState(
+            what,
+            why="what is open has changed since it was proposed",
+            todo="Propose it again with the items that are open.",
+        )
+    amount = proposal.amount_minor
+    return check_limit(roles, who, proposal.currency, amount).name
+
+
+def check_break_declining(
+    proposal: BreakProposal, work: BreakWork, roles: Sequence[ResolutionRole], who: str
+) -> None:
+    """Refuse to decline what is decided, and a person without a role; the proposer may decline."""
+    if not is_same_person(proposal.proposed_by, who):
+        check_has_role(roles, who)
+    _check_decidable(proposal, work, BreakEventKind.DECLINED)
+
+
+def is_repeated(proposal: BreakProposal, decision: Decision, who: str, signed: bytes = b"") -> bool:
+    """Say whether the same person has decided the same before."""
+    is_signed = decision is not Decision.APPROVED or signed == proposal.content_sha256
+    return proposal.decision is decision and is_signed and is_same_person(proposal.decided_by, who)
+
+
+def _check_decidable(proposal: BreakProposal, work: BreakWork, kind: BreakEventKind) -> None:
+    if proposal.decision is not Decision.OPEN:
+        what = f"the proposal was {proposal.decision.value} by {proposal.decided_by}"
+        raise WrongState(
+            what,
+            why="a proposal can be decided only once",
+            todo="Make a new proposal if necessary.",
+        )
+    check_event(work.status, kind)
+    is_waiting = work.status is BreakStatus.PROPOSED and work.proposal_id == proposal.id
+    assert is_waiting, "an undecided proposal is the one that its break waits for"

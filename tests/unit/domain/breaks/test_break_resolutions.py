@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from settlement_engine.domain.breaks.resolutions import (
+    ALLOWED,
+    DESTINATIONS,
+    ITEMS_MAX,
+    BreakItem,
+    BreakSide,
+    Resolution,
+    check_resolution,
+    difference_minor,
+    resolution_sha256,
+)
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.matching.breaks import BreakKind
+from settlement_engine.errors import InvalidInstruction, WrongState
+
+
+def ours(minor, number=1, account=5, currency="USD"):
+    return BreakItem(
+        side=BreakSide.OURS, id=f"o{number}", account_id=account, minor=minor, currency=currency
+    )
+
+
+def theirs(minor, number=1, account=5, currency="USD"):
+    return BreakItem(
+        side=BreakSide.THEIRS, id=f"t{number}", account_id=account, minor=minor, currency=currency
+    )
+
+
+def fault_of(kind, resolution, items):
+    with pytest.raises(InvalidInstruction) as raised:
+        check_resolution(kind, resolution, items)
+    [(field, text)] = raised.value.violations
+    assert field == "items"
+    return text
+
+
+@pytest.mark.parametrize(
+    ("kind", "resolution", "items", "minor"),
+    [
+        (BreakKind.MISSING_OURS, Resolution.SUSPENSE, [theirs(500)], 500),
+        (BreakKind.MISSING_OURS, Resolution.FUNDING, [theirs(500)], 500),
+        (BreakKind.MISSING_OURS, Resolution.RETURN, [theirs(500)], 500),
+        (BreakKind.UNKNOWN_DEBIT, Resolution.RETURN, [theirs(-500)], -500),
+        (BreakKind.UNKNOWN_DEBIT, Resolution.WRITE_OFF, [theirs(-500)], -500),
+        (BreakKind.MISSING_THEIRS, Resolution.WRITE_OFF, [ours(500)], -500),
+        (BreakKind.MISSING_THEIRS, Resolution.WRITE_OFF, [ours(-500)], 500),
+        (BreakKind.DUPLICATE, Resolution.SUSPENSE, [theirs(-500)], -500),
+        (BreakKind.AMOUNT, Resolution.CHARGES, [ours(-500), theirs(-515)], -15),
+        (BreakKind.AMOUNT, Resolution.EXCHANGE, [ours(500), theirs(503)], 3),
+        (BreakKind.AMOUNT, Resolution.WRITE_OFF, [ours(500), theirs(499)], -1),
+        (BreakKind.REVERSAL, Resolution.SUSPENSE, [ours(-500), theirs(500)], 1000),
+    ],
+)
+def test_the_difference_goes_to_the_account_of_the_resolution(kind, resolution, items, minor):
+    correction = check_resolution(kind, resolution, items)
+    assert (correction.minor, correction.currency, correction.account_id) == (minor, "USD", 5)
+    assert correction.destination == DESTINATIONS[resolution]
+    assert correction.is_debit == (minor > 0)
+
+
+@given(
+    st.lists(st.integers(-1000, 1000).filter(bool), max_size=6),
+    st.lists(st.integers(-1000, 1000).filter(bool), max_size=6),
+)
+def test_with_its_transfer_each_resolution_has_equal_sums(mine, yours):
+    items = [ours(each, number) for number, each in enumerate(mine)]
+    items += [theirs(each, number) for number, each in enumerate(yours)]
+    resolution = Resolution.WRITE_OFF if sum(mine) != sum(yours) else Resolution.MATCH
+    if not items:
+        return
+    correction = check_resolution(BreakKind.AMBIGUOUS, resolution, items)
+    posted = [ours(correction.minor, "posted")] if correction else []
+    assert difference_minor([*items, *posted]) == 0
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [ours(500), theirs(500)],
+        [ours(500, 1), ours(300, 2), theirs(800)],
+        [theirs(500, 1), theirs(-500, 2)],
+        [ours(700, 1), ours(-200, 2), theirs(300, 1), theirs(200, 2)],
+    ],
+)
+def test_an_exact_match_posts_nothing(items):
+    assert check_resolution(BreakKind.AMBIGUOUS, Resolution.MATCH, items) is None
+    for other in set(Resolution) - {Resolution.MATCH, Resolution.FUNDING, Resolution.RETURN}:
+        assert "equal sums" in fault_of(BreakKind.AMBIGUOUS, other, items)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "items", "said"),
+    [
+        (Resolution.MATCH, [], "at least one"),
+        (Resolution.MATCH, [ours(500), theirs(499)], "differ by -1 minor units"),
+        (Resolution.MATCH, [ours(5), ours(5), theirs(10)], "an item twice"),
+        (Resolution.MATCH, [ours(5), theirs(5, account=6)], "of one account"),
+        (Resolution.MATCH, [ours(5), theirs(5, currency="EUR")], "in one currency"),
+        (Resolution.CHARGES, [theirs(-5)], "of both sides"),
+        (Resolution.EXCHANGE, [ours(5, 1), ours(6, 2)], "of both sides"),
+        (Resolution.FUNDING, [theirs(-5)], "are a debit"),
+    ],
+)
+def test_items_that_do_not_belong_together_are_refused(resolution, items, said):
+    kind = BreakKind.MISSING_OURS
+    assert said in fault_of(kind, resolution, items)
+
+
+def test_a_resolution_has_a_bounded_number_of_items():
+    many = [ours(1, number) for number in range(ITEMS_MAX + 1)]
+    assert "at most" in fault_of(BreakKind.AMBIGUOUS, Resolution.WRITE_OFF, many)
+
+
+@pytest.mark.parametrize("kind", BreakKind)
+@pytest.mark.parametrize("resolution", Resolution)
+def test_each_kind_is_closed_by_these_resolutions_only(kind, resolution):
+    items = [theirs(500)] if resolution is not Resolution.MATCH else [theirs(5, 1), theirs(-5, 2)]
+    if resolution in (Resolution.CHARGES, Resolution.EXCHANGE):
+        items.append(ours(3))
+    unlike = {
+        Resolution.FUNDING: kind is not BreakKind.MISSING_OURS,
+        Resolution.RETURN: kind.value
+        not in ("MISSING_OURS", "UNKNOWN_DEBIT", "DUPLICATE", "REVERSAL"),
+    }
+    if kind is BreakKind.CURRENCY or unlike.get(resolution, False):
+        with pytest.raises(WrongState):
+            check_resolution(kind, resolution, items)
+    else:
+        check_resolution(kind, resolution, items)
+        assert kind in ALLOWED[resolution]
+
+
+def test_each_resolution_but_the_exact_match_names_an_account_of_another_kind():
+    assert set(DESTINATIONS) == set(Resolution) - {Resolution.MATCH}
+    assert len(set(DESTINATIONS.values())) == len(DESTINATIONS)
+    kinds = {each.kind for each in DESTINATIONS.values()}
+    assert kinds.isdisjoint({AccountKind.NOSTRO, AccountKind.VOSTRO, AccountKind.SETTLEMENT})
+
+
+def test_a_signature_is_of_everything_that_was_proposed():
+    items = [ours(500), theirs(499)]
+    own = (7, Resolution.WRITE_OFF, items, "one cent", ("advice.pdf", b"bytes"), "anna")
+    signed = resolution_sha256(*own)
+    assert signed == resolution_sha256(7, Resolution.WRITE_OFF, items[::-1], *own[3:])
+    others = [
+        (8, *own[1:]),
+        (*own[:1], Resolution.SUSPENSE, *own[2:]),
+        (*own[:2], [ours(500), theirs(498)], *own[3:]),
+        (*own[:3], "two cents", *own[4:]),
+        (*own[:4], ("advice.pdf", b"other"), own[5]),
+        (*own[:4], ("other.pdf", b"bytes"), own[5]),
+        (*own[:5], "ben"),
+    ]
+    assert len({signed, *(resolution_sha256(*each) for each in others)}) == len(others) + 1
