@@ -67,8 +67,8 @@ def test_buckets_are_the_five_of_the_field():
     assert [each.label for each in AgeBucket] == ["0-1", "2-5", "6-10", "11-30", ">30"]
 
 
-def local(zone, *parts):
-    return datetime(*parts, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+def local(zone, year, month, day, hour=0, minute=0):
+    return datetime(year, month, day, hour, minute, tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
 @pytest.mark.parametrize(

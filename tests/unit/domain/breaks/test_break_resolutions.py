@@ -59,6 +59,7 @@ def fault_of(kind, resolution, items):
 )
 def test_the_difference_goes_to_the_account_of_the_resolution(kind, resolution, items, minor):
     correction = check_resolution(kind, resolution, items)
+    assert correction is not None
     assert (correction.minor, correction.currency, correction.account_id) == (minor, "USD", 5)
     assert correction.destination == DESTINATIONS[resolution]
     assert correction.is_debit == (minor > 0)
