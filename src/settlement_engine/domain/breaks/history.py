@@ -7,7 +7,7 @@ state. A closed break can be opened again, by an item that came late or by an un
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- whoever decodes an event needs the type
-from enum import StrEnum
+from enum import StrEnum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -22,27 +22,24 @@ if TYPE_CHECKING:
 class BreakStatus(StrEnum):
     """Where the work on a break stands."""
 
-    OPEN = "OPEN"
-    PROPOSED = "PROPOSED"
-    """One person has proposed how to close it; a second one decides."""
-    CLOSED = "CLOSED"
+    OPEN = auto()
+    PROPOSED = auto()  # one person has proposed how to close it; a second one decides
+    CLOSED = auto()
 
 
 class BreakEventKind(StrEnum):
     """What happens to a break."""
 
-    OPENED = "OPENED"
-    ASSIGNED = "ASSIGNED"
-    COMMENTED = "COMMENTED"
-    ESCALATED = "ESCALATED"
-    PROPOSED = "PROPOSED"
-    DECLINED = "DECLINED"
-    APPROVED = "APPROVED"
-    """A second person has approved the proposal; it closes the break in the same commit."""
-    MATCHED = "MATCHED"
-    """Its items are matched exactly, by a run or by a person."""
-    REOPENED = "REOPENED"
-    """An item came late, or its match was taken back."""
+    OPENED = auto()
+    ASSIGNED = auto()
+    COMMENTED = auto()
+    ESCALATED = auto()
+    PROPOSED = auto()
+    DECLINED = auto()
+    APPROVED = auto()  # by a second person; it closes the break in the same commit
+    MATCHED = auto()  # its items are matched exactly, by a run or by a person
+    CLOSED = auto()  # a run found another difference in its place: its items are in another break
+    REOPENED = auto()  # an item came late, or its match was taken back
 
 
 _ALWAYS: Final = (BreakEventKind.COMMENTED,)
@@ -64,6 +61,8 @@ NEXT: Final[Mapping[tuple[BreakStatus | None, BreakEventKind], BreakStatus]] = M
         (BreakStatus.PROPOSED, BreakEventKind.APPROVED): BreakStatus.CLOSED,
         (BreakStatus.OPEN, BreakEventKind.MATCHED): BreakStatus.CLOSED,
         (BreakStatus.PROPOSED, BreakEventKind.MATCHED): BreakStatus.CLOSED,
+        (BreakStatus.OPEN, BreakEventKind.CLOSED): BreakStatus.CLOSED,
+        (BreakStatus.PROPOSED, BreakEventKind.CLOSED): BreakStatus.CLOSED,
         (BreakStatus.CLOSED, BreakEventKind.REOPENED): BreakStatus.OPEN,
     }
 )
@@ -204,6 +203,7 @@ _CHANGES: Final = MappingProxyType(
         BreakEventKind.DECLINED: lambda *_: {"proposal_id": None},
         BreakEventKind.APPROVED: _closed,
         BreakEventKind.MATCHED: _closed,
+        BreakEventKind.CLOSED: _closed,
         BreakEventKind.REOPENED: _reopened,
     }
 )

@@ -14,7 +14,7 @@ import msgspec
 
 from settlement_engine.domain.breaks.authority import check_has_role, check_limit
 from settlement_engine.domain.breaks.history import BreakEventKind, BreakStatus, check_event
-from settlement_engine.domain.breaks.resolutions import BreakItem, Resolution, difference_minor
+from settlement_engine.domain.breaks.resolutions import BreakItem, BreakResolution, difference_minor
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.proposals import Decision
 from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongState
@@ -34,7 +34,7 @@ class BreakProposal(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     break_id: int
-    resolution: Resolution
+    resolution: BreakResolution
     items: tuple[BreakItem, ...]
     reason: str
     evidence_name: str

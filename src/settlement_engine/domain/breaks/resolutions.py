@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from enum import StrEnum
+from enum import StrEnum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,7 +30,7 @@ CONTROL_ACCOUNT: Final = "control"
 """The number of the account for charges, exchange and clearing, as elsewhere in the ledger."""
 
 
-class Resolution(StrEnum):
+class BreakResolution(StrEnum):
     """How two people, or one with an exact match, close a break."""
 
     MATCH = "MATCH"
@@ -55,14 +55,14 @@ class Destination(NamedTuple):
     number: str
 
 
-DESTINATIONS: Final[Mapping[Resolution, Destination]] = MappingProxyType(
+DESTINATIONS: Final[Mapping[BreakResolution, Destination]] = MappingProxyType(
     {
-        Resolution.CHARGES: Destination(AccountKind.FEES, CONTROL_ACCOUNT),
-        Resolution.EXCHANGE: Destination(AccountKind.FX, CONTROL_ACCOUNT),
-        Resolution.WRITE_OFF: Destination(AccountKind.FEES, "write-off"),
-        Resolution.SUSPENSE: Destination(AccountKind.SUSPENSE, CONTROL_ACCOUNT),
-        Resolution.FUNDING: Destination(AccountKind.CLEARING, CONTROL_ACCOUNT),
-        Resolution.RETURN: Destination(AccountKind.SUSPENSE, "to-return"),
+        BreakResolution.CHARGES: Destination(AccountKind.FEES, CONTROL_ACCOUNT),
+        BreakResolution.EXCHANGE: Destination(AccountKind.FX, CONTROL_ACCOUNT),
+        BreakResolution.WRITE_OFF: Destination(AccountKind.FEES, "write-off"),
+        BreakResolution.SUSPENSE: Destination(AccountKind.SUSPENSE, CONTROL_ACCOUNT),
+        BreakResolution.FUNDING: Destination(AccountKind.CLEARING, CONTROL_ACCOUNT),
+        BreakResolution.RETURN: Destination(AccountKind.SUSPENSE, "to-return"),
     }
 )
 """Where a difference goes. The account belongs to the same bank, in the same currency; MATCH has no difference."""
@@ -72,15 +72,15 @@ _ONE_SIDE_OF_THEIRS: Final = frozenset(
 )
 _WITH_ITEMS_OF_BOTH: Final = frozenset(BreakKind) - {BreakKind.CURRENCY}
 
-ALLOWED: Final[Mapping[Resolution, frozenset[BreakKind]]] = MappingProxyType(
+ALLOWED: Final[Mapping[BreakResolution, frozenset[BreakKind]]] = MappingProxyType(
     {
-        Resolution.MATCH: _WITH_ITEMS_OF_BOTH,
-        Resolution.CHARGES: _WITH_ITEMS_OF_BOTH,
-        Resolution.EXCHANGE: _WITH_ITEMS_OF_BOTH,
-        Resolution.WRITE_OFF: _WITH_ITEMS_OF_BOTH,
-        Resolution.SUSPENSE: _WITH_ITEMS_OF_BOTH,
-        Resolution.FUNDING: frozenset({BreakKind.MISSING_OURS}),
-        Resolution.RETURN: _ONE_SIDE_OF_THEIRS,
+        BreakResolution.MATCH: _WITH_ITEMS_OF_BOTH,
+        BreakResolution.CHARGES: _WITH_ITEMS_OF_BOTH,
+        BreakResolution.EXCHANGE: _WITH_ITEMS_OF_BOTH,
+        BreakResolution.WRITE_OFF: _WITH_ITEMS_OF_BOTH,
+        BreakResolution.SUSPENSE: _WITH_ITEMS_OF_BOTH,
+        BreakResolution.FUNDING: frozenset({BreakKind.MISSING_OURS}),
+        BreakResolution.RETURN: _ONE_SIDE_OF_THEIRS,
     }
 )
 """The kinds of breaks that each resolution closes. Amounts of two currencies are never compared: those items are
@@ -90,8 +90,8 @@ resolved one by one, each in its own account."""
 class BreakSide(StrEnum):
     """Whose item it is."""
 
-    OURS = "OURS"
-    THEIRS = "THEIRS"
+    OURS = auto()
+    THEIRS = auto()
 
 
 class BreakItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +125,7 @@ def difference_minor(items: Sequence[BreakItem]) -> int:
 
 
 def check_resolution(
-    kind: BreakKind, resolution: Resolution, items: Sequence[BreakItem]
+    kind: BreakKind, resolution: BreakResolution, items: Sequence[BreakItem]
 ) -> Correction | None:
     """Return the transfer that a resolution of these items needs; None for an exact match.
 
@@ -135,12 +135,12 @@ def check_resolution(
     if faults := _faults(items):
         raise InvalidInstruction([("items", fault) for fault in faults])
     if kind not in ALLOWED[resolution]:
-        allowed = ", ".join(each for each in Resolution if kind in ALLOWED[each])
+        allowed = ", ".join(each for each in BreakResolution if kind in ALLOWED[each])
         what = f"a break of the kind {kind} is not closed by {resolution}"
         todo = f"Choose one of: {allowed}." if allowed else "Resolve its items one by one."
         raise WrongState(what, why="the kinds that each resolution closes are fixed", todo=todo)
     difference = difference_minor(items)
-    if resolution is Resolution.MATCH:
+    if resolution is BreakResolution.MATCH:
         if difference:
             fault = f"differ by {difference} minor units: an exact match needs equal sums"
             raise InvalidInstruction([("items", fault)])
@@ -148,10 +148,12 @@ def check_resolution(
     if not difference:
         fault = "have equal sums: match them, nothing is to be posted"
         raise InvalidInstruction([("items", fault)])
-    if resolution in (Resolution.CHARGES, Resolution.EXCHANGE) and not _has_both_sides(items):
+    if resolution in (BreakResolution.CHARGES, BreakResolution.EXCHANGE) and not _has_both_sides(
+        items
+    ):
         fault = "must be of both sides: a charge or an exchange is what two amounts differ by"
         raise InvalidInstruction([("items", fault)])
-    if resolution is Resolution.FUNDING and difference < 0:
+    if resolution is BreakResolution.FUNDING and difference < 0:
         raise InvalidInstruction([("items", "are a debit: a funding is a credit")])
     return Correction(
         minor=difference,
@@ -163,7 +165,7 @@ def check_resolution(
 
 def resolution_sha256(
     break_id: int,
-    resolution: Resolution,
+    resolution: BreakResolution,
     items: Sequence[BreakItem],
     reason: str,
     evidence: tuple[str, bytes],

@@ -11,22 +11,22 @@ from settlement_engine.domain.breaks.authority import (
 )
 from settlement_engine.errors import NotPermitted
 
-DESK = ResolutionRole(
-    name="desk",
+STAFF = ResolutionRole(
+    name="settlement",
     persons=("anna", "spiffe://bank/ben"),
     limits_minor={"USD": 1_000_00, "EUR": 900_00},
 )
 LEAD = ResolutionRole(name="lead", persons=("cleo", "anna"), limits_minor={"USD": 50_000_00})
 HEAD = ResolutionRole(name="head", persons=("dora",))
-ROLES = (DESK, LEAD, HEAD)
+ROLES = (STAFF, LEAD, HEAD)
 
 
 @pytest.mark.parametrize(
     ("who", "names"),
     [
-        ("anna", ["desk", "lead"]),
-        ("ANNA", ["desk", "lead"]),
-        ("SPIFFE://BANK/ben/", ["desk"]),
+        ("anna", ["settlement", "lead"]),
+        ("ANNA", ["settlement", "lead"]),
+        ("SPIFFE://BANK/ben/", ["settlement"]),
         ("cleo", ["lead"]),
         ("nobody-known", []),
         ("*", []),
@@ -39,13 +39,13 @@ def test_a_person_has_roles_however_the_name_is_spelled(who, names):
 @pytest.mark.parametrize(
     ("who", "currency", "amount", "role"),
     [
-        ("anna", "USD", 1_000_00, "desk"),
-        ("anna", "USD", -1_000_00, "desk"),
+        ("anna", "USD", 1_000_00, "settlement"),
+        ("anna", "USD", -1_000_00, "settlement"),
         ("anna", "USD", 1_000_01, "lead"),
         ("anna", "USD", 50_000_01, None),
         ("anna", "JPY", 1, None),
         ("cleo", "EUR", 1, None),
-        ("spiffe://bank/ben", "EUR", 900_00, "desk"),
+        ("spiffe://bank/ben", "EUR", 900_00, "settlement"),
         ("dora", "JPY", 10**15, "head"),
         ("eve", "USD", 0, None),
     ],

@@ -23,10 +23,10 @@ AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ALLOWED = {
     None: {Kind.OPENED},
     BreakStatus.OPEN: {
-        *(Kind.COMMENTED, Kind.ASSIGNED, Kind.ESCALATED, Kind.PROPOSED, Kind.MATCHED),
+        *(Kind.COMMENTED, Kind.ASSIGNED, Kind.ESCALATED, Kind.PROPOSED, Kind.MATCHED, Kind.CLOSED),
     },
     BreakStatus.PROPOSED: {
-        *(Kind.COMMENTED, Kind.ASSIGNED, Kind.ESCALATED, Kind.PROPOSED, Kind.MATCHED),
+        *(Kind.COMMENTED, Kind.ASSIGNED, Kind.ESCALATED, Kind.PROPOSED, Kind.MATCHED, Kind.CLOSED),
         *(Kind.APPROVED, Kind.DECLINED),
     },
     BreakStatus.CLOSED: {Kind.COMMENTED, Kind.REOPENED},

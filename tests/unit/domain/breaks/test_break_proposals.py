@@ -17,8 +17,8 @@ from settlement_engine.domain.breaks.proposals import (
 )
 from settlement_engine.domain.breaks.resolutions import (
     BreakItem,
+    BreakResolution,
     BreakSide,
-    Resolution,
     resolution_sha256,
 )
 from settlement_engine.domain.proposals import Decision
@@ -26,11 +26,11 @@ from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongStat
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ITEM = BreakItem(side=BreakSide.THEIRS, id="t1", account_id=5, minor=-1_000_00, currency="USD")
-SIGNED = resolution_sha256(7, Resolution.SUSPENSE, [ITEM], "twice", ("", b""), "anna")
+SIGNED = resolution_sha256(7, BreakResolution.SUSPENSE, [ITEM], "twice", ("", b""), "anna")
 PROPOSAL = BreakProposal(
     id=3,
     break_id=7,
-    resolution=Resolution.SUSPENSE,
+    resolution=BreakResolution.SUSPENSE,
     items=(ITEM,),
     reason="twice",
     evidence_name="",
@@ -46,10 +46,10 @@ WAITING = BreakWork(status=BreakStatus.PROPOSED, opened_at=AT, version=2, propos
 OPEN = BreakWork(status=BreakStatus.OPEN, opened_at=AT, version=1)
 CLOSED = BreakWork(status=BreakStatus.CLOSED, opened_at=AT, version=3, closed_at=AT, match_id=1)
 ROLES = (
-    ResolutionRole(name="desk", persons=("anna", "ben"), limits_minor={"USD": 1_000_00}),
+    ResolutionRole(name="settlement", persons=("anna", "ben"), limits_minor={"USD": 1_000_00}),
     ResolutionRole(name="junior", persons=("cleo",), limits_minor={"USD": 999_99}),
 )
-OPEN_ITEMS = {("THEIRS", "t1")}
+OPEN_ITEMS = {("theirs", "t1")}
 
 
 def approve(
@@ -63,7 +63,7 @@ def changed(**fields):
 
 
 def test_a_second_person_approves_by_a_role_that_covers_the_amount():
-    assert approve() == "desk"
+    assert approve() == "settlement"
     assert (PROPOSAL.amount_minor, PROPOSAL.currency) == (-1_000_00, "USD")
 
 
@@ -82,7 +82,7 @@ def test_who_proposed_it_may_not_approve_it_under_any_spelling(who):
         ({"roles": ()}, NotPermitted, "no role"),
         ({"signed": b"x" * 32}, InvalidInstruction, "content_sha256"),
         ({"proposal": changed(seen_at=PROPOSAL.expires_at)}, WrongState, "expired"),
-        ({"open_items": {("OURS", "t1")}}, WrongState, "matched already: t1"),
+        ({"open_items": {("ours", "t1")}}, WrongState, "matched already: t1"),
         (
             {"proposal": changed(decision=Decision.DECLINED, decided_by="ben")},
             WrongState,

@@ -9,8 +9,8 @@ from settlement_engine.domain.breaks.resolutions import (
     DESTINATIONS,
     ITEMS_MAX,
     BreakItem,
+    BreakResolution,
     BreakSide,
-    Resolution,
     check_resolution,
     difference_minor,
     resolution_sha256,
@@ -43,18 +43,18 @@ def fault_of(kind, resolution, items):
 @pytest.mark.parametrize(
     ("kind", "resolution", "items", "minor"),
     [
-        (BreakKind.MISSING_OURS, Resolution.SUSPENSE, [theirs(500)], 500),
-        (BreakKind.MISSING_OURS, Resolution.FUNDING, [theirs(500)], 500),
-        (BreakKind.MISSING_OURS, Resolution.RETURN, [theirs(500)], 500),
-        (BreakKind.UNKNOWN_DEBIT, Resolution.RETURN, [theirs(-500)], -500),
-        (BreakKind.UNKNOWN_DEBIT, Resolution.WRITE_OFF, [theirs(-500)], -500),
-        (BreakKind.MISSING_THEIRS, Resolution.WRITE_OFF, [ours(500)], -500),
-        (BreakKind.MISSING_THEIRS, Resolution.WRITE_OFF, [ours(-500)], 500),
-        (BreakKind.DUPLICATE, Resolution.SUSPENSE, [theirs(-500)], -500),
-        (BreakKind.AMOUNT, Resolution.CHARGES, [ours(-500), theirs(-515)], -15),
-        (BreakKind.AMOUNT, Resolution.EXCHANGE, [ours(500), theirs(503)], 3),
-        (BreakKind.AMOUNT, Resolution.WRITE_OFF, [ours(500), theirs(499)], -1),
-        (BreakKind.REVERSAL, Resolution.SUSPENSE, [ours(-500), theirs(500)], 1000),
+        (BreakKind.MISSING_OURS, BreakResolution.SUSPENSE, [theirs(500)], 500),
+        (BreakKind.MISSING_OURS, BreakResolution.FUNDING, [theirs(500)], 500),
+        (BreakKind.MISSING_OURS, BreakResolution.RETURN, [theirs(500)], 500),
+        (BreakKind.UNKNOWN_DEBIT, BreakResolution.RETURN, [theirs(-500)], -500),
+        (BreakKind.UNKNOWN_DEBIT, BreakResolution.WRITE_OFF, [theirs(-500)], -500),
+        (BreakKind.MISSING_THEIRS, BreakResolution.WRITE_OFF, [ours(500)], -500),
+        (BreakKind.MISSING_THEIRS, BreakResolution.WRITE_OFF, [ours(-500)], 500),
+        (BreakKind.DUPLICATE, BreakResolution.SUSPENSE, [theirs(-500)], -500),
+        (BreakKind.AMOUNT, BreakResolution.CHARGES, [ours(-500), theirs(-515)], -15),
+        (BreakKind.AMOUNT, BreakResolution.EXCHANGE, [ours(500), theirs(503)], 3),
+        (BreakKind.AMOUNT, BreakResolution.WRITE_OFF, [ours(500), theirs(499)], -1),
+        (BreakKind.REVERSAL, BreakResolution.SUSPENSE, [ours(-500), theirs(500)], 1000),
     ],
 )
 def test_the_difference_goes_to_the_account_of_the_resolution(kind, resolution, items, minor):
@@ -72,7 +72,7 @@ def test_the_difference_goes_to_the_account_of_the_resolution(kind, resolution, 
 def test_with_its_transfer_each_resolution_has_equal_sums(mine, yours):
     items = [ours(each, number) for number, each in enumerate(mine)]
     items += [theirs(each, number) for number, each in enumerate(yours)]
-    resolution = Resolution.WRITE_OFF if sum(mine) != sum(yours) else Resolution.MATCH
+    resolution = BreakResolution.WRITE_OFF if sum(mine) != sum(yours) else BreakResolution.MATCH
     if not items:
         return
     correction = check_resolution(BreakKind.AMBIGUOUS, resolution, items)
@@ -90,22 +90,26 @@ def test_with_its_transfer_each_resolution_has_equal_sums(mine, yours):
     ],
 )
 def test_an_exact_match_posts_nothing(items):
-    assert check_resolution(BreakKind.AMBIGUOUS, Resolution.MATCH, items) is None
-    for other in set(Resolution) - {Resolution.MATCH, Resolution.FUNDING, Resolution.RETURN}:
+    assert check_resolution(BreakKind.AMBIGUOUS, BreakResolution.MATCH, items) is None
+    for other in set(BreakResolution) - {
+        BreakResolution.MATCH,
+        BreakResolution.FUNDING,
+        BreakResolution.RETURN,
+    }:
         assert "equal sums" in fault_of(BreakKind.AMBIGUOUS, other, items)
 
 
 @pytest.mark.parametrize(
     ("resolution", "items", "said"),
     [
-        (Resolution.MATCH, [], "at least one"),
-        (Resolution.MATCH, [ours(500), theirs(499)], "differ by -1 minor units"),
-        (Resolution.MATCH, [ours(5), ours(5), theirs(10)], "an item twice"),
-        (Resolution.MATCH, [ours(5), theirs(5, account=6)], "of one account"),
-        (Resolution.MATCH, [ours(5), theirs(5, currency="EUR")], "in one currency"),
-        (Resolution.CHARGES, [theirs(-5)], "of both sides"),
-        (Resolution.EXCHANGE, [ours(5, 1), ours(6, 2)], "of both sides"),
-        (Resolution.FUNDING, [theirs(-5)], "are a debit"),
+        (BreakResolution.MATCH, [], "at least one"),
+        (BreakResolution.MATCH, [ours(500), theirs(499)], "differ by -1 minor units"),
+        (BreakResolution.MATCH, [ours(5), ours(5), theirs(10)], "an item twice"),
+        (BreakResolution.MATCH, [ours(5), theirs(5, account=6)], "of one account"),
+        (BreakResolution.MATCH, [ours(5), theirs(5, currency="EUR")], "in one currency"),
+        (BreakResolution.CHARGES, [theirs(-5)], "of both sides"),
+        (BreakResolution.EXCHANGE, [ours(5, 1), ours(6, 2)], "of both sides"),
+        (BreakResolution.FUNDING, [theirs(-5)], "are a debit"),
     ],
 )
 def test_items_that_do_not_belong_together_are_refused(resolution, items, said):
@@ -115,18 +119,20 @@ def test_items_that_do_not_belong_together_are_refused(resolution, items, said):
 
 def test_a_resolution_has_a_bounded_number_of_items():
     many = [ours(1, number) for number in range(ITEMS_MAX + 1)]
-    assert "at most" in fault_of(BreakKind.AMBIGUOUS, Resolution.WRITE_OFF, many)
+    assert "at most" in fault_of(BreakKind.AMBIGUOUS, BreakResolution.WRITE_OFF, many)
 
 
 @pytest.mark.parametrize("kind", BreakKind)
-@pytest.mark.parametrize("resolution", Resolution)
+@pytest.mark.parametrize("resolution", BreakResolution)
 def test_each_kind_is_closed_by_these_resolutions_only(kind, resolution):
-    items = [theirs(500)] if resolution is not Resolution.MATCH else [theirs(5, 1), theirs(-5, 2)]
-    if resolution in (Resolution.CHARGES, Resolution.EXCHANGE):
+    items = (
+        [theirs(500)] if resolution is not BreakResolution.MATCH else [theirs(5, 1), theirs(-5, 2)]
+    )
+    if resolution in (BreakResolution.CHARGES, BreakResolution.EXCHANGE):
         items.append(ours(3))
     unlike = {
-        Resolution.FUNDING: kind is not BreakKind.MISSING_OURS,
-        Resolution.RETURN: kind.value
+        BreakResolution.FUNDING: kind is not BreakKind.MISSING_OURS,
+        BreakResolution.RETURN: kind.value
         not in ("MISSING_OURS", "UNKNOWN_DEBIT", "DUPLICATE", "REVERSAL"),
     }
     if kind is BreakKind.CURRENCY or unlike.get(resolution, False):
@@ -138,7 +144,7 @@ def test_each_kind_is_closed_by_these_resolutions_only(kind, resolution):
 
 
 def test_each_resolution_but_the_exact_match_names_an_account_of_another_kind():
-    assert set(DESTINATIONS) == set(Resolution) - {Resolution.MATCH}
+    assert set(DESTINATIONS) == set(BreakResolution) - {BreakResolution.MATCH}
     assert len(set(DESTINATIONS.values())) == len(DESTINATIONS)
     kinds = {each.kind for each in DESTINATIONS.values()}
     assert kinds.isdisjoint({AccountKind.NOSTRO, AccountKind.VOSTRO, AccountKind.SETTLEMENT})
@@ -146,12 +152,12 @@ def test_each_resolution_but_the_exact_match_names_an_account_of_another_kind():
 
 def test_a_signature_is_of_everything_that_was_proposed():
     items = [ours(500), theirs(499)]
-    own = (7, Resolution.WRITE_OFF, items, "one cent", ("advice.pdf", b"bytes"), "anna")
+    own = (7, BreakResolution.WRITE_OFF, items, "one cent", ("advice.pdf", b"bytes"), "anna")
     signed = resolution_sha256(*own)
-    assert signed == resolution_sha256(7, Resolution.WRITE_OFF, items[::-1], *own[3:])
+    assert signed == resolution_sha256(7, BreakResolution.WRITE_OFF, items[::-1], *own[3:])
     others = [
         (8, *own[1:]),
-        (*own[:1], Resolution.SUSPENSE, *own[2:]),
+        (*own[:1], BreakResolution.SUSPENSE, *own[2:]),
         (*own[:2], [ours(500), theirs(498)], *own[3:]),
         (*own[:3], "two cents", *own[4:]),
         (*own[:4], ("advice.pdf", b"other"), own[5]),
