@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -17,10 +18,12 @@ from settlement_engine.ports import (
     Named,
     NamedBy,
     PaymentReferences,
+    Receipt,
     ReportClosing,
     ReportOutcome,
     StatusReport,
 )
+from tests.support.histories import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,10 +35,10 @@ def status(event=Event.SETTLED, **names):
     return StatusReport(event=event, references=PaymentReferences(**names), code="X1", text="said")
 
 
-def message(*reports, rail="mock", content=b""):
+def message(*reports, rail="mock", content=b"", source=MessageSource.CALLBACK):
     return InboundMessage(
         rail=rail,
-        source=MessageSource.CALLBACK,
+        source=source,
         content=content or f"message {next(_numbers)}".encode(),
         reports=reports,
         sender_reference="THEIRS",
@@ -65,7 +68,7 @@ async def of(scene, settlement, **wanted):
 async def test_a_payment_is_found_by_each_of_our_references(scene, name):
     settlement = await scene.bring(State.SENT)
     value = getattr(settlement.attempt.references, name)
-    assert await record(scene, message(status(**{name: value}))) == [True]
+    assert await record(scene, message(status(**{name: value}))) == [Receipt.STORED]
     [report] = await of(scene, settlement)
     assert (report.attempt, report.rail) == (settlement.attempt.number, "mock")
     assert report.report == status(**{name: value})
@@ -197,10 +200,37 @@ async def test_references_of_two_payments_in_one_report_name_none(scene):
     await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
 
 
-async def test_a_report_of_another_rail_matches_no_payment_of_this_one(scene):
+async def test_a_call_back_about_a_payment_of_another_rail_is_refused_and_changes_nothing(scene):
+    settlement, own = await scene.bring(State.SENT), await scene.bring(State.SENT)
+    names = settlement.attempt.references
+    every_name = (
+        status(uetr=names.uetr),
+        status(end_to_end_id=names.end_to_end_id),
+        status(message_id=names.message_id),
+        status(transaction_id=names.end_to_end_id),
+        status(instruction_id=settlement.id.hex),
+    )
+    for given in every_name:
+        refused = message(status(uetr=uuid4()), given, rail="other")
+        assert await record(scene, refused, refused) == [Receipt.REFUSED] * 2
+        assert not await of(scene, settlement)
+        assert not [each for each in await found(scene) if each.report in refused.reports]
+    later = message(status(uetr=own.attempt.references.uetr))
+    assert await record(scene, message(every_name[0], rail="other"), later) == [
+        Receipt.REFUSED,
+        Receipt.STORED,
+    ]
+    [report] = await of(scene, own)
+    await close(scene, ReportOutcome.NO_NEWS, report)
+
+
+@pytest.mark.parametrize("source", [MessageSource.INBOX, MessageSource.PUSHED])
+async def test_what_was_fetched_is_kept_whatever_it_names(scene, source):
+    """There is nobody to whom it could be refused: a person looks at it."""
     settlement = await scene.bring(State.SENT)
     given = status(uetr=settlement.attempt.references.uetr)
-    await record(scene, message(given, rail="other"))
+    fetched = message(given, rail="other", source=source)
+    assert await record(scene, fetched) == [Receipt.STORED]
     assert not await of(scene, settlement)
     [report] = [each for each in await found(scene) if each.report == given]
     await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
@@ -223,21 +253,68 @@ async def test_a_bank_reports_only_on_payments_that_went_to_it(scene, scope, is_
     assert settlement.instruction.amount.currency == "EUR"
     given = status(uetr=settlement.attempt.references.uetr)
     texts = frozenset(each.format(bank=bank) for each in scope)
-    await record(scene, msgspec.structs.replace(message(given), scope=texts))
-    assert [each.report for each in await of(scene, settlement)] == [given] * is_heard
+    receipts = await record(scene, msgspec.structs.replace(message(given), scope=texts))
+    assert receipts == [Receipt.STORED if is_heard else Receipt.REFUSED]
+    reports = await of(scene, settlement)
+    assert [each.report for each in reports] == [given] * is_heard
+    await close(scene, ReportOutcome.NO_NEWS, *reports)
+
+
+async def test_a_rails_own_reference_of_another_banks_payment_is_no_reason_to_refuse(scene):
+    """Two banks may use the same reference."""
+    settlement = await scene.bring(State.SENT)
+    name = f"TAKEN-{settlement.id}"
+    await scene.move(settlement, Event.ACKNOWLEDGED, detail={"rail_reference": name})
+    given = status(rail_reference=name)
+    others = msgspec.structs.replace(message(given), scope=frozenset({"OTHER/*"}))
+    assert await record(scene, others) == [Receipt.STORED]
+    assert not await of(scene, settlement)
     [report] = [each for each in await found(scene) if each.report == given]
-    outcome = ReportOutcome.NO_NEWS if is_heard else ReportOutcome.UNKNOWN_PAYMENT
-    await close(scene, outcome, report)
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, report)
+
+
+async def test_a_foreign_name_beside_ones_of_the_senders_own_payment_is_no_reason_to_refuse(scene):
+    """A caller may have chosen an end-to-end id that is the name of another payment."""
+    one = await scene.bring(State.SENT)
+    other = await (await Scene.open(scene.stores)).bring(State.SENT)
+    assert other.attempt is not None
+    given = status(
+        uetr=one.attempt.references.uetr, end_to_end_id=other.attempt.references.end_to_end_id
+    )
+    bank = folded_bank(one.instruction.from_bank)
+    mine = msgspec.structs.replace(message(given), scope=frozenset({f"{bank}/*"}))
+    assert await record(scene, mine) == [Receipt.STORED]
+    [report] = await of(scene, one)
+    assert report.report == given
+    await close(scene, ReportOutcome.NO_NEWS, report)
+
+
+async def test_the_same_content_from_another_bank_is_another_message(scene):
+    """A bank that guesses what another will say cannot keep it from being heard."""
+    settlement = await scene.bring(State.SENT)
+    name = f"GUESSED-{settlement.id}"
+    given = message(status(rail_reference=name))
+    one = msgspec.structs.replace(given, sender="one", scope=frozenset({"OTHER/*"}))
+    two = msgspec.structs.replace(given, sender="two")
+    assert await record(scene, one, two) == [Receipt.STORED, Receipt.STORED]
+    assert await record(scene, two, one, given) == [
+        Receipt.REPEATED,
+        Receipt.REPEATED,
+        Receipt.STORED,
+    ]
+    reports = [each for each in await found(scene) if each.report == given.reports[0]]
+    assert len(reports) == 3
+    await close(scene, ReportOutcome.UNKNOWN_PAYMENT, *reports)
 
 
 async def test_the_same_content_is_the_same_message(scene):
     settlement = await scene.bring(State.SENT)
     sent = message(status(uetr=settlement.attempt.references.uetr))
-    assert await record(scene, sent, sent) == [True, False]
-    assert await record(scene, sent) == [False]
+    assert await record(scene, sent, sent) == [Receipt.STORED, Receipt.REPEATED]
+    assert await record(scene, sent) == [Receipt.REPEATED]
     [report] = await of(scene, settlement)
     await close(scene, ReportOutcome.APPLIED, report)
-    assert await record(scene, sent) == [False]
+    assert await record(scene, sent) == [Receipt.REPEATED]
     assert not await of(scene, settlement)
 
 

@@ -346,7 +346,9 @@ def report_literals(name: str, value: str) -> str:
     given = [f"ARRAY[{each}]::{kind}" for each, kind in zip(names, kinds, strict=True)]
     report = f"""ARRAY['{{"references": {{"{column}": "{value}"}}}}']"""
     message = ["ARRAY['mock']", "ARRAY['callback']", "ARRAY['']", "ARRAY['new'::bytea]"]
-    return ", ".join([*message, "ARRAY[1::bigint]", "ARRAY[1]", report, *given, *more, "ARRAY['']"])
+    return ", ".join(
+        [*message, "ARRAY[1::bigint]", "ARRAY[1]", report, *given, *more, "ARRAY['']", "ARRAY['']"]
+    )
 
 
 def any_id_literals(name: str, value: str) -> str:

@@ -275,8 +275,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         ),
     ),
     "record_inbound": (
-        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[] text[] text[] uuid[] text[]",
-        "place int8, is_new bool",
+        "text[] text[] text[] bytea[] int8[] int4[] text[] uuid[] text[] text[] text[] text[] text[] uuid[] text[] text[]",
+        "place int8, receipt text",
     ),
     "open_inbound_reports": (
         "int8 int8 int8[]",

@@ -1,6 +1,7 @@
 """Inbound messages: stored before they are acknowledged, then processed by the engine that owns the payment.
 
-Promises: ``receive`` returns only after the commit. Every stored report is passed to the mailbox of its settlement
+Promises: ``receive`` returns only after the commit. A call-back about a payment of another rail or bank is refused
+and changes nothing. Every stored report is passed to the mailbox of its settlement
 in the order of receipt, and again until it has led to a transition or was found to change nothing; the end of a
 process only delays it. An unknown payment becomes a case. Must never: decide what a report means, or close a report
 that was not decided.
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from settlement_engine.domain.decisions.before_the_end import NEVER_UNASKED
-from settlement_engine.errors import Broken, Contention, Unavailable
-from settlement_engine.ports import Answer, ReportClosing, ReportOutcome
+from settlement_engine.errors import Broken, Contention, NotPermitted, Unavailable
+from settlement_engine.ports import Answer, Receipt, ReportClosing, ReportOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,12 +56,24 @@ class InboundWorker:
         self._hear = hear
 
     async def receive(self, messages: Sequence[InboundMessage]) -> None:
-        """Store messages; they may be acknowledged when this returns. Raises Unavailable, Contention."""
-        is_new = await self._store.record(messages)
-        repeated = is_new.count(False)
+        """Store messages; they may be acknowledged when this returns.
+
+        Raises Unavailable, Contention, and NotPermitted when one of them names a payment that is not its sender's.
+        """
+        receipts = await self._store.record(messages)
+        repeated = receipts.count(Receipt.REPEATED)
         if repeated:
             self._meter.invariant_warning("inbound_message_repeated", repeated)
         self._has_work.set()
+        if Receipt.REFUSED in receipts:
+            self._refuse(messages[receipts.index(Receipt.REFUSED)], receipts.count(Receipt.REFUSED))
+
+    def _refuse(self, message: InboundMessage, count: int) -> None:
+        """Log and count call-backs about payments of others, and refuse them to their sender."""
+        self._meter.invariant_warning("inbound_of_another_bank", count)
+        log.warning("inbound_refused", rail=message.rail, sender=message.sender, messages=count)
+        what = f"the message names a payment that was not sent to this bank over {message.rail}"
+        raise NotPermitted(what, todo="Nothing was changed. Send it to the bank that it is for.")
 
     async def run(self) -> None:
         """Process open reports for ever."""

@@ -66,10 +66,11 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified message, unchanged. The same content on the same rail is the same message.
+    """A verified message, unchanged. The same content from the same sender on the same rail is the same message.
 
-    ``scope`` are the payments that its sender may report on (``domain/payment_scope.py``); empty means all of the
-    rail. A report on any other is one on an unknown payment.
+    ``sender`` is the rail's name for the bank. ``scope`` are the payments that it may report on
+    (``domain/payment_scope.py``); empty means all of the rail. A call-back that names any other payment of ours is
+    refused; in a message that was fetched, such a report is one on an unknown payment.
     """
 
     rail: str
@@ -78,6 +79,15 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     reports: tuple[StatusReport, ...]
     sender_reference: str = ""
     scope: frozenset[str] = frozenset()
+    sender: str = ""
+
+
+class Receipt(StrEnum):
+    """What became of a message that was received."""
+
+    STORED = auto()
+    REPEATED = auto()  # it was stored before: nothing changed
+    REFUSED = auto()  # a call-back that names a payment of another rail or bank: nothing was stored
 
 
 class OpenReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +123,12 @@ class InboundStore(Protocol):
     Raises Unavailable when the database is out of reach; the same call may be made again.
     """
 
-    async def record(self, messages: Sequence[InboundMessage]) -> list[bool]:
-        """Store messages with their reports; False for each that was stored before."""
+    async def record(self, messages: Sequence[InboundMessage]) -> list[Receipt]:
+        """Store messages with their reports, each completely or not at all.
+
+        A call-back is refused if one of its reports names payments of ours by our own references, and none of them
+        is in its sender's scope on its rail. The rail's own references are no reason: two banks may use the same.
+        """
         ...
 
     async def open_reports(

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from settlement_engine.ports import OpenReport, StatusReport
+from settlement_engine.ports import OpenReport, Receipt, StatusReport
 from settlement_engine.store.database import DatabaseConnection
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class PostgresInbound:
         await self._writing.close()
         await self._working.close()
 
-    async def record(self, messages: Sequence[InboundMessage]) -> list[bool]:
-        """Store messages with their reports; False for each that was stored before."""
+    async def record(self, messages: Sequence[InboundMessage]) -> list[Receipt]:
+        """Store messages with their reports; see the port."""
         first = first_of_each(messages)
         given = [messages[index] for index in first.values()]
         rows = await self._writing.fetch(
@@ -50,11 +50,13 @@ class PostgresInbound:
             [message.content for message in given],
             *_report_columns(given),
             [" ".join(sorted(message.scope)) for message in given],
+            [message.sender for message in given],
         )
-        is_new = {
-            index: bool(row["is_new"]) for index, row in zip(first.values(), rows, strict=True)
-        }
-        return [is_new.get(index, False) for index in range(len(messages))]
+        receipts = {key: Receipt(row["receipt"]) for key, row in zip(first, rows, strict=True)}
+        return [
+            receipts[key] if first[key] == index else repeated(receipts[key])
+            for index, key in enumerate(map(key_of, messages))
+        ]
 
     async def open_reports(
         self, engine_id: int, limit: int, in_flight: Sequence[int] = ()
@@ -89,12 +91,22 @@ class PostgresInbound:
         return sum(by_rail.values()), by_rail
 
 
-def first_of_each(messages: Sequence[InboundMessage]) -> dict[tuple[str, bytes], int]:
+def key_of(message: InboundMessage) -> tuple[str, str, bytes]:
+    """Return what identifies a message: one bank cannot keep another from saying the same."""
+    return message.rail, message.sender, message.content
+
+
+def first_of_each(messages: Sequence[InboundMessage]) -> dict[tuple[str, str, bytes], int]:
     """Return the index of each message's first occurrence: one statement cannot store the same one twice."""
-    first: dict[tuple[str, bytes], int] = {}
+    first: dict[tuple[str, str, bytes], int] = {}
     for index, message in enumerate(messages):
-        first.setdefault((message.rail, message.content), index)
+        first.setdefault(key_of(message), index)
     return first
+
+
+def repeated(receipt: Receipt) -> Receipt:
+    """Return the receipt of the same message when it is received again."""
+    return Receipt.REFUSED if receipt is Receipt.REFUSED else Receipt.REPEATED
 
 
 def settlement_named_by(instruction_id: str) -> UUID | None:

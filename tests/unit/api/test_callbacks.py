@@ -177,6 +177,13 @@ async def test_a_message_that_nobody_can_read_is_refused_with_its_place(rail, se
     assert "Document: is no message" in str(answer["message"])
 
 
+async def test_a_message_about_a_payment_of_another_bank_is_refused(rail, settings) -> None:
+    rail.fails = NotPermitted("the message names a payment that was not sent to this bank")
+    async with listening(rail, with_token(settings)) as url:
+        status, answer = await post(url + PATH, b"<a/>", WITH_TOKEN)
+    assert (status, answer["reason"]) == (403, "NOT_PERMITTED")
+
+
 @pytest.mark.parametrize(
     ("fails", "status"), [(Unavailable("PostgreSQL is away"), 503), (ZeroDivisionError(), 500)]
 )

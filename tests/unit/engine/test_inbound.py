@@ -6,11 +6,12 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.errors import Unavailable
+from settlement_engine.errors import NotPermitted, Unavailable
 from settlement_engine.ports import (
     CaseFilter,
     InboundMessage,
@@ -104,6 +105,19 @@ async def test_no_message_is_acknowledged_before_it_is_stored(
             with pytest.raises(Unavailable):
                 await world.engine._inbound.receive([message(found, Event.SETTLED)])
         assert world.records.inbound_reports == {}
+
+
+async def test_a_call_back_about_a_payment_of_another_rail_is_refused_and_counted() -> None:
+    async with running() as world:
+        found = await sent(world)
+        moves = len(await world.store.history(found.id))
+        given = msgspec.structs.replace(message(found, Event.SETTLED), rail="another")
+        with pytest.raises(NotPermitted):
+            await world.engine._inbound.receive([given])
+        assert world.records.inbound_messages == {}
+        assert world.records.inbound_reports == {}
+        assert len(await world.store.history(found.id)) == moves
+        assert world.meter.invariant_warnings.count("inbound_of_another_bank") == 1
 
 
 @pytest.mark.parametrize("turn", range(13))

@@ -135,6 +135,7 @@ class FileCourier:
             reports=tuple(reports),
             sender_reference=file.name,
             scope=self._connection.heard_scope,
+            sender=self._connection.name,
         )
         assert self.receive is not None, "listen() is called before the rail starts"
         await self.receive([message])

@@ -156,7 +156,7 @@ class IsoRail:
         """Store a message that a bank sent unasked; it may be acknowledged when this returns.
 
         ``senders`` are the connections as which the bank is known. Raises MessageError for a message that is
-        unreadable or too large, and Unavailable if it was not stored.
+        unreadable or too large, NotPermitted for one about a payment of others, and Unavailable if it was not stored.
         """
         assert self.receive is not None, "listen() is called before the bank can call"
         banks = self._connections.named(senders)
@@ -178,6 +178,7 @@ class IsoRail:
             content=body,
             reports=found.reports,
             scope=heard_scope(banks),
+            sender=min(each.name for each in banks),
         )
         await self.receive([message])
 
@@ -266,7 +267,7 @@ class IsoRail:
         classified = classify(leaving.asked, result, message)
         for alarm in classified.alarms:
             self._raise_alarm(alarm.name, str(question.settlement_id))
-        statuses = await self._without_returns(classified.reports, result)
+        statuses = await self._without_returns(classified.reports, result, leaving.bank)
         said = one_of(statuses)
         kept = self._response(question, result, message)
         if said is not None:
@@ -278,13 +279,19 @@ class IsoRail:
             await self._keeper.store([kept])
 
     async def _without_returns(
-        self, reports: Sequence[StatusReport], result: ExchangeResult
+        self, reports: Sequence[StatusReport], result: ExchangeResult, bank: BankConnection | None
     ) -> list[StatusReport]:
         """Store returns in a response as a message of their own, to be booked whatever was asked; return the rest."""
         returns = tuple(each for each in reports if each.event is Event.RETURNED)
         if returns and isinstance(result, Response) and self.receive is not None:
+            assert bank is not None, "a response comes from a bank"
             message = InboundMessage(
-                rail=self.name, source=MessageSource.PUSHED, content=result.body, reports=returns
+                rail=self.name,
+                source=MessageSource.PUSHED,
+                content=result.body,
+                reports=returns,
+                scope=heard_scope((bank,)),
+                sender=bank.name,
             )
             try:
                 await self.receive([message])

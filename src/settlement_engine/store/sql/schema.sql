@@ -193,7 +193,8 @@ CREATE TABLE inbound_messages (
     content bytea NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     repeats integer NOT NULL DEFAULT 0,
-    repeated_at timestamp with time zone
+    repeated_at timestamp with time zone,
+    sender text NOT NULL DEFAULT ''::text
 );
 
 CREATE TABLE inbound_reports (
@@ -1906,15 +1907,21 @@ ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_check CHECK ((resolved_at IS NU
 
 ALTER TABLE fund_locks ADD CONSTRAINT fund_locks_outcome_check CHECK (outcome = ANY (ARRAY['posted'::text, 'released'::text]));
 
-ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_check CHECK (sha256 = sha256(content));
-
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_check1 CHECK ((repeats > 0) = (repeated_at IS NOT NULL));
 
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_content_check CHECK (octet_length(content) >= 1 AND octet_length(content) <= 1048576);
 
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_identity CHECK (sha256 = sha256(
+CASE
+    WHEN sender = ''::text THEN content
+    ELSE convert_to(sender || chr(10), 'UTF8'::name) || content
+END)) NOT VALID;
+
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_rail_check CHECK (length(rail) >= 1 AND length(rail) <= 64);
 
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_repeats_check CHECK (repeats >= 0);
+
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_sender CHECK (length(sender) <= 256 AND sender !~ '\n'::text) NOT VALID;
 
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_sender_reference_check CHECK (length(sender_reference) <= 140);
 
@@ -2290,7 +2297,7 @@ ALTER TABLE fund_locks ENABLE ALWAYS TRIGGER hold_stays;
 CREATE TRIGGER idempotent_calls_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.idempotent_calls FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE idempotent_calls ENABLE ALWAYS TRIGGER idempotent_calls_append_only;
 
-CREATE TRIGGER inbound_message_is_kept BEFORE UPDATE ON public.inbound_messages FOR EACH ROW WHEN ((((ROW(new.id, new.rail, new.source, new.sender_reference, new.sha256, new.received_at))::text IS DISTINCT FROM (ROW(old.id, old.rail, old.source, old.sender_reference, old.sha256, old.received_at))::text) OR (new.repeats < old.repeats))) EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER inbound_message_is_kept BEFORE UPDATE ON public.inbound_messages FOR EACH ROW WHEN ((((ROW(new.id, new.rail, new.source, new.sender, new.sender_reference, new.sha256, new.received_at))::text IS DISTINCT FROM (ROW(old.id, old.rail, old.source, old.sender, old.sender_reference, old.sha256, old.received_at))::text) OR (new.repeats < old.repeats))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE inbound_messages ENABLE ALWAYS TRIGGER inbound_message_is_kept;
 
 CREATE TRIGGER inbound_messages_stay BEFORE DELETE OR TRUNCATE ON public.inbound_messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -2485,7 +2492,7 @@ CREATE VIEW settlement_messages AS
             NULL::smallint AS int2,
             i.content,
             octet_length(i.content) AS octet_length,
-            i.sha256,
+            sha256(i.content) AS sha256,
             i.received_at
            FROM inbound_reports r
              JOIN inbound_messages i ON i.id = r.message_id

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.payment_scope import is_in_scope
-from settlement_engine.ports import OpenReport, ReportOutcome
+from settlement_engine.ports import MessageSource, OpenReport, Receipt, ReportOutcome
 from settlement_engine.store.inbound import settlement_named_by
 
 if TYPE_CHECKING:
@@ -25,24 +25,34 @@ if TYPE_CHECKING:
     from settlement_lab.memory.records import Records
 
 
+class _Found(NamedTuple):
+    """The payment that a report names; ``is_others`` says that it is one of another rail or bank."""
+
+    settlement_id: UUID | None = None
+    attempt: int = 0
+    is_others: bool = False
+
+
 class MemoryInbound:
     """See ``ports.InboundStore``."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    async def record(self, messages: Sequence[InboundMessage]) -> list[bool]:
-        """Store messages with their reports; False for each that was stored before."""
+    async def record(self, messages: Sequence[InboundMessage]) -> list[Receipt]:
+        """Store messages with their reports; see the port."""
         return [self._record(message) for message in messages]
 
-    def _record(self, message: InboundMessage) -> bool:
+    def _record(self, message: InboundMessage) -> Receipt:
         records = self._records
-        key = (message.rail, hashlib.sha256(message.content).digest())
+        found = [self._find(message, report) for report in message.reports]
+        if message.source is MessageSource.CALLBACK and any(each.is_others for each in found):
+            return Receipt.REFUSED
+        key = (message.rail, message.sender, hashlib.sha256(message.content).digest())
         if key in records.inbound_messages:
-            return False
+            return Receipt.REPEATED
         records.inbound_messages[key] = message
-        for report in message.reports:
-            settlement_id, attempt = self._find(message, report)
+        for report, (settlement_id, attempt, _) in zip(message.reports, found, strict=True):
             number = len(records.inbound_reports) + 1
             records.message_of_report[number] = key
             records.inbound_reports[number] = OpenReport(
@@ -53,34 +63,39 @@ class MemoryInbound:
                 settlement_id=settlement_id,
                 attempt=attempt,
             )
-        return True
+        return Receipt.STORED
 
-    def _find(self, message: InboundMessage, report: StatusReport) -> tuple[UUID | None, int]:
+    def _find(self, message: InboundMessage, report: StatusReport) -> _Found:
         """Find the payment that all given references name, among those that the sender may report on."""
         given = report.references
         stated = set()
         if _has_only_the_rails_own(given):
             stated = self._records.stating(given.rail_reference)
         found: dict[UUID, int] = {}
+        others = 0
         for settlement in self._records.histories.values():
             attempt = settlement.attempt
-            if attempt is None or attempt.route.rail != message.rail:
-                continue
-            if not _may_report(message, settlement.instruction):
+            if attempt is None:
                 continue
             names = attempt.references
             is_named = (
-                settlement.id in stated
-                or given.uetr == names.uetr
+                given.uetr == names.uetr
                 or given.end_to_end_id == names.end_to_end_id
                 or given.message_id == names.message_id
                 or given.transaction_id == names.end_to_end_id
                 or settlement_named_by(given.instruction_id) == settlement.id
                 or (attempt.trace and given.trace == attempt.trace)
             )
-            if is_named:
+            is_own = attempt.route.rail == message.rail and _may_report(
+                message, settlement.instruction
+            )
+            if is_own and (is_named or settlement.id in stated):
                 found[settlement.id] = attempt.number
-        return next(iter(found.items())) if len(found) == 1 else (None, 0)
+            elif is_named:
+                others += 1
+        if len(found) == 1:
+            return _Found(*next(iter(found.items())))
+        return _Found(is_others=not found and others > 0)
 
     async def open_reports(
         self, engine_id: int, limit: int, in_flight: Sequence[int] = ()

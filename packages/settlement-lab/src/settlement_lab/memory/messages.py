@@ -105,7 +105,7 @@ def _kept(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iterato
 
 
 def _inbound(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iterator[ListedMessage]:
-    seen: set[tuple[str, bytes]] = set()
+    seen: set[tuple[str, str, bytes]] = set()
     for number, report in records.inbound_reports.items():
         key = records.message_of_report[number]
         if report.settlement_id != settlement_id or key in seen:
@@ -121,7 +121,7 @@ def _inbound(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iter
             response_status=0,
             content=message.content,
             size_bytes=len(message.content),
-            sha256=key[1],
+            sha256=key[2],
             at=report.received_at,
             references=sent.references,
         )

@@ -221,12 +221,12 @@ class Records:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     last_dead_letter: int = 0
 
-    inbound_messages: dict[tuple[str, bytes], InboundMessage] = field(default_factory=dict)
+    inbound_messages: dict[tuple[str, str, bytes], InboundMessage] = field(default_factory=dict)
     inbound_reports: dict[int, OpenReport] = field(default_factory=dict)
     breaker_orders: list[BreakerOrder] = field(default_factory=list)
     statement_files: dict[bytes, ReceivedFile] = field(default_factory=dict)
     statements: list[KeptStatement] = field(default_factory=list)
-    message_of_report: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    message_of_report: dict[int, tuple[str, str, bytes]] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
     messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)
     file_closed_at: dict[int, datetime] = field(default_factory=dict)

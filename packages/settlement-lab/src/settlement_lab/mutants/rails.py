@@ -24,12 +24,12 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         (
             Cut(
                 "settlement_engine.engine.inbound:InboundWorker.receive",
-                "    is_new = await self._store.record(messages)\n",
+                "    receipts = await self._store.record(messages)\n",
                 "    async def store():\n"
                 "        with suppress(Unavailable, Contention):\n"
                 "            await self._store.record(messages)\n"
                 "    self._lease.spawn(store())\n"
-                "    is_new = [True]\n",
+                "    receipts = [Receipt.STORED]\n",
             ),
         ),
         seed=0,

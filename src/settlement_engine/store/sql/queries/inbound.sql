@@ -2,23 +2,23 @@
 -- Store messages and match their reports to payments; a repeated message only increments its counter.
 -- A report matches a payment when all references in it belong to that payment, on this rail, and the payment is
 -- in the scope of the sender (texts BANK/CURRENCY with * for any, as in domain/payment_scope.py; '' is no limit).
--- The rail's own reference is used when it is the only one: the rail has stated it before, in an answer or in a
--- report that also gave one of ours.
+-- A call-back is refused, and nothing of it stored, when a report names payments by our references and none of
+-- them is the sender's. The rail's own reference is used when it is the only one: the rail has stated it before, in
+-- an answer or in a report that also gave one of ours.
 WITH given AS (
     SELECT
-        g.rail, g.source, g.sender_reference, g.content, sha256(g.content) AS hash, g.place,
+        g.rail, g.source, g.sender_reference, g.content, g.place, g.sender,
+        sha256(
+            CASE WHEN g.sender = '' THEN g.content ELSE convert_to(g.sender || chr(10), 'UTF8') || g.content END
+        ) AS hash,
         string_to_array(nullif(g.scope, ''), ' ') AS scope
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $15::text[])
-        WITH ORDINALITY AS g (rail, source, sender_reference, content, scope, place)
-), stored AS (
-    INSERT INTO inbound_messages AS m (rail, source, sender_reference, sha256, content)
-    SELECT g.rail, g.source, g.sender_reference, g.hash, g.content FROM given AS g ORDER BY g.place
-    ON CONFLICT (rail, sha256)
-    DO UPDATE SET repeats = m.repeats + 1, repeated_at = clock_timestamp()
-    RETURNING m.id, m.rail, m.sha256, m.repeats = 0 AS is_new
-), reports AS (
-    INSERT INTO inbound_reports (message_id, number, report, settlement_id, attempt)
-    SELECT s.id, r.number, r.report::jsonb, p.settlement_id, p.attempt
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $15::text[], $16::text[])
+        WITH ORDINALITY AS g (rail, source, sender_reference, content, scope, sender, place)
+), reports AS MATERIALIZED (
+    SELECT r.place, r.number, r.report,
+        CASE WHEN p.own = 1 THEN p.settlement_id END AS settlement_id,
+        CASE WHEN p.own = 1 THEN p.attempt END AS attempt,
+        g.source = 'callback' AND p.own = 0 AND p.others > 0 AS is_refused
     FROM unnest(
         $5::bigint[], $6::integer[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::text[],
         $12::text[], $13::text[], $14::uuid[]
@@ -27,54 +27,78 @@ WITH given AS (
         transaction_id, settlement_id
     )
     JOIN given AS g ON g.place = r.place
-    JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash AND s.is_new
-    LEFT JOIN LATERAL (
-        SELECT min(found.settlement_id::text)::uuid AS settlement_id, max(found.number) AS attempt
+    CROSS JOIN LATERAL (
+        SELECT
+            (min(q.settlement_id::text) FILTER (WHERE q.is_own))::uuid AS settlement_id,
+            max(q.number) FILTER (WHERE q.is_own) AS attempt,
+            count(DISTINCT q.settlement_id) FILTER (WHERE q.is_own) AS own,
+            count(*) FILTER (WHERE NOT q.is_own AND q.is_by_ours) AS others
         FROM (
-            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a WHERE a.uetr = r.uetr
-            UNION ALL
-            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
-            WHERE a.end_to_end_id = r.end_to_end_id
-            UNION ALL
-            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
-            WHERE a.message_id = r.message_id
-            UNION ALL
-            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
-            WHERE a.end_to_end_id = r.transaction_id
-            UNION ALL
-            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a
-            WHERE a.settlement_id = r.settlement_id
-            UNION ALL
-            SELECT a.settlement_id, a.number, a.rail FROM attempts AS a WHERE a.trace = r.trace
-            UNION ALL
-            SELECT a.settlement_id, a.number, a.rail FROM (
-                SELECT m.settlement_id, m.attempt FROM moves AS m
-                WHERE m.detail ->> 'rail_reference' = r.rail_reference
+            SELECT found.settlement_id, found.number, found.is_by_ours,
+                found.rail = g.rail AND (g.scope IS NULL OR EXISTS (
+                    SELECT 1 FROM settlement_transactions AS t
+                    WHERE t.id = found.settlement_id AND g.scope && ARRAY[
+                        folded_bank(t.from_bank) || '/' || t.currency,
+                        folded_bank(t.from_bank) || '/*', '*/' || t.currency, '*/*'
+                    ]
+                )) AS is_own
+            FROM (
+                SELECT a.settlement_id, a.number, a.rail, true AS is_by_ours
+                FROM attempts AS a WHERE a.uetr = r.uetr
                 UNION ALL
-                SELECT n.settlement_id, n.attempt FROM answers AS n
-                WHERE n.detail ->> 'rail_reference' = r.rail_reference
+                SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
+                WHERE a.end_to_end_id = r.end_to_end_id
                 UNION ALL
-                SELECT o.settlement_id, o.attempt FROM inbound_reports AS o
-                WHERE o.report #>> '{references,rail_reference}' = r.rail_reference
-            ) AS stated
-            JOIN attempts AS a
-                ON a.settlement_id = stated.settlement_id AND a.number = stated.attempt
-            WHERE coalesce(r.end_to_end_id, r.message_id, r.trace, r.uetr::text) IS NULL
-        ) AS found
-        WHERE found.rail = g.rail
-            AND (g.scope IS NULL OR EXISTS (
-                SELECT 1 FROM settlement_transactions AS t
-                WHERE t.id = found.settlement_id AND g.scope && ARRAY[
-                    folded_bank(t.from_bank) || '/' || t.currency,
-                    folded_bank(t.from_bank) || '/*', '*/' || t.currency, '*/*'
-                ]
-            ))
-        HAVING count(DISTINCT found.settlement_id) = 1
-    ) AS p ON true
+                SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
+                WHERE a.message_id = r.message_id
+                UNION ALL
+                SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
+                WHERE a.end_to_end_id = r.transaction_id
+                UNION ALL
+                SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
+                WHERE a.settlement_id = r.settlement_id
+                UNION ALL
+                SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
+                WHERE a.trace = r.trace
+                UNION ALL
+                SELECT a.settlement_id, a.number, a.rail, false FROM (
+                    SELECT m.settlement_id, m.attempt FROM moves AS m
+                    WHERE m.detail ->> 'rail_reference' = r.rail_reference
+                    UNION ALL
+                    SELECT n.settlement_id, n.attempt FROM answers AS n
+                    WHERE n.detail ->> 'rail_reference' = r.rail_reference
+                    UNION ALL
+                    SELECT o.settlement_id, o.attempt FROM inbound_reports AS o
+                    WHERE o.report #>> '{references,rail_reference}' = r.rail_reference
+                ) AS stated
+                JOIN attempts AS a
+                    ON a.settlement_id = stated.settlement_id AND a.number = stated.attempt
+                WHERE coalesce(r.end_to_end_id, r.message_id, r.trace, r.uetr::text) IS NULL
+            ) AS found
+        ) AS q
+    ) AS p
+), refused AS (
+    SELECT DISTINCT r.place FROM reports AS r WHERE r.is_refused
+), stored AS (
+    INSERT INTO inbound_messages AS m (rail, source, sender, sender_reference, sha256, content)
+    SELECT g.rail, g.source, g.sender, g.sender_reference, g.hash, g.content FROM given AS g
+    WHERE g.place NOT IN (SELECT d.place FROM refused AS d)
+    ORDER BY g.place
+    ON CONFLICT (rail, sha256)
+    DO UPDATE SET repeats = m.repeats + 1, repeated_at = clock_timestamp()
+    RETURNING m.id, m.rail, m.sha256, m.repeats = 0 AS is_new
+), kept AS (
+    INSERT INTO inbound_reports (message_id, number, report, settlement_id, attempt)
+    SELECT s.id, r.number, r.report::jsonb, r.settlement_id, r.attempt
+    FROM reports AS r
+    JOIN given AS g ON g.place = r.place
+    JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash AND s.is_new
     ORDER BY r.place, r.number
 )
-SELECT g.place, s.is_new FROM given AS g
-JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash ORDER BY g.place;
+SELECT g.place,
+    CASE WHEN s.id IS NULL THEN 'refused' WHEN s.is_new THEN 'stored' ELSE 'repeated' END AS receipt
+FROM given AS g LEFT JOIN stored AS s ON s.rail = g.rail AND s.sha256 = g.hash
+ORDER BY g.place;
 
 -- name: open_inbound_reports
 -- The oldest open reports that this engine may process, except those it is processing.
