@@ -89,7 +89,7 @@ class SettlementCalls:
     async def execute(self, request: pb.SettlementRequest, call: Call) -> pb.SettlementResponse:
         """Accept a settlement and wait for its end, as long as the caller waits."""
         instruction = to_instruction(request, caller=call.caller, header_key=call.idempotency_key)
-        wait_seconds = self._settings.wait_seconds(call.deadline_seconds)
+        wait_seconds = _wait_seconds(self._settings, call.deadline_seconds)
         accepted = await self._engine.settle(instruction, wait_seconds)
         return render.response(accepted.settlement, is_replay=accepted.is_replay)
 
@@ -195,6 +195,15 @@ class SettlementCalls:
             "ReconcileAccounts is not served by this version: reconciliation is not built in yet",
             todo="Use `settlement-engine prove`, which recomputes our own books from the transfers.",
         )
+
+
+def _wait_seconds(settings: ApiSettings, deadline_seconds: float | None) -> float:
+    """Return how long a call may wait for an end, so that the answer still reaches the caller in time."""
+    if deadline_seconds is None:
+        return settings.execute_wait_seconds
+    share = deadline_seconds * settings.deadline_margin_share
+    margin = max(settings.deadline_margin_seconds, share)
+    return min(max(deadline_seconds - margin, 0.0), settings.execute_wait_seconds_max)
 
 
 def _filter(request: pb.ListSettlementsRequest, found: Found) -> SettlementFilter:

@@ -108,11 +108,3 @@ class ApiSettings:
     deadline_margin_share: float = 0.05
     disconnect_poll_seconds: float = 1.0
     stream_unread_seconds_max: float = 300.0
-
-    def wait_seconds(self, deadline_seconds: float | None) -> float:
-        """Return how long a call may wait for an end, so that the answer still reaches the caller in time."""
-        if deadline_seconds is None:
-            return self.execute_wait_seconds
-        share = deadline_seconds * self.deadline_margin_share
-        margin = max(self.deadline_margin_seconds, share)
-        return min(max(deadline_seconds - margin, 0.0), self.execute_wait_seconds_max)

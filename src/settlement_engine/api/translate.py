@@ -22,7 +22,7 @@ from settlement_engine.api.grammar import (
     check_text,
 )
 from settlement_engine.api.payment import check_delivery, check_payment, check_rail
-from settlement_engine.domain.bank_codes import is_same_bank
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.card_numbers import has_card_number
 from settlement_engine.domain.settlement import Instruction, Priority
 from settlement_engine.errors import InvalidInstruction
@@ -50,7 +50,7 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
     check_no_card_number("obligation_id", obligation_id, found)
     check_bank("from_bank", from_bank, found)
     check_bank("to_bank", to_bank, found)
-    if to_bank and is_same_bank(from_bank, to_bank):
+    if to_bank and folded_bank(from_bank) == folded_bank(to_bank):
         found.append(("to_bank", "must be another bank than from_bank"))
     amount = check_money(request.amount, request.currency, found)
     value_date = _value_date(request.settlement_date, found)

@@ -20,7 +20,6 @@ from settlement_engine.domain.payment import (  # noqa: TC001 - msgspec reads it
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
 BANKS_MAX: Final = 20_000
@@ -118,30 +117,26 @@ def folded(bank: ListedBank) -> ListedBank:
 class DirectoryFacts:
     """What an engine has read of the directory: which codes stand in it, and over which rails they are reached.
 
-    Changes are taken in order; ``position`` is that of the last one.
+    Changes are taken in order; ``position`` is that of the last one. ``rails`` are those of each bank that stands in
+    the directory, by folded code; no rails: not stated.
     """
 
     def __init__(self) -> None:
         self.position = 0
-        self._rails: dict[str, frozenset[str]] = {}
+        self.rails: dict[str, frozenset[str]] = {}
 
     def take(self, change: BankChange) -> None:
         """Take a change into account."""
         assert change.position > self.position, "changes come in their order"
         self.position = change.position
         if change.is_withdrawn:
-            self._rails.pop(change.code, None)
+            self.rails.pop(change.code, None)
         else:
-            self._rails[change.code] = change.rails
-
-    @property
-    def rails(self) -> Mapping[str, frozenset[str]]:
-        """The rails of each bank that stands in the directory, by folded code; no rails: not stated."""
-        return self._rails
+            self.rails[change.code] = change.rails
 
     def stands(self, code: str) -> bool:
         """Say whether a bank stands in the directory."""
-        return folded_bank(code) in self._rails
+        return folded_bank(code) in self.rails
 
 
 NOT_IN_DIRECTORY: Final = (

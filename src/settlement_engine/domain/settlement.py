@@ -85,7 +85,9 @@ class Instruction:
 
     @property
     def delivery(self) -> Delivery:
-        """How it is delivered: as requested, else by what the payment says."""
+        """How it is delivered: as requested, else by what the payment says; most payments say nothing."""
+        if self.payment is None:
+            return self.requested_delivery or Delivery.BOOK
         return delivery_of(self.requested_delivery, self.payment)
 
     @property

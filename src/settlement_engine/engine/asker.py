@@ -7,6 +7,7 @@ answer begins when the question is sent. Must never: take a missing response for
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from settlement_engine.domain.decisions.before_the_end import ONLY_TO_A_QUESTION, when_not_taken
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
 from settlement_engine.engine.dispatch.dispatcher import EngineHooks
-from settlement_engine.engine.external_timeout import external_timeout
+from settlement_engine.engine.external_timeout import is_cancelled
 from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.ports import Answer, EnquiryRail, Question, RecallRail
 
@@ -153,7 +154,7 @@ class Asker:
         self, batch: list[Settlement], turn: int, rails: tuple[str, ...]
     ) -> bool:
         """Wait for the gate; False when the wait was discarded, or too many wait and it is parked."""
-        if self._gate.is_open_for_all(rails):
+        if self._gate.is_open or self._gate.is_open_for_all(rails):
             return turn == self._gate.turn
         waiting = self._at_gate.get(rails, 0)
         if waiting >= self._settings.gate_waiting_max:
@@ -222,10 +223,14 @@ class Asker:
         started_at = self._lease.monotonic()
         asked = len(open_questions)
         try:
-            async with external_timeout(timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
                 await put(self._reporter(open_questions, call))
         except TimeoutError:
             pass
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            # Whoever was asked has cancelled the answer on its own side: that is silence.
         except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is silence
             log.warning("question_failed", rail=name, ask=question.value, error=repr(error))
         unanswered = dict(open_questions)

@@ -21,8 +21,8 @@ from settlement_engine.domain.decisions.screened import SCREENED, decide_screene
 from settlement_engine.domain.decisions.taken_over import decide_taken_over
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.intent import intent_detail
-from settlement_engine.domain.ledger import AccountKind
-from settlement_engine.domain.lifecycle import transition_for
+from settlement_engine.domain.ledger import AccountKind, settle
+from settlement_engine.domain.lifecycle import ENDS, Do, transition_for
 from settlement_engine.domain.preconditions import (
     Refusal,
     RefusalCode,
@@ -34,7 +34,7 @@ from settlement_engine.domain.returns import NOT_STATED
 from settlement_engine.domain.routing import RouteReason
 from settlement_engine.domain.settlement import Attempt
 from settlement_engine.engine.filing import Filing
-from settlement_engine.engine.postings import transfers_of
+from settlement_engine.engine.postings import COMING_BACK, transfers_back
 from settlement_engine.engine.schedule import EnquirySchedule, until_window_opens
 from settlement_engine.ports import Answer, TransitionCommand
 
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.decisions.chosen import ChosenEvent
     from settlement_engine.domain.decisions.taken_over import TakenOver
+    from settlement_engine.domain.ledger import Transfer
+    from settlement_engine.domain.lifecycle import Event, Transition
+    from settlement_engine.domain.returns import Return
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.directory import Directory
@@ -228,40 +231,72 @@ class Decider:
     ) -> TransitionCommand:
         """Make the transition of the chosen event, with the data that it needs."""
         transition = transition_for(settlement.state, chosen.event)
-        refusal = chosen.refusal
+        refusal, words = chosen.refusal, _words(answer)
         if refusal is None and transition.state in WITHOUT_MONEY_MOVED:
             refusal = reason_of(chosen.event, transition, answer, history)
         return TransitionCommand(
             settlement=settlement,
             event=chosen.event,
             transition=transition,
-            due_seconds=self._schedule.due_seconds(settlement, chosen.event),
-            transfers=transfers_of(self._directory, settlement, transition, chosen.back),
+            due_seconds=self._due_seconds(settlement, transition, chosen.event),
+            transfers=self._transfers(settlement, transition, chosen.back),
             refusal=refusal,
-            detail=_detail(answer, refusal, chosen),
-            rail_reference=plain(answer.rail_reference),
-            confirmation=plain(answer.confirmation),
+            detail=_detail(words, answer, refusal, chosen),
+            rail_reference=words.get("rail_reference", ""),
+            confirmation=words.get("confirmation", ""),
             back=chosen.back,
         )
 
+    def _due_seconds(
+        self, settlement: Settlement, transition: Transition, event: Event
+    ) -> float | None:
+        """Return for how many seconds it is parked; what has ended is not, and has no schedule."""
+        if transition.state in ENDS:
+            return None
+        return self._schedule.due_seconds(settlement, event)
 
-def _detail(answer: Answer, refusal: Refusal | None, chosen: ChosenEvent) -> dict[str, str]:
-    """Return the details of the move: the sender's code and text, the return, and the refusal."""
+    def _transfers(
+        self, settlement: Settlement, transition: Transition, back: Return | None
+    ) -> tuple[Transfer, ...]:
+        """Return the transfers that the transition's action posts; ``back`` is the return, if it is one."""
+        if transition.do is Do.POST:
+            assert settlement.attempt is not None, "what is posted was locked"
+            amount = settlement.instruction.amount
+            return settle(settlement.id, settlement.attempt.route, amount.minor, amount.currency)
+        if transition.do in COMING_BACK:
+            return transfers_back(self._directory, settlement, transition, back)
+        return ()
+
+
+def _words(answer: Answer) -> dict[str, str]:
+    """Return the texts of an answer that say something, printable and bounded."""
     words = {
         "code": answer.code,
         "text": answer.text,
         "rail_reference": answer.rail_reference,
         "confirmation": answer.confirmation,
-        **(answer.papers or {}),
     }
+    return _plain(words)
+
+
+def _detail(
+    words: dict[str, str], answer: Answer, refusal: Refusal | None, chosen: ChosenEvent
+) -> dict[str, str]:
+    """Return the details of the move: the sender's texts, the return, and the refusal."""
+    found = dict(words)
+    if answer.papers:
+        found |= _plain(answer.papers)
     if answer.stated is not NOT_STATED:
-        words |= stated_in(answer).words()
+        found |= _plain(stated_in(answer).words())
     if chosen.kind is not None:
-        words |= {"exception": chosen.kind.value, "said": answer.event.value}
-    found = {name: plain(text) for name, text in words.items() if text}
+        found |= {"exception": chosen.kind.value, "said": answer.event.value}
     if chosen.back is not None:
         found |= chosen.back.words()
     if refusal is not None:
         found["refusal"] = refusal.code.value
         found.update(refusal.detail)
     return found
+
+
+def _plain(words: Mapping[str, str]) -> dict[str, str]:
+    return {name: plain(text) for name, text in words.items() if text}

@@ -17,14 +17,19 @@ NOTHING: frozenset[str] = frozenset()
 
 
 class Gate:
-    """One for each engine. ``turn`` counts how often this engine has discarded all its settlements."""
+    """One for each engine.
+
+    ``is_open`` says whether it is open for every rail, as it nearly always is: then nothing else is asked of it.
+    ``at_bank`` are references of payments that a bank has and this database may have lost. ``turn`` counts how often
+    this engine has discarded all its settlements.
+    """
 
     def __init__(self, rails: Iterable[str] = (), *, is_open: bool) -> None:
         self._rails = frozenset(rails)
         self._opened: set[str] = set()
-        self._is_open = is_open
+        self.is_open = is_open
         self._changed = asyncio.Event()
-        self._at_bank = NOTHING
+        self.at_bank = NOTHING
         self._hear: Callable[[], None] = _nobody
         self.turn = 0
 
@@ -33,26 +38,21 @@ class Gate:
         self._hear = hear
 
     @property
-    def is_open(self) -> bool:
-        """Say whether the gate is open for every rail."""
-        return self._is_open
-
-    @property
     def is_ajar(self) -> bool:
         """Say whether the gate is open for at least one rail."""
-        return self._is_open or bool(self._opened)
+        return self.is_open or bool(self._opened)
 
     def is_open_for(self, rail: str) -> bool:
         """Say whether the gate is open for this rail."""
-        return self._is_open or rail in self._opened
+        return self.is_open or rail in self._opened
 
     def is_open_for_all(self, rails: Iterable[str]) -> bool:
         """Say whether the gate is open for all these rails; without rails, for at least one."""
-        return self.is_ajar and (self._is_open or self._opened.issuperset(rails))
+        return self.is_ajar and (self.is_open or self._opened.issuperset(rails))
 
     def shut(self) -> None:
         """Close the gate for every rail."""
-        self._is_open = False
+        self.is_open = False
         self._opened.clear()
 
     def open(self, at_bank: frozenset[str] = NOTHING, *, rail: str | None = None) -> None:
@@ -60,10 +60,10 @@ class Gate:
 
         ``at_bank`` are references of payments that a bank has and this database may have lost.
         """
-        self._at_bank = at_bank
+        self.at_bank = at_bank
         if rail is not None:
             self._opened.add(rail)
-        self._is_open = rail is None or self._rails <= self._opened
+        self.is_open = rail is None or self._rails <= self._opened
         self._tell()
 
     def forget(self) -> None:
@@ -85,14 +85,9 @@ class Gate:
             await self._changed.wait()
         return turn == self.turn
 
-    @property
-    def knows_at_bank(self) -> bool:
-        """Say whether a bank has any payments that this database may have lost."""
-        return bool(self._at_bank)
-
     def is_at_bank(self, reference: str) -> bool:
         """Say whether the bank has this payment already: then an enquiry is sent, never the payment."""
-        return reference in self._at_bank
+        return reference in self.at_bank
 
 
 def _nobody() -> None:

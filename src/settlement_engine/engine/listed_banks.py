@@ -43,7 +43,7 @@ def listed_banks(
 
 
 class ListedBanks:
-    """The directory's facts, and when they were read."""
+    """The directory's facts, and when they were read. Until ``current_until`` no look is due, in monotonic seconds."""
 
     def __init__(self, settings: EngineSettings, banks: BankStore, lease: EngineLease) -> None:
         self._refresh_seconds = settings.banks_refresh_seconds
@@ -51,17 +51,18 @@ class ListedBanks:
         self._lease = lease
         self._reading = asyncio.Lock()
         self._read_at: float | None = None
+        self.current_until = float("-inf")
         self.facts = DirectoryFacts()
 
     def forget(self) -> None:
         """Read everything again: the database may be another one, or one that has lost commits."""
         self.facts, self._read_at = DirectoryFacts(), None
+        self.current_until = float("-inf")
 
     async def keep_current(self) -> None:
         """Read what has changed, unless the last look is recent enough. Raises Unavailable."""
-        read_at = self._read_at
         now = self._lease.monotonic()
-        if read_at is None or now - read_at >= self._refresh_seconds:
+        if now >= self.current_until:
             await self._look(now)
 
     async def _look(self, wanted_at: float) -> None:
@@ -78,6 +79,7 @@ class ListedBanks:
                     break
             if facts is self.facts:
                 self._read_at = began_at
+                self.current_until = began_at + self._refresh_seconds
 
     async def faults(self, instructions: Sequence[Instruction]) -> list[tuple[str, str] | None]:
         """Return, for each instruction, the field that names a bank outside of the directory, and why."""

@@ -1,14 +1,14 @@
-"""From a transition to its postings: between which accounts it transfers money.
+"""The postings of money that comes back, or that cannot be booked where it belongs: between which accounts it moves.
 
-Promises: the postings depend only on the settlement's route, its amount and the return. The suspense and fees
+Promises: they depend only on the settlement's route, its amount and the return. The suspense and fees
 accounts were looked up before (``engine/lookups.py``). Must never: read from the store.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.ledger import reverse, settle, suspend_cash, suspend_return
+from settlement_engine.domain.ledger import reverse, suspend_cash, suspend_return
 from settlement_engine.domain.lifecycle import Do, State
 
 if TYPE_CHECKING:
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from settlement_engine.engine.directory import Directory
 
 
-def transfers_of(
+COMING_BACK: Final = frozenset({Do.REVERSE, Do.SUSPEND})
+"""The actions whose postings need accounts that were looked up for them."""
+
+
+def transfers_back(
     directory: Directory, settlement: Settlement, transition: Transition, back: Return | None
 ) -> tuple[Transfer, ...]:
-    """Return the transfers that the transition's action posts; ``back`` is the return, if it is one."""
-    if transition.do not in (Do.POST, Do.REVERSE, Do.SUSPEND):
-        return ()
+    """Return the transfers that such an action posts; ``back`` is the return, if it is one."""
+    assert transition.do in COMING_BACK, "only money that comes back is posted here"
     assert settlement.attempt is not None, "what is posted was locked"
     route, amount = settlement.attempt.route, settlement.instruction.amount
-    if transition.do is Do.POST:
-        return settle(settlement.id, route, amount.minor, amount.currency)
     if back is None:
         assert transition.do is Do.SUSPEND, "what is reversed has come back"
         suspense_id = directory.suspense(route.rail, amount.currency)

@@ -6,6 +6,7 @@ that the two cannot differ. Must never: choose a rail itself (``domain/routing.p
 
 from __future__ import annotations
 
+import asyncio
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -69,8 +70,9 @@ class Router:
 
     async def make_current(self) -> None:
         """Read what has changed in the bank directory, if it is time. Raises Unavailable."""
-        if self._listed is not None:
-            await self._listed.keep_current()
+        listed = self._listed
+        if listed is not None and asyncio.get_running_loop().time() >= listed.current_until:
+            await listed.keep_current()
 
     @property
     def _directory(self) -> Mapping[str, frozenset[str]]:

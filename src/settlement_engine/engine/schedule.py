@@ -51,11 +51,10 @@ class EnquirySchedule:
         self._chance = chance
 
     def due_seconds(self, settlement: Settlement, event: Event) -> float | None:
-        """Return for how many seconds the settlement is parked; None: its question is asked now."""
+        """Return for how many seconds an open settlement is parked; None: its question is asked now."""
         transition = transition_for(settlement.state, event)
+        assert transition.state not in ENDS, "what has ended is asked nothing"
         spread = self._chance.random()
-        if transition.state in ENDS:
-            return None
         if transition.state is State.HELD:
             return math.inf
         if transition.ask is Ask.ENQUIRE and not self._takes_enquiries(settlement):

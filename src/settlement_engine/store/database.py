@@ -24,7 +24,7 @@ from settlement_engine.ports import Server
 from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.failures import DRIVER_ERRORS, is_of_the_server, translated
 from settlement_engine.store.hosts import addresses
-from settlement_engine.store.queries import query
+from settlement_engine.store.queries import queries, query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,6 +42,9 @@ WIRE_OPTIONS: Final = {
 NOT_REPLICATED: Final = frozenset({"01000", "57P01"})
 """The server's warnings when it stops waiting for the synchronous standby because the wait was cancelled or the
 session ended. They are recognised by code, because the text depends on the server's language."""
+
+CURRENCY: Final = "currency"
+"""The column of rows that may be in a currency that is unknown here."""
 
 TRANSACTION_LIMIT_RELEASE: Final = 17
 """The major version that introduced transaction_timeout."""
@@ -142,15 +145,17 @@ class DatabaseConnection:
     async def fetchrow(self, name: str, *arguments: object) -> asyncpg.Record | None:
         """Run a named statement and return its first row."""
         async with self.session() as connection:
-            row = await connection.fetchrow(query(name), *arguments)
-            await learn_currencies(connection, (row,))
+            row = await connection.fetchrow(queries()[name], *arguments)
+            if row is not None and CURRENCY in row:
+                await learn_currencies(connection, (row,))
             return row
 
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a named statement and return its rows."""
         async with self.session() as connection:
-            rows = await connection.fetch(query(name), *arguments)
-            await learn_currencies(connection, rows)
+            rows = await connection.fetch(queries()[name], *arguments)
+            if rows and CURRENCY in rows[0]:
+                await learn_currencies(connection, rows)
             return rows
 
     async def fetch_as_planned(self, name: str, *arguments: object) -> list[asyncpg.Record]:

@@ -59,6 +59,21 @@ def test_what_is_cleared_is_locked_with_the_bytes_and_the_reasons_against_other_
     assert step.detail["valid_until"] == step.attempt.valid_until.isoformat()
 
 
+def test_a_completed_settlement_moves_cash_and_meets_the_obligation_and_is_parked_no_more() -> None:
+    step = Fixture().decider.decide(settlement(State.SENT), answer(Event.SETTLED), NOW)
+    assert step is not None
+    cash, obligation = step.transfers
+    assert (cash.debit_id, cash.credit_id) == (2, 1)
+    assert (obligation.debit_id, obligation.credit_id) == (3, 4)
+    assert step.due_seconds is None
+
+
+def test_an_event_that_books_nothing_has_no_postings() -> None:
+    step = Fixture().decider.decide(settlement(State.LOCKED), answer(Event.ACKNOWLEDGED), NOW)
+    assert step is not None
+    assert step.transfers == ()
+
+
 def test_one_instant_is_written_in_utc_whichever_zone_it_is_given_in() -> None:
     there = NOW.astimezone(ZoneInfo("Asia/Tokyo"))
     written = {Fixture().cleared(OPEN, now).detail["valid_until"] for now in (there, NOW)}

@@ -215,7 +215,8 @@ class Dispatcher:
         """Say whether such questions may be sent to this rail now: those that can move money not always."""
         if question is Ask.ENQUIRE:
             return True
-        return self._gate.is_open_for(rail) and self._lease.holds_lease
+        is_open = self._gate.is_open or self._gate.is_open_for(rail)
+        return is_open and self._lease.holds_lease
 
     def _leave(
         self, question: Ask, rail: str, leaving: Iterable[tuple[Lane, list[Settlement]]]
@@ -234,7 +235,7 @@ class Dispatcher:
 
     def _without_known(self, settlements: list[Settlement]) -> list[Settlement]:
         """Leave out payments that the bank has and we may have lost: they are in doubt and enquired about."""
-        if not self._gate.knows_at_bank:
+        if not self._gate.at_bank:
             return settlements
         known = [each for each in settlements if self._gate.is_at_bank(_reference(each))]
         if not known:
