@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from dataclasses import replace
-from datetime import time
+from datetime import date, time
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from settlement_engine.app.application import Application
+from settlement_engine.app.breaks import break_rules
 from settlement_engine.app.settings import engine_settings, statement_accounts
 from settlement_engine.config import (
     PROFILE_DEFAULTS,
@@ -68,6 +69,7 @@ def secret_file(tmp_path: Path, text: str = PASSWORD + "\n", mode: int = 0o600) 
 TABLES = (
     *(f"banks.{name}." for name in ("ach", "breakers", "swift", "sepa", "realtime", "windows")),
     "reconciliation.accounts.",
+    *("breaks.roles.", "breaks.escalation."),
 )
 """Tables that may occur several times: the file shows one of each, commented out."""
 
@@ -274,6 +276,7 @@ def test_a_child_process_gets_the_same_configuration_through_its_environment(
             "profile": "dev",
             "database.url": f"postgresql://engine:{PASSWORD}@127.0.0.1:1/x",
             "screening.blocked_banks": ["DEUTDEFF"],
+            "breaks.holidays": [date(2026, 12, 25)],
             "screening.risk_limit_amounts": {"EUR": "5.00"},
             "banks.mock_book_file": str(tmp_path / "a book"),
             "banks.swift": [
@@ -751,6 +754,62 @@ def test_how_a_bank_names_our_account_reaches_the_import() -> None:
     for change in ({"currency": "euro"}, {"aliases": [""]}, {"bank": ""}, {"account_number": ""}):
         with pytest.raises(Misconfigured):
             load(None, {"reconciliation.accounts": [said | change]})
+
+
+ROLE = {"name": "settlement", "persons": ["anna"], "limits": {"USD": "10000.00"}}
+STEP = {"from_business_days": 2, "level": 1, "owner_group": "lead", "amounts": {"JPY": "5000"}}
+
+
+def test_the_rules_of_the_work_on_breaks_are_converted() -> None:
+    sections: dict[str, object] = {
+        "breaks.roles": [ROLE],
+        "breaks.escalation": [STEP],
+        "breaks.holidays": [date(2027, 1, 1), date(2026, 12, 25), date(2027, 1, 1)],
+        "breaks.zone": "Europe/Berlin",
+        "breaks.day_ends": "16:30",
+        "breaks.weekend": [5, 6],
+    }
+    rules = break_rules(load(None, sections).config)
+    [role], [step] = rules.roles, rules.escalation
+    assert (role.name, role.persons, role.limits_minor) == ("settlement", ("anna",), {"USD": 10**6})
+    assert (step.bucket.label, step.level, step.owner_group) == ("2-5", 1, "lead")
+    assert step.amounts_minor == {"JPY": 5000}
+    calendar = rules.calendar
+    assert calendar.holidays == (date(2026, 12, 25), date(2027, 1, 1))
+    assert (calendar.zone, calendar.day_ends) == ("Europe/Berlin", time(16, 30))
+    assert calendar.weekend == {5, 6}
+
+
+def test_only_development_lets_everybody_resolve_breaks() -> None:
+    assert break_rules(Config()).roles == ()
+    for profile in ("dev", "demo"):
+        config = load(None, {"profile": profile}).config
+        assert [each.persons for each in break_rules(config).roles] == [("*",)]
+        named = load(None, {"profile": profile, "breaks.roles": [ROLE]}).config
+        assert [each.persons for each in break_rules(named).roles] == [("anna",)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"breaks.roles": [ROLE | {"persons": []}]},
+        {"breaks.roles": [ROLE | {"limits": {"USD": "1.001"}}]},
+        {"breaks.roles": [ROLE | {"name": ""}]},
+        {"breaks.escalation": [STEP | {"from_business_days": 3}]},
+        {"breaks.escalation": [STEP | {"level": 10}]},
+        {"breaks.escalation": [STEP | {"due_business_days": 367}]},
+        {"breaks.escalation": [STEP | {"amounts": {}}, STEP]},
+        {"breaks.weekend": [1, 2, 3, 4, 5, 6, 7]},
+        {"breaks.weekend": [0]},
+        {"breaks.zone": "Berlin"},
+        {"breaks.day_ends": "25:00"},
+        {"breaks.holidays": ["soon"]},
+    ],
+    ids=str,
+)
+def test_rules_of_breaks_that_make_no_sense_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(Misconfigured):
+        break_rules(load(None, change).config)
 
 
 BREAKER = {"rail": "swift", "when_open": "refuse", "reject_share": "0.9", "slow_seconds": 3}

@@ -12,6 +12,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
@@ -283,4 +284,6 @@ def _plain(value: object) -> object:
         return value.model_dump(mode="json")
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, date):
+        return value.isoformat()
     return dict(value) if isinstance(value, Mapping) else value

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from pydantic import model_validator as whole
 
 from settlement_engine.config.banks import BanksConfig, InstitutionConfig
+from settlement_engine.config.breaks import BreaksConfig
 from settlement_engine.config.values import (
     Amount,
     Amounts,
@@ -251,6 +252,7 @@ class Config(Section):
     cases: CasesConfig = CasesConfig()
     screening: ScreeningConfig = ScreeningConfig()
     reconciliation: ReconciliationConfig = ReconciliationConfig()
+    breaks: BreaksConfig = BreaksConfig()
     institution: InstitutionConfig = InstitutionConfig()
     banks: BanksConfig = BanksConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
@@ -262,6 +264,7 @@ _DEVELOPMENT: Final[Mapping[str, object]] = MappingProxyType(
         "database.auto_migrate": True,
         "settlement.real_windows": False,
         "banks.directory_required": False,
+        "breaks.anybody_resolves": True,
         "settlement.enquiry_first_delay_seconds": 0.2,
         "institution.bic": "SETTGB2L",
         "institution.name": "Settlement Engine Development",

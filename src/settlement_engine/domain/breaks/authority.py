@@ -52,7 +52,7 @@ def check_has_role(roles: Sequence[ResolutionRole], who: str) -> None:
     """Refuse a person without a role. Raises NotPermitted."""
     if not roles_of(roles, who):
         what = f"{who} has no role that resolves breaks"
-        todo = "Name the person in a role of [[reconciliation.roles]] in the configuration."
+        todo = "Name the person in a role of [[breaks.roles]] in the configuration."
         raise NotPermitted(what, why="resolutions are proposed and approved by roles", todo=todo)
 
 
@@ -72,6 +72,6 @@ def check_limit(
     )
     raise NotPermitted(
         what,
-        why="the limits of the role are in [[reconciliation.roles]]",
+        why="the limits of the role are in [[breaks.roles]]",
         todo="Ask a person whose role has a higher limit.",
     )
