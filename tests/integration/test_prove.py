@@ -30,6 +30,8 @@ GUARDED = (
     "idempotent_calls",
     "returns",
     "payment_details",
+    "balance_moments",
+    "past_balances",
 )
 
 _HALF = len(TAMPERED) // 2

@@ -119,6 +119,14 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "write_proposal": ("uuid text text text bytea bytea text float8 text int4", "id int8"),
     # What the Python wrappers pass, and what they read.
     "accounts_left_out": ("int8", "accounts int8"),
+    "complete_until": ("float8", "at timestamptz"),
+    "balances_at": (
+        "int8[] timestamptz",
+        "id int8, debits_posted numeric, credits_posted numeric",
+    ),
+    "lock_balance_moments": ("", "pg_advisory_xact_lock void"),
+    "last_balance_moment": ("timestamptz", "at timestamptz"),
+    "record_balances": ("timestamptz timestamptz", "quarters int8"),
     "balances": ("int8", "kind text, bank text, currency text, posted numeric"),
     "account_by_id": ("int8", ACCOUNT),
     "accounts_of": ("text[] text[]", ACCOUNT),

@@ -24,6 +24,7 @@ from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.messages import PostgresMessages
+from settlement_engine.store.past_balances import PostgresPastBalances
 from settlement_engine.store.queries import query
 from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
@@ -45,6 +46,7 @@ from settlement_lab.memory import (
     MemoryGauges,
     MemoryInbound,
     MemoryMessages,
+    MemoryPastBalances,
     MemoryRailFiles,
     MemoryRecalls,
     MemoryRegistry,
@@ -93,6 +95,7 @@ class Stores(ABC):
     breaker_orders: ports.BreakerStore
     rail_files: ports.RailFileStore
     statements: ports.StatementStore
+    past_balances: ports.PastBalances
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -152,6 +155,7 @@ class MemoryStores(Stores):
         self.breaker_orders = MemoryBreakerOrders(self.records)
         self.rail_files = MemoryRailFiles(self.records)
         self.statements = MemoryStatements(self.records)
+        self.past_balances = MemoryPastBalances(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -206,6 +210,7 @@ class PostgresStores(Stores):
         self.breaker_orders: PostgresBreakerOrders = PostgresBreakerOrders(settings, self._readers)
         self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
         self.statements: PostgresStatements = PostgresStatements(settings, self._readers)
+        self.past_balances: PostgresPastBalances = PostgresPastBalances(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -274,6 +279,7 @@ class PostgresStores(Stores):
         await self.breaker_orders.close()
         await self.rail_files.close()
         await self.statements.close()
+        await self.past_balances.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

@@ -53,4 +53,15 @@ TAMPERED_HISTORY: dict[str, tuple[str, set[str]]] = {
         ),
         {"calls_are_dated_as_what_they_did"},
     ),
+    "a balance of the past was made up": (
+        (
+            "INSERT INTO balance_moments SELECT date_bin('15 minutes', now(), '2000-01-01Z') - interval '1 day';"
+            "INSERT INTO past_balances SELECT 1, max(at), 5, 5 FROM balance_moments"
+        ),
+        {"past_balances_follow_transfers"},
+    ),
+    "a balance of the past is missing": (
+        "INSERT INTO balance_moments SELECT date_bin('15 minutes', now(), '2000-01-01Z') + interval '15 minutes'",
+        {"past_balances_follow_transfers"},
+    ),
 }

@@ -47,7 +47,7 @@ KINDS: Final[Mapping[int, AccountKind]] = MappingProxyType(
 OF_RAILS: Final = frozenset({AccountKind.SETTLEMENT, AccountKind.SUSPENSE})
 """The accounts whose owner is a rail: all others belong to a bank."""
 
-_NUMBERS: Final = {kind: pb.AccountKind.ValueType(number) for number, kind in KINDS.items()}
+NUMBERS: Final = {kind: pb.AccountKind.ValueType(number) for number, kind in KINDS.items()}
 
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
@@ -230,7 +230,7 @@ def to_account(account: Account) -> pb.Account:
     currency = account.currency
     return pb.Account(
         id=str(account.id),
-        kind=_NUMBERS[account.kind],
+        kind=NUMBERS[account.kind],
         bank=account.bank,
         currency=currency,
         account_number=account.account_number,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from settlement_engine.api.accounts import AccountCalls
+from settlement_engine.api.balances import BalanceCalls
 from settlement_engine.api.banks import BankCalls
 from settlement_engine.api.call import Drain, Undisturbed
 from settlement_engine.api.dossiers import DossierCalls
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         DeadLetterStore,
         Engine,
         MessageStore,
+        PastBalances,
         RailControl,
         Recalls,
         SettlementStore,
@@ -60,6 +62,7 @@ class Calls:
         messages: MessageStore,
         rails: RailControl,
         statements: StatementPorts,
+        past_balances: PastBalances,
         settings: ApiSettings,
         stuck_limits: StuckLimits | None = None,
     ) -> None:
@@ -75,6 +78,7 @@ class Calls:
         self.account = AccountCalls(
             accounts, self.undisturbed, needs_listed_banks=settings.needs_listed_banks
         )
+        self.balances = BalanceCalls(accounts, past_balances, settings.zone)
         self.bank = BankCalls(banks, self.undisturbed, **named)
         self.exceptions = ExceptionCalls(case_management, self.undisturbed, **named)
         self.rails = RailCalls(rails, self.undisturbed, **named)
@@ -92,7 +96,7 @@ class Calls:
                 **self.recalls.unary(),
                 **self.messages.unary(),
             },
-            "AccountService": self.account.unary(),
+            "AccountService": {**self.account.unary(), **self.balances.unary()},
             "BankService": self.bank.unary(),
             "IntakeService": self.intake.unary(),
             "ExceptionService": self.exceptions.unary(),

@@ -7,7 +7,7 @@ a description: it may be long, secret or unprintable.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
@@ -46,6 +46,7 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ACCOUNT_NUMBER: Final = re.compile(r"[A-Za-z0-9._:/-]+(?: [A-Za-z0-9._:/-]+)*", re.ASCII)
 _ACTOR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_DATE: Final = re.compile(r"(?:19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}", re.ASCII)
 _ZERO: Final = re.compile(r"0(?:\.(0+))?", re.ASCII)
 
 
@@ -233,6 +234,21 @@ def check_instant(field: str, seconds: int, found: Found) -> datetime | None:
         found.append((field, f"must be Unix seconds, from 1 to {INSTANT_SECONDS_MAX}"))
         return None
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def check_date(field: str, text: str, found: Found) -> date | None:
+    """Read a date such as 2026-01-31."""
+    if not text:
+        found.append((field, REQUIRED))
+        return None
+    try:
+        day = date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        day = None
+    if day is None or day == date.max:
+        found.append((field, "must be a date such as 2026-01-31"))
+        return None
+    return day
 
 
 def check_digest(field: str, text: str, found: Found) -> bytes:

@@ -74,7 +74,7 @@ class ApiSettings:
     ``trusts_names`` says whether a caller without a certificate may name the person who acts: the check for
     two different people is then a check for two different names only. With ``is_port_shared`` several
     engines of one machine listen on the same port (SO_REUSEPORT). With ``needs_listed_banks`` new accounts may only
-    be opened for banks of the bank directory.
+    be opened for banks of the bank directory. Booking dates are those of ``zone``, the institution's.
     """
 
     host: str = "127.0.0.1"
@@ -84,6 +84,7 @@ class ApiSettings:
     tls: TlsFiles | None = None
     trusts_names: bool = True
     needs_listed_banks: bool = False
+    zone: str = "UTC"
     keep_alive: KeepAlive = field(default_factory=KeepAlive)
     http: HttpBounds = field(default_factory=HttpBounds)
     allowed_hosts: tuple[str, ...] = ()

@@ -47,6 +47,7 @@ from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.messages import PostgresMessages
+from settlement_engine.store.past_balances import PostgresPastBalances
 from settlement_engine.store.probe import WriteProbe
 from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
@@ -114,6 +115,7 @@ class Application:
         self.inbound = PostgresInbound(self.watched, self.readers)
         self.messages = PostgresMessages(self.watched, self.readers)
         self.statements = PostgresStatements(self.watched, self.readers)
+        self.past_balances = PostgresPastBalances(self.watched, self.readers)
         self.breaker_orders = PostgresBreakerOrders(self.watched, self.readers)
         self.dead_letters = PostgresDeadLetters(self.watched, self.readers)
         self.finder = PostgresStuckFinder(self.readers)
@@ -158,6 +160,7 @@ class Application:
             statements=StatementPorts(
                 StatementImport(self.statements, statement_accounts(self.config)), self.statements
             ),
+            past_balances=self.past_balances,
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )
@@ -265,6 +268,7 @@ class Application:
         await self.messages.close()
         await self.rail_files.close()
         await self.statements.close()
+        await self.past_balances.close()
         await self.breaker_orders.close()
         await self.dead_letters.close()
         await self.stream.close()

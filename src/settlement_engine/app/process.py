@@ -41,6 +41,7 @@ CALLS_GRACE_SECONDS: Final = 2.0
 BACKLOG_MAX: Final = 1_000_000
 REMOVE_EVERY_SECONDS: Final = 60.0
 REMOVED_AT_ONCE_MAX: Final = 1_000
+RECORD_EVERY_SECONDS: Final = 60.0
 NEW_OBJECTS_MAX: Final = 200_000
 """The garbage collector's threshold of new objects. A batch creates thousands of objects, and hardly any is in a
 cycle: with Python's default, 700, collections take a sixth of the engine's time, and with 10,000 a twelfth, because
@@ -128,6 +129,7 @@ class EngineProcess:
         self._spawn(self._measure(monitoring.gauges_interval_seconds))
         if days := application.config.nats.dead_letters_kept_days:
             self._spawn(self._remove_dead_letters(days))
+        self._spawn(self._record_balances())
         grpc = await self._grpc.start()
         http, metrics = await self._http.start()
         _tune_garbage_collector()
@@ -190,6 +192,14 @@ class EngineProcess:
                 if count:
                     log.info("dead_letters_removed", count=count, ended_days_ago=days)
             await asyncio.sleep(REMOVE_EVERY_SECONDS)
+
+    async def _record_balances(self) -> None:
+        """Record the balances of the quarters of an hour that have passed; after a standstill those of many."""
+        while True:
+            recorded = 0
+            with suppress(SettlementEngineError):
+                recorded = await self._application.past_balances.record_balances()
+            await asyncio.sleep(0 if recorded > 1 else RECORD_EVERY_SECONDS)
 
     async def until(self, stopping: asyncio.Event) -> None:
         """Wait for the signal; a task that ends earlier has failed, and the process fails with it."""

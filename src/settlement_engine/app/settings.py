@@ -220,6 +220,7 @@ def api_settings(config: Config) -> ApiSettings:
         grpc_connections_max=server.max_grpc_connections,
         grpc_handshake_seconds=server.http_header_seconds,
         needs_listed_banks=config.banks.directory_required,
+        zone=config.institution.zone,
         message_bytes_max=server.max_message_bytes,
         calls_max=server.max_concurrent_rpcs,
         batch_items_max=server.max_batch_items,

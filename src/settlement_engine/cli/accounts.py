@@ -1,4 +1,4 @@
-"""``accounts``: open, fund, list, show, activate and deactivate accounts, and list their transfers.
+"""``accounts``: open, fund, list, show, activate and deactivate accounts, and list their transfers and balances.
 
 Promises: every call that posts or opens has an idempotency key, so a repeated call never posts twice.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from settlement_engine.cli.amounts import AmountCommand
+from settlement_engine.cli.balances import balance
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.histories import settlement_id_of
@@ -41,6 +42,9 @@ _key = click.option("--idempotency-key", help="A call with the same key is done 
 @click.group()
 def accounts() -> None:
     """Open, fund, list, activate and deactivate accounts."""
+
+
+accounts.add_command(balance)
 
 
 @lasting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import click
 
@@ -20,6 +20,10 @@ else:
 _AGO: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _EPOCH: Final = datetime(1970, 1, 2, tzinfo=UTC)
+
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+InstantOrDate: TypeAlias = "datetime | str"
 
 
 class Instant(click.ParamType[datetime]):
@@ -48,3 +52,17 @@ class Instant(click.ParamType[datetime]):
             )
             self.fail(message, param, ctx)
         return found
+
+
+class InstantOrDay(click.ParamType["InstantOrDate"]):
+    """An option that takes an instant, or a booking date as a text: its end depends on the institution's zone."""
+
+    name = "time|date"
+
+    @override
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> InstantOrDate:
+        """Parse the text of the option."""
+        instant = Instant().convert(value, param, ctx)
+        return str(value) if _DATE.fullmatch(str(value)) else instant

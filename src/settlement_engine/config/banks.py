@@ -61,6 +61,7 @@ class InstitutionConfig(Section):
     name: str = Field(default="", max_length=140)
     bic: str = Field(default="", pattern=r"^([A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?)?$")
     lei: Annotated[str, AfterValidator(_check_lei)] = ""
+    zone: Annotated[str, AfterValidator(check_zone)] = "UTC"
 
 
 Account = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9 ./:-]{0,33})?$")]

@@ -52,6 +52,7 @@ from settlement_engine.ports.inbound import (
 )
 from settlement_engine.ports.lanes import BreakerLimits, LaneLimits, LaneReport
 from settlement_engine.ports.messages import Keep, MessageRail, MessageStore
+from settlement_engine.ports.past_balances import PastBalances
 from settlement_engine.ports.proof import (
     Auditor,
     Balance,
@@ -168,6 +169,7 @@ __all__ = [
     "NamedBy",
     "NoteRead",
     "OpenReport",
+    "PastBalances",
     "PaymentLister",
     "PaymentReferences",
     "Proof",

@@ -2806,6 +2806,136 @@ class Transfer(_message.Message):
 Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
 
 @_typing.final
+class ListBalancesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    AS_OF_DATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """Empty or unspecified fields do not filter."""
+    kind: Global___AccountKind.ValueType
+    bank: _builtins.str
+    currency: _builtins.str
+    as_of: _builtins.int
+    """Unix seconds, or the precise instant, which then counts. Not with as_of_date. None of them means now."""
+    as_of_date: _builtins.str
+    """A booking date such as 2026-01-31, in the time zone of the institution: the balances at its end."""
+    page_size: _builtins.int
+    """0 means 100; more than 1000 are never returned at once."""
+    page_token: _builtins.str
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        kind: Global___AccountKind.ValueType = ...,
+        bank: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        as_of: _builtins.int = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        as_of_date: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "as_of", b"as_of", "as_of_date", b"as_of_date", "as_of_time", b"as_of_time", "bank", b"bank", "currency", b"currency", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBalancesRequest: _TypeAlias = ListBalancesRequest  # noqa: Y015
+
+@_typing.final
+class PastBalance(_message.Message):
+    """The balance of an account at an instant of the past."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NUMBER_FIELD_NUMBER: _builtins.int
+    POSTED_FIELD_NUMBER: _builtins.int
+    DEBITS_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    kind: Global___AccountKind.ValueType
+    bank: _builtins.str
+    currency: _builtins.str
+    account_number: _builtins.str
+    posted: _builtins.str
+    """Positive on the account's own side."""
+    debits: _builtins.str
+    """The sums of all transfers before the instant."""
+    credits: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        kind: Global___AccountKind.ValueType = ...,
+        bank: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        account_number: _builtins.str = ...,
+        posted: _builtins.str = ...,
+        debits: _builtins.str = ...,
+        credits: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_number", b"account_number", "bank", b"bank", "credits", b"credits", "currency", b"currency", "debits", b"debits", "kind", b"kind", "posted", b"posted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PastBalance: _TypeAlias = PastBalance  # noqa: Y015
+
+@_typing.final
+class ListBalancesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BALANCES_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    IS_FINAL_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    as_of: _builtins.int
+    """The instant: every transfer before it is in the balances."""
+    is_final: _builtins.bool
+    """Whether the balances are final. A transaction that has not ended yet may still book before an instant that has
+    only just passed.
+    """
+    next_page_token: _builtins.str
+    """Empty on the last page. The following pages are as of the same instant."""
+    @_builtins.property
+    def balances(self) -> _containers.RepeatedCompositeFieldContainer[Global___PastBalance]: ...
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        balances: _abc.Iterable[Global___PastBalance] | None = ...,
+        as_of: _builtins.int = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        is_final: _builtins.bool = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "as_of_time", b"as_of_time", "balances", b"balances", "is_final", b"is_final", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBalancesResponse: _TypeAlias = ListBalancesResponse  # noqa: Y015
+
+@_typing.final
 class ClearingMember(_message.Message):
     """The bank's number in a clearing system."""
 

@@ -681,6 +681,11 @@ class AccountServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListTransfersRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListTransfersResponse.FromString,
                 _registered_method=True)
+        self.ListBalances = channel.unary_unary(
+                '/settlement.AccountService/ListBalances',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBalancesRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBalancesResponse.FromString,
+                _registered_method=True)
 
 
 class AccountServiceServicer:
@@ -729,6 +734,14 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBalances(self, request, context):
+        """Lists what the balances of accounts were at an instant of the past, or at the end of a booking date, oldest
+        account first: all transfers before it. Holds are not part of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -761,6 +774,11 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.ListTransfers,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListTransfersRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListTransfersResponse.SerializeToString,
+            ),
+            'ListBalances': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBalances,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBalancesRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBalancesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -926,6 +944,33 @@ class AccountService:
             '/settlement.AccountService/ListTransfers',
             settlement__engine_dot_proto_dot_settlement__pb2.ListTransfersRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.ListTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBalances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.AccountService/ListBalances',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListBalancesRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListBalancesResponse.FromString,
             options,
             channel_credentials,
             insecure,

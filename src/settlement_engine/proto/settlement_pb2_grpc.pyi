@@ -291,6 +291,10 @@ class AccountServiceStub:
     """Activates or deactivates an account. No new settlement uses an inactive account."""
     ListTransfers: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListTransfersRequest, _settlement_pb2.ListTransfersResponse]
     """Lists transfers, newest first."""
+    ListBalances: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListBalancesRequest, _settlement_pb2.ListBalancesResponse]
+    """Lists what the balances of accounts were at an instant of the past, or at the end of a booking date, oldest
+    account first: all transfers before it. Holds are not part of it.
+    """
 
 @_typing.type_check_only
 class AccountServiceAsyncStub(AccountServiceStub):
@@ -309,6 +313,10 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Activates or deactivates an account. No new settlement uses an inactive account."""
     ListTransfers: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListTransfersRequest, _settlement_pb2.ListTransfersResponse]  # type: ignore[assignment]
     """Lists transfers, newest first."""
+    ListBalances: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListBalancesRequest, _settlement_pb2.ListBalancesResponse]  # type: ignore[assignment]
+    """Lists what the balances of accounts were at an instant of the past, or at the end of a booking date, oldest
+    account first: all transfers before it. Holds are not part of it.
+    """
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the accounts and the transfers between them."""
@@ -360,6 +368,16 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ListTransfersResponse, _abc.Awaitable[_settlement_pb2.ListTransfersResponse]]:
         """Lists transfers, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListBalances(
+        self,
+        request: _settlement_pb2.ListBalancesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListBalancesResponse, _abc.Awaitable[_settlement_pb2.ListBalancesResponse]]:
+        """Lists what the balances of accounts were at an instant of the past, or at the end of a booking date, oldest
+        account first: all transfers before it. Holds are not part of it.
+        """
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -411,5 +411,6 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         statements=StatementPorts(
             StatementImport(world.stores.statements), world.stores.statements
         ),
+        past_balances=world.stores.past_balances,
         settings=settings,
     )

@@ -249,6 +249,20 @@ class FakeEngine(
         self.accounts[0].is_active = request.is_active
         return self.accounts[0]
 
+    def ListBalances(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._note("ListBalances", request, context)
+        start = int(request.page_token or 0)
+        page = self.accounts[start : start + min(request.page_size, 2)]
+        more = start + len(page) < len(self.accounts)
+        return wire.ListBalancesResponse(
+            balances=[
+                wire.PastBalance(account_id=each.id, kind=each.kind, posted=each.posted)
+                for each in page
+            ],
+            is_final=not request.as_of_date,
+            next_page_token=str(start + len(page)) if more else "",
+        )
+
     def ListTransfers(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._note("ListTransfers", request, context)
         transfer = wire.Transfer(

@@ -74,6 +74,11 @@ CREATE TABLE attempts (
     trace text
 );
 
+CREATE TABLE balance_moments (
+    at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE bank_versions (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     code text NOT NULL,
@@ -269,6 +274,13 @@ CREATE TABLE page (
     does text,
     asks text,
     reached text[] NOT NULL
+);
+
+CREATE TABLE past_balances (
+    account_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    debits_posted account_side NOT NULL,
+    credits_posted account_side NOT NULL
 );
 
 CREATE TABLE payment_details (
@@ -1720,6 +1732,8 @@ ALTER TABLE answers ADD CONSTRAINT answers_pkey PRIMARY KEY (id);
 
 ALTER TABLE attempts ADD CONSTRAINT attempts_pkey PRIMARY KEY (settlement_id, number);
 
+ALTER TABLE balance_moments ADD CONSTRAINT balance_moments_pkey PRIMARY KEY (at);
+
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_pkey PRIMARY KEY (id);
 
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_pkey PRIMARY KEY (id);
@@ -1757,6 +1771,8 @@ ALTER TABLE open_settlements ADD CONSTRAINT open_settlements_pkey PRIMARY KEY (s
 ALTER TABLE openings ADD CONSTRAINT openings_pkey PRIMARY KEY (id);
 
 ALTER TABLE page ADD CONSTRAINT page_pkey PRIMARY KEY (from_state, event);
+
+ALTER TABLE past_balances ADD CONSTRAINT past_balances_pkey PRIMARY KEY (account_id, at);
 
 ALTER TABLE payment_details ADD CONSTRAINT payment_details_pkey PRIMARY KEY (settlement_id);
 
@@ -2179,6 +2195,8 @@ CREATE INDEX moves_by_end ON public.moves USING btree (to_state, settlement_id) 
 
 CREATE INDEX moves_by_rail_reference ON public.moves USING brin (((detail ->> 'rail_reference'::text)) text_bloom_ops) WITH (pages_per_range='32', autosummarize='on');
 
+CREATE INDEX moves_by_time ON public.moves USING brin (at) WITH (pages_per_range='16', autosummarize='on');
+
 CREATE UNIQUE INDEX one_account_per_bank ON public.accounts USING btree (kind, folded_bank((bank)::text), currency, account_number);
 
 CREATE UNIQUE INDEX one_live_settlement_per_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE holds_obligation;
@@ -2219,6 +2237,8 @@ CREATE INDEX transfers_by_credit ON public.transfers USING btree (credit_id, gro
 
 CREATE INDEX transfers_by_debit ON public.transfers USING btree (debit_id, group_id);
 
+CREATE INDEX transfers_by_time ON public.transfers USING brin (at) WITH (pages_per_range='16', autosummarize='on');
+
 CREATE TRIGGER account_stays BEFORE UPDATE OF id, kind, bank, currency, account_number, opened_at ON public.accounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE accounts ENABLE ALWAYS TRIGGER account_stays;
 
@@ -2236,6 +2256,9 @@ ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempt_stays;
 
 CREATE TRIGGER attempts_stay BEFORE DELETE OR TRUNCATE ON public.attempts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE attempts ENABLE ALWAYS TRIGGER attempts_stay;
+
+CREATE TRIGGER balance_moments_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.balance_moments FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE balance_moments ENABLE ALWAYS TRIGGER balance_moments_append_only;
 
 CREATE TRIGGER bank_versions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.bank_versions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_append_only;
@@ -2320,6 +2343,9 @@ ALTER TABLE moves ENABLE ALWAYS TRIGGER moves_append_only;
 
 CREATE TRIGGER openings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.openings FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
+
+CREATE TRIGGER past_balances_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.past_balances FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE past_balances ENABLE ALWAYS TRIGGER past_balances_append_only;
 
 CREATE TRIGGER payment_details_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.payment_details FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE payment_details ENABLE ALWAYS TRIGGER payment_details_append_only;

@@ -15,6 +15,7 @@ from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
 from settlement_lab.memory.messages import MemoryMessages
+from settlement_lab.memory.past_balances import MemoryPastBalances
 from settlement_lab.memory.rail_files import MemoryRailFiles
 from settlement_lab.memory.recalls import MemoryRecalls
 from settlement_lab.memory.records import Records, Sessions
@@ -36,6 +37,7 @@ __all__ = [
     "MemoryGauges",
     "MemoryInbound",
     "MemoryMessages",
+    "MemoryPastBalances",
     "MemoryRailFiles",
     "MemoryRecalls",
     "MemoryRegistry",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import ENDS, Event, State
+from settlement_lab.memory.past_balances import balances_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,10 +63,20 @@ def _calls_are_dated_as_what_they_did(_records: Records) -> Found:
     yield from ()
 
 
+def _past_balances_follow_transfers(records: Records) -> Found:
+    """Compare what is recorded of a quarter of an hour with the sum of all transfers before its end."""
+    for (account_id, at), kept in records.past_balances.items():
+        before = (each for each in records.transfers.values() if each.at and each.at < at)
+        expected = balances_before(before)[account_id]
+        if expected != kept:
+            yield f"{account_id} before {at}", expected, kept
+
+
 CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "rail_references_follow_moves": _rail_references_follow_moves,
     "ends_follow_moves": _ends_follow_moves,
     "sends_follow_history": _sends_follow_history,
     "calls_are_dated_as_what_they_did": _calls_are_dated_as_what_they_did,
+    "past_balances_follow_transfers": _past_balances_follow_transfers,
 }
 """Each yields subject, expected and found where something is wrong."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.exceptions import CaseKind
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.ledger import Account, Leg, Transfer
+    from settlement_engine.domain.past_balances import PastBalance
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Attempt, Moved, Recorded, Settlement
@@ -227,6 +228,8 @@ class Records:
     statement_files: dict[bytes, ReceivedFile] = field(default_factory=dict)
     statements: list[KeptStatement] = field(default_factory=list)
     message_of_report: dict[int, tuple[str, str, bytes]] = field(default_factory=dict)
+    balance_moments: list[datetime] = field(default_factory=list)
+    past_balances: dict[tuple[int, datetime], PastBalance] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
     messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)
     file_closed_at: dict[int, datetime] = field(default_factory=dict)

@@ -82,3 +82,28 @@ JOIN (
     AND (c.call = 'open_account'
         OR (d.currency, d.reference, d.amount_minor) = (c.currency, c.reference, c.amount_minor))
 WHERE c.at NOT BETWEEN d.at - interval '1 minute' AND d.at + interval '1 minute';
+
+-- name: prove_past_balances_follow_transfers
+-- What is recorded of a quarter of an hour is the sum of all transfers before its end, for every account that was
+-- booked on in it, up to the newest recorded quarter.
+WITH booked AS (
+    SELECT s.account_id,
+        date_bin('15 minutes', t.at, '2000-01-01T00:00:00Z') + interval '15 minutes' AS at,
+        sum(s.debit) AS debits, sum(s.credit) AS credits
+    FROM transfers AS t
+    CROSS JOIN LATERAL (
+        VALUES (t.debit_id, t.amount_minor, 0), (t.credit_id, 0, t.amount_minor)
+    ) AS s (account_id, debit, credit)
+    WHERE t.at < (SELECT max(m.at) FROM balance_moments AS m)
+    GROUP BY 1, 2
+), due AS (
+    SELECT account_id, at, sum(debits) OVER w AS debits, sum(credits) OVER w AS credits
+    FROM booked WINDOW w AS (PARTITION BY account_id ORDER BY at)
+)
+SELECT coalesce(d.account_id, p.account_id) || ' before ' || coalesce(d.at, p.at) AS subject,
+    CASE WHEN d.at IS NULL THEN 'nothing' ELSE format('debits %s credits %s', d.debits, d.credits) END AS expected,
+    CASE WHEN p.at IS NULL THEN 'nothing' ELSE format('debits %s credits %s', p.debits_posted, p.credits_posted) END
+        AS found
+FROM due AS d
+FULL JOIN past_balances AS p ON p.account_id = d.account_id AND p.at = d.at
+WHERE (d.debits, d.credits) IS DISTINCT FROM (p.debits_posted::numeric, p.credits_posted::numeric);
