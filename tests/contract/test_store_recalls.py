@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.recalls import RecallState
 from settlement_engine.errors import NotFound, WrongState
-from settlement_engine.ports import RecallCommand
+from settlement_engine.ports import CaseFilter, RecallCommand
 
 if TYPE_CHECKING:
     from settlement_engine.domain.recalls import RecallRequest
@@ -122,6 +124,50 @@ async def test_a_recall_that_has_ended_is_never_due_until_it_changes(scene, even
     ended = await recalls.recall(recall.settlement_id)
     assert await recalls.step_recall(command(ended, Event.RECALLED, RecallState.PROMISED))
     assert recall.settlement_id in await due(scene)
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (Event.RECALLED, RecallState.PROMISED),
+        (Event.RECALL_REFUSED, RecallState.REFUSED),
+        (Event.RETURNED, RecallState.RETURNED),
+    ],
+)
+async def test_an_overdue_recall_is_a_case_until_the_bank_answers(scene, event, state):
+    recall, recalls = await requested(scene), scene.stores.recalls
+    other = await requested(scene)
+    for each in (recall, other):
+        late = command(each, Event.OVERDUE, RecallState.OVERDUE)
+        assert await recalls.step_recall(late)
+        assert not await recalls.step_recall(late)
+    [case] = await cases_of(scene, recall)
+    assert (case.kind, case.closed_at) == (CaseKind.RECALL_OVERDUE, None)
+    assert case.detail["rail"] == "mock"
+    assert datetime.fromisoformat(case.detail["since"]) == recall.requested_at
+    overdue = await recalls.recall(recall.settlement_id)
+    assert await recalls.step_recall(command(overdue, event, state))
+    [closed] = await cases_of(scene, recall)
+    assert (closed.closed_by, closed.closed_at is None) == ("engine", False)
+    assert state.value in closed.close_reason
+    [untouched] = await cases_of(scene, other)
+    assert untouched.closed_at is None
+
+
+async def test_a_person_may_close_the_case_of_an_overdue_recall(scene):
+    recall, recalls = await requested(scene), scene.stores.recalls
+    assert await recalls.step_recall(command(recall, Event.OVERDUE, RecallState.OVERDUE))
+    [case] = await cases_of(scene, recall)
+    await scene.stores.cases.close_case(case.id, "grace", "the bank has answered by telephone")
+    overdue = await recalls.recall(recall.settlement_id)
+    assert await recalls.step_recall(command(overdue, Event.RECALLED, RecallState.PROMISED))
+    [closed] = await cases_of(scene, recall)
+    assert closed.closed_by == "grace"
+
+
+async def cases_of(scene: Any, recall: RecallRequest) -> Any:
+    wanted = CaseFilter(settlement_id=recall.settlement_id, has_closed=True, limit=10)
+    return await scene.stores.cases.cases(wanted)
 
 
 async def test_the_database_keeps_every_step(scene):

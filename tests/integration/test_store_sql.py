@@ -194,6 +194,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "recall_steps": ("uuid[]", RECALL_STEP),
     "add_recall_step": ("uuid int2 text text text", "seq int2"),
     "open_recall": ("uuid", ""),
+    "open_overdue_recall": ("uuid int2", ""),
+    "close_overdue_recall": ("uuid text text", ""),
     "close_recall": ("uuid", ""),
     "take_due_recalls": ("int8 float8 float8", "settlement_id uuid"),
     "give_breaker_order": ("text text text text text", BREAKER_ORDER),

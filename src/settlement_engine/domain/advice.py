@@ -79,6 +79,10 @@ BY_KIND: Final[Mapping[CaseKind, tuple[str, str]]] = {
         "Ask the bank which amount is true, sent and returned, and get the answer in writing.",
         "Post the difference by hand: only an amount on which both sides agree may be booked.",
     ),
+    CaseKind.RECALL_OVERDUE: (
+        "Ask the bank in person for its answer; what it says later is recorded, and closes this.",
+        "Book the money as returned: nothing has come back before the bank's return.",
+    ),
     CaseKind.UNKNOWN_PAYMENT: (
         "Ask the caller for the instruction; give the reference. This database does not have it.",
         "Submit the same instruction under another key: the bank already has this payment.",

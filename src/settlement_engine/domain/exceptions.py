@@ -34,7 +34,7 @@ class CaseKind(StrEnum):
     """What an exception is about."""
 
     IN_DOUBT = auto()  # the outcome has been unknown for too long
-    OVERDUE = auto()  # the rail has the payment, or a recall is open, for too long
+    OVERDUE = auto()  # the rail has the payment, or is asked for it back, for too long
     CONTRADICTION = auto()  # a later status says that the money did not move
     LATE_DEBIT = auto()  # a later status says that it moved, although released or never held
     SECOND_DEBIT = auto()  # the bank confirms a second payment beside the one that completed it
@@ -47,6 +47,7 @@ class CaseKind(StrEnum):
     ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
     HELD = auto()  # screening has parked it, and two people have to decide
     AMOUNT_DIFFERS = auto()  # the bank reports another amount than was sent, or than is left
+    RECALL_OVERDUE = auto()  # the bank has not answered a recall after completion in time
 
 
 class Severity(StrEnum):
@@ -67,6 +68,7 @@ SEVERITY: Final[Mapping[CaseKind, Severity]] = {
     CaseKind.UNCOVERED_RETURN: Severity.CRITICAL,
     CaseKind.HELD: Severity.NORMAL,
     CaseKind.AMOUNT_DIFFERS: Severity.CRITICAL,
+    CaseKind.RECALL_OVERDUE: Severity.NORMAL,
     CaseKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
     CaseKind.ALTERED_PAYMENT: Severity.CRITICAL,
     CaseKind.CANNOT_BE_BOOKED: Severity.CRITICAL,
@@ -74,7 +76,8 @@ SEVERITY: Final[Mapping[CaseKind, Severity]] = {
 
 DOUBTS: Final = frozenset({CaseKind.IN_DOUBT, CaseKind.OVERDUE})
 """Exceptions that are closed when the settlement reaches a final state; people close the others.
-CANNOT_BE_BOOKED is closed by a person, or by a final state that is reached after it was opened."""
+CANNOT_BE_BOOKED is closed by a person, or by a final state that is reached after it was opened, and RECALL_OVERDUE
+by a person, or by the bank's answer."""
 
 SUSPENDED: Final = frozenset({CaseKind.DISPROVED, CaseKind.UNCOVERED_RETURN})
 """Exceptions with money in suspense: one person acknowledges them, and another person closes them."""

@@ -95,6 +95,11 @@ class RecallRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.steps[0].at
 
 
+def why_overdue_is_closed(state: RecallState) -> str:
+    """Return the reason with which the exception of an overdue recall is closed when the recall moves on."""
+    return f"the recall is overdue no more: {state.value}"
+
+
 def transition_of_recall(recall: RecallRequest, event: Event) -> RecallState | None:
     """Return the state that follows; None if the event changes nothing."""
     if len(recall.steps) >= STEPS_MAX:

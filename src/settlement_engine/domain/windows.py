@@ -20,6 +20,9 @@ LOOK_AHEAD_DAYS: Final = 14
 
 EVERY_DAY: Final = frozenset(range(1, 8))
 
+BANKING_DAYS_MAX: Final = 400
+"""The most banking days of a time limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
@@ -92,6 +95,43 @@ def next_opening(windows: Iterable[Window], currency: str, now: datetime) -> dat
         ),
         default=None,
     )
+
+
+BANKING_WEEK: Final = Window(
+    currency="", zone="UTC", opens=time(0), closes=time(0), weekdays=frozenset(range(1, 6))
+)
+"""The banking days where no window says which they are: Monday to Friday."""
+
+
+def end_of_banking_day(
+    windows: Iterable[Window],
+    of_rail: Iterable[Window],
+    currency: str,
+    start: datetime,
+    count: int,
+) -> datetime:
+    """Return the end of the ``count``-th banking day after the day of ``start``, in the windows' local time.
+
+    A banking day is one on which a window of the currency opens, and one of the rail if it has any.
+    """
+    assert 0 < count <= BANKING_DAYS_MAX, "a time limit has some banking days"
+    theirs, ours = (
+        [each for each in calendar if each.currency in ("", currency)]
+        for calendar in (of_rail, windows)
+    )
+    weekdays = _weekdays(theirs or ours) & _weekdays(ours or theirs) or BANKING_WEEK.weekdays
+    zone = ZoneInfo([*theirs, *ours, BANKING_WEEK][0].zone)
+    day = start.astimezone(zone).date()
+    left = count
+    while left:
+        day += timedelta(days=1)
+        left -= day.isoweekday() in weekdays
+    return datetime.combine(day + timedelta(days=1), time(0), zone).astimezone(UTC)
+
+
+def _weekdays(windows: Sequence[Window]) -> frozenset[int]:
+    """Return the weekdays on which one of these windows opens."""
+    return frozenset().union(*(each.weekdays for each in windows))
 
 
 def both_open(one: WindowOpening, other: WindowOpening) -> WindowOpening:

@@ -30,6 +30,7 @@ from settlement_engine.ports import RecallCommand, RecallRail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.domain.recalls import RecallRequest
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from settlement_engine.engine.mailbox import Mailbox, PendingTransition
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.engine.waiters import EndWaiters
+    from settlement_engine.engine.window_calendar import WindowCalendar
     from settlement_engine.ports import Answer, RecallStore, SendRail, SettlementStore
 
 STEP_TRIES_MAX: Final = 3
@@ -61,7 +63,7 @@ class Recaller:
         self._recalls = recalls
         self._rails = rails
 
-    def attach(
+    def attach(  # noqa: PLR0913 - the parts of the engine that it hands on to
         self,
         *,
         store: SettlementStore,
@@ -70,6 +72,7 @@ class Recaller:
         lease: EngineLease,
         gate: Gate,
         integrity: Integrity,
+        calendar: WindowCalendar,
     ) -> None:
         """Set the parts of the engine that it uses; before that it is not asked for anything."""
         self._store = store
@@ -78,6 +81,7 @@ class Recaller:
         self._lease = lease
         self._gate = gate
         self._integrity = integrity
+        self._calendar = calendar
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -148,8 +152,24 @@ class Recaller:
     def _without_answer(self, recall: RecallRequest, settlement: Settlement) -> Event | None:
         assert settlement.attempt is not None, "what has completed was sent"
         rail = self._rails.get(settlement.attempt.route.rail)
-        limit = rail.capabilities.recall_answer_seconds if rail is not None else None
-        return event_without_answer(recall, settlement, limit, self._lease.now())
+        until = self._answer_until(recall, settlement, rail) if rail is not None else None
+        return event_without_answer(recall, settlement, until, self._lease.now())
+
+    def _answer_until(
+        self, recall: RecallRequest, settlement: Settlement, rail: SendRail
+    ) -> datetime | None:
+        """Return until when the bank has to answer: banking days are those of the rail's calendar."""
+        rules, start = rail.capabilities, recall.requested_at
+        limits = []
+        if rules.recall_answer_seconds is not None:
+            limits.append(start + timedelta(seconds=rules.recall_answer_seconds))
+        if rules.recall_answer_banking_days is not None:
+            currency, days = (
+                settlement.instruction.amount.currency,
+                rules.recall_answer_banking_days,
+            )
+            limits.append(self._calendar.end_of_banking_day(currency, start, days, rail.name))
+        return max(limits, default=None)
 
     def _may_ask(self, settlement: Settlement) -> bool:
         """Say whether the bank may be asked now, by this engine."""

@@ -171,6 +171,7 @@ class SettlementService:
                 lease=self._lease,
                 gate=self._gate,
                 integrity=self._integrity,
+                calendar=self._window_calendar,
             )
         return Canceller(self._waiting, self._decider, self._mailbox), Intake(
             self._settings, self._store, self._mailbox, self._lease, ids, meter, listed=needed

@@ -15,6 +15,7 @@ import structlog
 from settlement_engine.domain.windows import (
     WindowOpening,
     both_open,
+    end_of_banking_day,
     next_opening,
     next_opening_of_both,
     window_opening_at,
@@ -90,6 +91,11 @@ class WindowCalendar:
         if own is None:
             return next_opening(self._windows, currency, now)
         return next_opening_of_both(self._windows, own, currency, now)
+
+    def end_of_banking_day(self, currency: str, start: datetime, count: int, rail: str) -> datetime:
+        """Return the end of the ``count``-th banking day after ``start``, on the rail's calendar."""
+        known = self._windows if self._has_real_windows else ()
+        return end_of_banking_day(known, self._by_rail.get(rail, ()), currency, start, count)
 
 
 async def keep_window_calendar(

@@ -68,8 +68,8 @@ class RailCapabilities(SendingRules):
     as ``creditor.account.iban``. ``lane`` limits what one bank is asked at a time. ``enquiry`` says how often a
     payment that is in doubt, sent or being recalled is enquired about; for a state that is left out, the engine's
     settings apply. ``messages`` are the types that it writes and reads. ``recall_within_seconds`` is how long after
-    completion a payment may be recalled, ``recall_answer_seconds`` how long the bank has to answer; None means no
-    limit.
+    completion a payment may be recalled; ``recall_answer_seconds`` is how long the bank has to answer, or
+    ``recall_answer_banking_days``, counted on the rail's calendar; None means no limit.
     """
 
     answer_timeout_seconds: float
@@ -85,6 +85,7 @@ class RailCapabilities(SendingRules):
     messages: tuple[MessageType, ...] = ()
     recall_within_seconds: float | None = None
     recall_answer_seconds: float | None = None
+    recall_answer_banking_days: int | None = None
 
 
 Receive: TypeAlias = "Callable[[Sequence[InboundMessage]], Awaitable[None]]"

@@ -342,6 +342,8 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     """Screening has parked the settlement: two people release it or decline it."""
     EXCEPTION_KIND_AMOUNT_DIFFERS: _ExceptionKind.ValueType  # 12
     """The bank speaks of another amount than was sent, or returns more than is left: nothing was booked on it."""
+    EXCEPTION_KIND_RECALL_OVERDUE: _ExceptionKind.ValueType  # 15
+    """The bank has not answered a recall after completion within the rail's time limit."""
 
 class ExceptionKind(_ExceptionKind, metaclass=_ExceptionKindEnumTypeWrapper):
     """--- exceptions ----------------------------------------------------------------------------------"""
@@ -371,6 +373,8 @@ EXCEPTION_KIND_HELD: ExceptionKind.ValueType  # 11
 """Screening has parked the settlement: two people release it or decline it."""
 EXCEPTION_KIND_AMOUNT_DIFFERS: ExceptionKind.ValueType  # 12
 """The bank speaks of another amount than was sent, or returns more than is left: nothing was booked on it."""
+EXCEPTION_KIND_RECALL_OVERDUE: ExceptionKind.ValueType  # 15
+"""The bank has not answered a recall after completion within the rail's time limit."""
 Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015
 
 class _ExceptionSeverity:

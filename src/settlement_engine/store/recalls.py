@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from settlement_engine.domain.exceptions import ENGINE
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_engine.domain.recalls import ENDED_RECALLS, RecallRequest, RecallState, RecallStep
+from settlement_engine.domain.recalls import (
+    ENDED_RECALLS,
+    RecallRequest,
+    RecallState,
+    RecallStep,
+    why_overdue_is_closed,
+)
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.queries import query
@@ -87,6 +94,7 @@ class PostgresRecalls:
                 await connection.execute(
                     query("open_recall" if waits else "close_recall"), settlement_id
                 )
+                await _note_overdue(connection, settlement_id, seq, command.state)
         return is_written
 
 
@@ -109,6 +117,17 @@ async def _add(
         query("add_recall_step"), settlement_id, seq, event, state.value, json.dumps(dict(detail))
     )
     return written is not None
+
+
+async def _note_overdue(
+    connection: Connection, settlement_id: UUID, seq: int, state: RecallState
+) -> None:
+    """Open the exception of an overdue recall, or close it when the recall has moved on."""
+    if state is RecallState.OVERDUE:
+        await connection.execute(query("open_overdue_recall"), settlement_id, seq)
+    else:
+        why = why_overdue_is_closed(state)
+        await connection.execute(query("close_overdue_recall"), settlement_id, ENGINE, why)
 
 
 def _recalls(rows: Sequence[asyncpg.Record]) -> dict[UUID, RecallRequest]:

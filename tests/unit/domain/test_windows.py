@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settlement_engine.domain.windows import (
+    BANKING_DAYS_MAX,
     EVERY_DAY,
     LOOK_AHEAD_DAYS,
     Window,
     WindowOpening,
     always_open,
     both_open,
+    end_of_banking_day,
     next_opening,
     next_opening_of_both,
     window_opening_at,
@@ -298,3 +300,39 @@ def test_a_window_of_every_currency_is_open_for_each():
     always = always_open("")
     assert window_opening_at([always], "JPY", utc(2026, 3, 2, 3)) is not None
     assert window_opening_at([EUR], "JPY", utc(2026, 3, 2, 9)) is None
+
+
+# --- banking days -----------------------------------------------------------------------------------
+
+FRIDAY_NIGHT = local(BERLIN, 2026, 1, 16, 23, 30)
+DAILY = window("UTC", time(0), time(0), weekdays=EVERY_DAY, currency="")
+SUNDAYS = window(
+    "Asia/Dubai", time(8), time(14), weekdays=frozenset({7, 1, 2, 3, 4}), currency="AED"
+)
+
+
+@pytest.mark.parametrize(
+    ("windows", "of_rail", "currency", "count", "end"),
+    [
+        ([EUR], [], "EUR", 1, local(BERLIN, 2026, 1, 20, 0)),  # Monday
+        ([EUR], [], "EUR", 5, local(BERLIN, 2026, 1, 24, 0)),
+        ([EUR], [], "EUR", 15, local(BERLIN, 2026, 2, 7, 0)),
+        ([EUR], [DAILY], "EUR", 1, utc(2026, 1, 20)),  # the rail never rests, the currency does
+        ([], [DAILY], "EUR", 1, utc(2026, 1, 18)),
+        ([SUNDAYS], [], "AED", 1, local("Asia/Dubai", 2026, 1, 19, 0)),
+        ([EUR], [], "USD", 1, utc(2026, 1, 20)),  # nobody says: Monday to Friday
+        ([EUR], [SUNDAYS], "EUR", 2, local(BERLIN, 2026, 1, 21, 0)),
+    ],
+)
+def test_a_banking_day_is_one_on_which_the_windows_open(windows, of_rail, currency, count, end):
+    assert end_of_banking_day(windows, of_rail, currency, FRIDAY_NIGHT, count) == end
+
+
+@given(st.integers(1, BANKING_DAYS_MAX), st.sets(st.integers(1, 7), min_size=1))
+def test_a_time_limit_ends_after_so_many_banking_days_and_no_earlier(count, weekdays):
+    calendar = [window(BERLIN, time(8), time(16), weekdays=frozenset(weekdays))]
+    end = end_of_banking_day(calendar, [], "EUR", FRIDAY_NIGHT, count).astimezone(ZoneInfo(BERLIN))
+    first = FRIDAY_NIGHT.astimezone(ZoneInfo(BERLIN)).date()
+    days = [first + timedelta(days=number) for number in range(1, (end.date() - first).days)]
+    assert sum(day.isoweekday() in weekdays for day in days) == count
+    assert days[-1].isoweekday() in weekdays

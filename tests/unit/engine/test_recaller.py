@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.recalls import RecallState
 from settlement_engine.errors import NotFound, WrongState
@@ -112,10 +114,23 @@ async def test_silence_is_not_a_no_and_ends_with_the_time_limit() -> None:
         world.rail.recalls.extend([None] * 1_000)
         found = await recalled(world)
         await comes_to(world, found, RecallState.OVERDUE)
+        assert kinds(world) == [CaseKind.RECALL_OVERDUE]
         assert recalls_asked(world) > 1
         assert world.records.histories[found.id].state is State.COMPLETED
         say(world, found, Event.RECALLED)
         await comes_to(world, found, RecallState.PROMISED)
+        assert all(case.closed_by == "engine" for case in world.records.cases.values())
+
+
+async def test_the_time_limit_is_counted_in_banking_days() -> None:
+    async with running(rail=rail(recall_answer_banking_days=5)) as world:
+        found = await recalled(world)
+        requested = world.records.recalls[found.id].requested_at
+        until = world.recaller._answer_until(
+            world.records.recalls[found.id], world.records.histories[found.id], world.rail
+        )
+        assert until is not None
+        assert timedelta(days=7) < until - requested <= timedelta(days=8)
 
 
 async def test_a_recall_survives_the_engine_that_took_it() -> None:

@@ -259,7 +259,12 @@ def test_the_most_careful_profile_decides_for_all_banks() -> None:
 def test_what_two_banks_have_in_common_holds_for_their_rail(name) -> None:
     """Whatever a profile states: a field that nobody combines would be lost where a rail has two banks."""
     profile = shipped_profile(name)
-    changes = {"recall_within_days": 7, "recall_answer_days": 3, "enquiry_first_seconds": 2}
+    changes = {
+        "recall_within_days": 7,
+        "recall_answer_days": 3,
+        "recall_answer_banking_days": 5,
+        "enquiry_first_seconds": 2,
+    }
     stated = msgspec.structs.replace(profile, enquiry_max_seconds=9, **changes)
     one, two = (connection(stated, name=bank, banks=(bank,)).rules(TODAY) for bank in ("A", "B"))
     both = combined([one, two])

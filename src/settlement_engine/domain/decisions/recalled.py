@@ -6,7 +6,6 @@ event of the settlement itself, which a recall does not change.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.lifecycle import Event, State
@@ -38,15 +37,14 @@ def event_of_recall(answer: Answer, *, is_response: bool) -> Event | None:
 
 
 def event_without_answer(
-    recall: RecallRequest, settlement: Settlement, answer_seconds: float | None, now: datetime
+    recall: RecallRequest, settlement: Settlement, answer_until: datetime | None, now: datetime
 ) -> Event | None:
     """Return what happened to a recall without an answer: the money is back, or its time limit has passed.
 
-    ``answer_seconds`` is how long the bank has to answer; None means no limit.
+    ``answer_until`` is until when the bank has to answer; None means no limit.
     """
     if settlement.state is State.RETURNED:
         return Event.RETURNED
-    if recall.state not in ASKING or answer_seconds is None:
+    if recall.state not in ASKING or answer_until is None:
         return None
-    is_over = now > recall.requested_at + timedelta(seconds=answer_seconds)
-    return Event.OVERDUE if is_over else None
+    return Event.OVERDUE if now > answer_until else None

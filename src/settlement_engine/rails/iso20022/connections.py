@@ -7,7 +7,7 @@ banks, so the most careful of their profiles decides. Must never: read a clock.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.bank_codes import folded_bank
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from settlement_engine.rails.iso20022.dialect import Dialect
     from settlement_engine.rails.iso20022.profile import IsoProfile
     from settlement_engine.rails.transport.http import HttpTransport
+
+N = TypeVar("N", int, float)
 
 BANKS_MAX: Final = 100
 """The most banks of one rail."""
@@ -173,10 +175,13 @@ def combined(rules: Sequence[RailCapabilities]) -> RailCapabilities:
         recall_answer_seconds=max(
             _stated(each.recall_answer_seconds for each in rules), default=None
         ),
+        recall_answer_banking_days=max(
+            _stated(each.recall_answer_banking_days for each in rules), default=None
+        ),
     )
 
 
-def _stated(limits: Iterable[float | None]) -> list[float]:
+def _stated(limits: Iterable[N | None]) -> list[N]:
     return [each for each in limits if each is not None]
 
 

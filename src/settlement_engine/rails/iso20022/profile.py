@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from datetime import date  # noqa: TC003 -- msgspec reads the types of a struct's fields
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ from settlement_engine.domain.payment import (
     PostalAddress,
     text_at,
 )
+from settlement_engine.domain.windows import BANKING_DAYS_MAX
 from settlement_engine.errors import Misconfigured
 from settlement_engine.messages.charsets import character_sets
 from settlement_engine.messages.codes import code_set
@@ -81,8 +82,9 @@ class IsoProfile(
     of enquiries applies. ``customer`` and ``institution`` are the versions of pacs.008 and pacs.009; one of them may
     be empty. ``charge_bearers`` are those that the scheme carries, the usual one first. ``needs`` are the fields of
     the payment details that a request must have, by delivery.
-    ``recall_within_days`` is how many days after completion a payment may be recalled, and ``recall_answer_days``
-    how many the bank has to answer; 0 is no limit, and days are those of the calendar.
+    ``recall_within_days`` is how many days after completion a payment may be recalled. The bank has
+    ``recall_answer_days`` to answer, or ``recall_answer_banking_days``: days on which the rail's windows open, or the
+    currency's. 0 is no limit.
     """
 
     scheme: str
@@ -121,6 +123,7 @@ class IsoProfile(
     account_is_iban: bool = False
     recall_within_days: int = 0
     recall_answer_days: int = 0
+    recall_answer_banking_days: Annotated[int, msgspec.Meta(ge=0, le=BANKING_DAYS_MAX)] = 0
     needs: dict[Literal["book", "pay_out"], tuple[str, ...]] = {}
 
     def capabilities(self, on: date) -> RailCapabilities:
@@ -145,6 +148,7 @@ class IsoProfile(
             messages=self._messages(),
             recall_within_seconds=self.recall_within_days * DAY_SECONDS or None,
             recall_answer_seconds=self.recall_answer_days * DAY_SECONDS or None,
+            recall_answer_banking_days=self.recall_answer_banking_days or None,
         )
 
     def limits_change_on(self, after: date) -> date | None:

@@ -49,7 +49,8 @@ def test_only_a_recall_that_is_asked_is_overdue_and_only_after_its_limit(
     state: RecallState,
 ) -> None:
     completed = settlement(State.COMPLETED)
-    for seconds, limit, is_over in ((60, 60.0, False), (61, 60.0, True), (10**6, None, False)):
+    until = AT + timedelta(seconds=60)
+    for seconds, limit, is_over in ((60, until, False), (61, until, True), (10**6, None, False)):
         now = AT + timedelta(seconds=seconds)
         expected = Event.OVERDUE if is_over and state in ASKING else None
         assert event_without_answer(recall(state), completed, limit, now) is expected
@@ -58,5 +59,5 @@ def test_only_a_recall_that_is_asked_is_overdue_and_only_after_its_limit(
 @pytest.mark.parametrize("state", RecallState)
 def test_a_return_comes_before_the_time_limit(state: RecallState) -> None:
     late = AT + timedelta(days=400)
-    found = event_without_answer(recall(state), settlement(State.RETURNED), 60.0, late)
+    found = event_without_answer(recall(state), settlement(State.RETURNED), AT, late)
     assert found is Event.RETURNED

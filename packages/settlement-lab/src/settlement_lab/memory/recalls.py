@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain.recalls import ENDED_RECALLS, RecallRequest, RecallState, RecallStep
+from settlement_engine.domain.exceptions import ENGINE, CaseKind
+from settlement_engine.domain.recalls import (
+    ENDED_RECALLS,
+    RecallRequest,
+    RecallState,
+    RecallStep,
+    why_overdue_is_closed,
+)
 from settlement_engine.errors import NotFound
 from settlement_engine.store.recalls import require_completed
 from settlement_lab.memory.records import OpenRecall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.ports import RecallCommand
@@ -98,4 +106,23 @@ class MemoryRecalls:
                 command.settlement_id, OpenRecall(due_at=now)
             )
             open_.due_at = now
+        self._note_overdue(command, known, now)
         return True
+
+    def _note_overdue(self, command: RecallCommand, known: RecallRequest, now: datetime) -> None:
+        settlement_id = command.settlement_id
+        if command.state is RecallState.OVERDUE:
+            attempt = self._records.histories[settlement_id].attempt
+            assert attempt is not None, "what has completed was sent"
+            since = known.requested_at.isoformat(timespec="microseconds")
+            detail = {"rail": attempt.route.rail, "since": since}
+            kind, number = CaseKind.RECALL_OVERDUE, str(known.seq + 1)
+            self._records.open_case(kind, settlement_id, number, detail, now)
+            return
+        why = why_overdue_is_closed(command.state)
+        for key, case in self._records.cases.items():
+            is_its = case.settlement_id == settlement_id and case.kind is CaseKind.RECALL_OVERDUE
+            if is_its and case.closed_at is None:
+                self._records.cases[key] = msgspec.structs.replace(
+                    case, closed_at=now, closed_by=ENGINE, close_reason=why
+                )

@@ -25,6 +25,25 @@ ON CONFLICT (settlement_id) DO UPDATE SET due_at = clock_timestamp();
 -- Nothing is waited for any more.
 DELETE FROM open_recalls WHERE settlement_id = $1;
 
+-- name: open_overdue_recall
+-- Open the exception of a recall that is overdue.
+INSERT INTO exceptions (settlement_id, kind, fingerprint, detail, opened_at)
+SELECT r.settlement_id, 'recall_overdue', $2::smallint::text,
+    jsonb_build_object('rail', a.rail, 'since', to_char(
+        r.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
+    )),
+    clock_timestamp()
+FROM recall_steps AS r
+JOIN settlement_transactions AS s ON s.id = r.settlement_id
+JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
+WHERE r.settlement_id = $1 AND r.seq = 1
+ON CONFLICT DO NOTHING;
+
+-- name: close_overdue_recall
+-- Close the exception of a recall that has moved on.
+UPDATE exceptions SET closed_at = clock_timestamp(), closed_by = $2, close_reason = $3
+WHERE settlement_id = $1 AND kind = 'recall_overdue' AND closed_at IS NULL;
+
 -- name: take_due_recalls
 -- Take recalls that are due, oldest first. Each is due again after a pause that doubles up to $3 seconds.
 UPDATE open_recalls AS o SET
