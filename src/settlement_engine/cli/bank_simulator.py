@@ -72,14 +72,17 @@ A_FOLDER = click.Path(file_okay=False, path_type=Path)
 settlement-engine bank-simulator --port 8099 --script scenarios.yaml
 settlement-engine bank-simulator --list-scenarios
 curl -s http://127.0.0.1:8099/ledger
+curl -s 'http://127.0.0.1:8099/statements?bank=DEUTDEFF&currency=USD&date=2026-11-29'
 """)
 def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  # noqa: ANN401 -- click's
     """Run a simulated bank that speaks ISO 20022 over HTTP and keeps its own ledger.
 
-    It receives pacs.008, pacs.009, pacs.028 and camt.056 at POST /messages, or at POST /swift/messages,
+    It receives pacs.008, pacs.009, pacs.028, camt.056 and camt.060 at POST /messages, or at POST /swift/messages,
     /sepa_sct/messages, /sepa_inst/messages and /realtime/messages, and treats each payment as its script says.
-    GET /ledger lists the payments that it received and debited, as JSON lines. With --orders and --reports it
-    also acts as an ACH operator: it reads NACHA files, acknowledges them, and returns entries.
+    GET /ledger lists the payments that it received and debited, as JSON lines. GET /statements gives out account
+    statements (camt.053 or MT940), and GET /statements/planted lists the differences that the script puts into them.
+    With --orders and --reports it also acts as an ACH operator: it reads NACHA files, acknowledges them, returns
+    entries, and writes each day's statement.
     """
     from settlement_engine.app.bank_simulator import BankOptions, run_bank, scenarios
     from settlement_engine.app.development.child import PARENT, die_with_parent

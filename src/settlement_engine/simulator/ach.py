@@ -125,6 +125,7 @@ def _values(header: FileHeader, batch: Batch, entry: NachaEntry) -> dict[str, An
         "value_date": day.isoformat() if day else "",
         "content_hash": hashlib.sha256(msgspec.json.encode(entry)).hexdigest(),
         "original": msgspec.json.encode(original_of(header, batch, entry)).decode(),
+        "credited_account": entry.account.strip(),
         "state": SimulatorState.RECEIVED,
         "status": "RCVD",
         "code": "",

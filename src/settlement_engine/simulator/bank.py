@@ -21,13 +21,15 @@ from settlement_engine.simulator.ach import AchOperator
 from settlement_engine.simulator.events import Events, SimulatorState
 from settlement_engine.simulator.ledger import Names, Payment
 from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario, ScenarioStep
+from settlement_engine.simulator.statement_issuing import StatementIssuer
+from settlement_engine.simulator.statement_requests import answer_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from settlement_engine.messages.camt056 import Cancellation
     from settlement_engine.messages.envelope import Opened
-    from settlement_engine.messages.parties import Agent
+    from settlement_engine.messages.parties import Agent, PartyAccount
     from settlement_engine.simulator.ledger import Ledger
     from settlement_engine.simulator.scenarios import ScenarioScript
 
@@ -90,9 +92,21 @@ class ScriptedBank:
 
     def __init__(self, ledger: Ledger, script: ScenarioScript, *, calls_back: bool) -> None:
         self._ledger = ledger
-        self.script = script
         self._events = Events(ledger, calls_back=calls_back)
         self._operator = AchOperator(ledger, self._events)
+        self.books = self._events.books
+        self.issuer = StatementIssuer(ledger, self.books)
+        self.script = script
+
+    @property
+    def script(self) -> ScenarioScript:
+        """What the bank does."""
+        return self._script
+
+    @script.setter
+    def script(self, script: ScenarioScript) -> None:
+        self._script = script
+        self.books.codes = script.banks
 
     def work(self, now_ms: int) -> None:
         """Carry out all steps that are due."""
@@ -125,6 +139,9 @@ class ScriptedBank:
                 return self._enquiry(message, now_ms)
             case "camt.056":
                 return self._recall(message, now_ms)
+            case "camt.060":
+                body, is_there = answer_request(message.content, self.issuer, self.script, now_ms)
+                return BankResponse(status=OK if is_there else NOT_FOUND, body=body)
             case _:
                 return BankResponse(status=UNPROCESSABLE)
 
@@ -320,10 +337,15 @@ def _values(message: Opened, transfer: Any) -> dict[str, Any]:  # noqa: ANN401 -
         "value_date": day.isoformat() if day else "",
         "content_hash": hashlib.sha256(msgspec.json.encode(transfer)).hexdigest(),
         "original": "",
+        "credited_account": _account_number(transfer.creditor_account),
         "state": SimulatorState.RECEIVED,
         "status": "RCVD",
         "code": "",
     }
+
+
+def _account_number(named: PartyAccount | None) -> str:
+    return "" if named is None else named.iban or named.other_id or ""
 
 
 def _rail_of(transfer: Any) -> str:  # noqa: ANN401 -- of pacs.008 or pacs.009

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.simulator import answers
+from settlement_engine.simulator.account_books import AccountBooks
 from settlement_engine.simulator.ach_files import AchAnswers
 from settlement_engine.simulator.scenarios import (
     Coming,
@@ -69,6 +70,7 @@ class Events:
     def __init__(self, ledger: Ledger, *, calls_back: bool) -> None:
         self._ledger = ledger
         self._calls_back = calls_back
+        self.books = AccountBooks(ledger)
         self._iso = answers.IsoAnswers()
         self._ach = AchAnswers()
 
@@ -157,7 +159,9 @@ class Events:
     def _move(self, payment: Payment, step: ScenarioStep, now_ms: int) -> Payment:
         if step.status in SETTLING:
             change = payment.treatment.amount_change_minor
-            self._ledger.debit(payment, max(1, payment.amount_minor + change), now_ms)
+            amount_minor = max(1, payment.amount_minor + change)
+            self._ledger.debit(payment, amount_minor, now_ms)
+            self.books.paid(payment, amount_minor, now_ms)
             moved = self._ledger.move(payment, SimulatorState.SETTLED, step.status, step.code)
             self._plan_returns(moved, moved.treatment.returns, now_ms)
             return moved
@@ -183,6 +187,9 @@ class Events:
     def _give_back(self, payment: Payment, coming: Coming, now_ms: int, name: str) -> None:
         state = SimulatorState.RETURNED if coming.is_last else SimulatorState.SETTLED
         self._ledger.give_back(payment, coming.amount_minor, state)
+        self.books.came_back(
+            payment, coming.amount_minor, coming.charges_minor, coming.code, now_ms
+        )
         body = self._answers(payment).money_back(payment, coming, name, now_ms)
         self._tell(payment, body, now_ms)
 

@@ -47,6 +47,7 @@ class Folders:
         """Process files until cancelled."""
         while True:
             await self.take()
+            await self.put_statements()
             await asyncio.sleep(POLL_SECONDS)
 
     async def take(self) -> None:
@@ -57,6 +58,12 @@ class Folders:
             if said is not None:
                 await asyncio.to_thread(self.put, f"{path.stem}.ack.json", said)
             await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def put_statements(self) -> None:
+        """Write yesterday's statements, once; after a kill in between, a second time with the same bytes."""
+        for due in await self._service.statements_for_folder():
+            await asyncio.to_thread(self.put, due.name, due.content)
+            await self._service.statement_delivered(due)
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file in one step, by renaming it."""

@@ -1,8 +1,9 @@
 """The bank's HTTP port: it receives messages, lists the ledger, and lets a test control the bank.
 
 ``POST /messages`` receives ISO 20022 messages, ``POST /RAIL/messages`` those of one rail. ``GET /ledger`` lists the
-ledger as JSON lines. ``/admin`` is for tests: scripts and rules, call-backs, the clock, and outages of the
-connections. Any client that can connect may use the port; with ``client_authority`` it must present a certificate.
+ledger as JSON lines, and ``GET /statements`` gives out statements. ``/admin`` is for tests: scripts and rules,
+call-backs, the clock, accounts, and outages of the connections. Any client that can connect may use the port; with
+``client_authority`` it must present a certificate.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from aiohttp import web
 
 from settlement_engine.errors import Misconfigured
 from settlement_engine.simulator.bank import FAILED, LOST, SILENT, BankResponse, Manner
+from settlement_engine.simulator.http_statements import StatementRoutes, json_answer, refused
 from settlement_engine.simulator.scenarios import SCENARIOS, Rule
 from settlement_engine.simulator.script_file import read_script
 from settlement_engine.simulator.service import Outage, OutageKind
@@ -34,7 +36,6 @@ SILENCE_SECONDS_MAX: Final = 120.0
 """How long a connection without a response stays open."""
 
 MS_PER_SECOND: Final = 1_000
-BAD_REQUEST: Final = 400
 GRACE_SECONDS: Final = 0.5
 
 
@@ -74,6 +75,7 @@ class BankServer:
         self._service = service
         self._tls = tls
         self._runner: web.AppRunner | None = None
+        self._statements = StatementRoutes(service)
 
     async def listen(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises Misconfigured for certificates that cannot be used."""
@@ -83,6 +85,10 @@ class BankServer:
                 web.post("/messages", self._message),
                 web.post(f"/{{rail:{'|'.join(RAILS)}}}/messages", self._message),
                 web.get("/ledger", self._ledger),
+                web.get("/statements", self._statements.statement),
+                web.get("/statements/planted", self._statements.planted),
+                web.put("/admin/accounts", self._statements.open_account),
+                web.post("/admin/bookings", self._statements.book),
                 web.get("/admin/script", self._script),
                 web.put("/admin/script", self._set_script),
                 web.post("/admin/rules", self._add_rule),
@@ -169,64 +175,64 @@ class BankServer:
     # --- the scene ----------------------------------------------------------------------------------
 
     async def _script(self, _request: web.Request) -> web.Response:
-        return _json(self._service.script)
+        return json_answer(self._service.script)
 
     async def _set_script(self, request: web.Request) -> web.Response:
         try:
             script = read_script(await request.read())
         except Misconfigured as error:
-            return _refused(error)
+            return refused(error)
         await self._service.set_script(script)
-        return _json(script)
+        return json_answer(script)
 
     async def _add_rule(self, request: web.Request) -> web.Response:
         try:
             await self._service.add_rule(msgspec.json.decode(await request.read(), type=Rule))
         except (Misconfigured, msgspec.MsgspecError) as error:
-            return _refused(error)
-        return _json(self._service.script)
+            return refused(error)
+        return json_answer(self._service.script)
 
     async def _scenarios(self, _request: web.Request) -> web.Response:
-        return _json({**SCENARIOS, **self._service.script.scenarios})
+        return json_answer({**SCENARIOS, **self._service.script.scenarios})
 
     async def _callbacks(self, _request: web.Request) -> web.Response:
-        return _json(await self._service.waiting_callbacks())
+        return json_answer(await self._service.waiting_callbacks())
 
     async def _drop_callbacks(self, request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read() or b"{}", type=_Callback)
         except msgspec.MsgspecError as error:
-            return _refused(error)
-        return _json({"dropped": await self._service.drop_callbacks(wanted.end_to_end_id)})
+            return refused(error)
+        return json_answer({"dropped": await self._service.drop_callbacks(wanted.end_to_end_id)})
 
     async def _advance(self, request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read(), type=_Advance)
             await self._service.advance(wanted.seconds * MS_PER_SECOND)
         except (msgspec.MsgspecError, ValueError) as error:
-            return _refused(error)
+            return refused(error)
         await self._service.work()
-        return _json({"now_ms": self._service.now_ms()})
+        return json_answer({"now_ms": self._service.now_ms()})
 
     async def _set_outage(self, request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read(), type=_OutageWanted)
         except msgspec.MsgspecError as error:
-            return _refused(error)
+            return refused(error)
         if wanted.kind is OutageKind.TLS_FAILURE and self._tls is None:
-            return _refused(ValueError("this bank is reached without TLS"))
+            return refused(ValueError("this bank is reached without TLS"))
         until_ms = None
         if wanted.seconds is not None:
             until_ms = self._service.now_ms() + wanted.seconds * MS_PER_SECOND
         await self._service.set_outage(Outage(kind=wanted.kind, until_ms=until_ms))
-        return _json({"outage": wanted.kind, "until_ms": until_ms})
+        return json_answer({"outage": wanted.kind, "until_ms": until_ms})
 
     async def _end_outage(self, _request: web.Request) -> web.Response:
         await self._service.set_outage(None)
-        return _json({"outage": None})
+        return json_answer({"outage": None})
 
     async def _health(self, _request: web.Request) -> web.Response:
-        return _json({"now_ms": self._service.now_ms(), "outage": self._service.outage})
+        return json_answer({"now_ms": self._service.now_ms(), "outage": self._service.outage})
 
 
 async def _half(
@@ -244,17 +250,3 @@ async def _half(
 def _end_connection(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.close()
-
-
-def _json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
-
-
-def _refused(error: Exception) -> web.Response:
-    why = getattr(error, "why", "")
-    text = f"{error}: {why}" if why else str(error)
-    return web.Response(
-        status=BAD_REQUEST,
-        body=msgspec.json.encode({"error": text}),
-        content_type="application/json",
-    )

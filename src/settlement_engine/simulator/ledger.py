@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-VERSION: Final = 4
+VERSION: Final = 5
+FILES: Final = ("ledger.sql", "statements.sql")
+EARLIER_VERSION: Final = 4
+_UPGRADE: Final = ("upgrade_from_4", "statement_schema", "book_earlier_debits", "schema")
 PAGE_ROWS: Final = 500
 FOUND_MAX: Final = 10_000
 """A file has at most so many payments, so that one query can find all of them."""
@@ -31,7 +34,7 @@ DUE_MAX: Final = 500
 """At most so many steps are carried out, or call-backs delivered, at a time."""
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
-_NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
+_NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)$", re.MULTILINE)
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     times_received: int
     returned_minor: int
     received_at_ms: int
+    credited_account: str
     debited_minor: int | None = None
 
     @property
@@ -79,9 +83,12 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
 @cache
 def _statements() -> Mapping[str, str]:
-    text = resources.files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")
-    parts = _NAME.split(text)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    found: dict[str, str] = {}
+    for name in FILES:
+        text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+        parts = _NAME.split(text)
+        found |= zip(parts[1::2], parts[2::2], strict=True)
+    return found
 
 
 class Ledger:
@@ -137,6 +144,10 @@ class Ledger:
 
     def _run(self, statement: str, /, **values: object) -> list[sqlite3.Row]:
         return self._db.execute(_statements()[statement], values).fetchall()
+
+    def run(self, statement: str, /, **values: object) -> list[sqlite3.Row]:
+        """Run a named statement, for the parts of the bank that have tables of their own."""
+        return self._run(statement, **values)
 
     # --- payments -----------------------------------------------------------------------------------
 
@@ -281,11 +292,17 @@ class Ledger:
 
 def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in {0, VERSION}:
+    if version not in {0, EARLIER_VERSION, VERSION}:
         raise Misconfigured(f"{file} is of version {version}, not {VERSION}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    if version == EARLIER_VERSION:
+        connection.executescript(
+            f"BEGIN;{''.join(map(_statements().__getitem__, _UPGRADE))}COMMIT;"
+        )
+        return
+    connection.executescript(_statements()["statement_schema"])
     connection.executescript(_statements()["schema"])
 
 

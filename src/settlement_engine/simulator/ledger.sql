@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS payments (
     code           TEXT    NOT NULL,
     times_received INTEGER NOT NULL,
     returned_minor INTEGER NOT NULL DEFAULT 0,
-    received_at_ms INTEGER NOT NULL
+    received_at_ms INTEGER NOT NULL,
+    credited_account TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX IF NOT EXISTS payments_message ON payments (message_id);
 CREATE INDEX IF NOT EXISTS payments_end_to_end ON payments (end_to_end_id);
@@ -76,7 +77,11 @@ CREATE TABLE IF NOT EXISTS files (
     identity TEXT NOT NULL UNIQUE,
     name   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
+
+-- name: upgrade_from_4
+-- Add what version 5 knows of a payment: the account that its amount is credited to.
+ALTER TABLE payments ADD COLUMN credited_account TEXT NOT NULL DEFAULT '';
 
 -- name: arrive
 -- Count an arrival of a payment; the first arrival sets the time until which it gets server errors.
@@ -100,11 +105,11 @@ SELECT 1 FROM barred WHERE reference = :reference;
 -- Record a payment at its first receipt.
 INSERT INTO payments (rail, uetr, message_name, message_id, instruction_id, end_to_end_id, trace, from_bank,
                       to_bank, amount_minor, currency, value_date, content_hash, original, scenario, plan, state,
-                      status, code,
+                      status, code, credited_account,
                       times_received, received_at_ms)
 VALUES (:rail, :uetr, :message_name, :message_id, :instruction_id, :end_to_end_id, :trace, :from_bank,
         :to_bank, :amount_minor, :currency, :value_date, :content_hash, :original, :scenario, :plan, :state,
-        :status, :code, 1, :received_at_ms)
+        :status, :code, :credited_account, 1, :received_at_ms)
 RETURNING id;
 
 -- name: received_again

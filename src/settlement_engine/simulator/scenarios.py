@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement_engine.errors import Misconfigured
+from settlement_engine.simulator.differences import DifferenceRule  # noqa: TC001 -- a struct's field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -221,8 +222,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the bank does: the first rule that matches chooses the scenario, else it is ``default``.
 
-    ``scenarios`` are defined by the script itself. With ``bars_recalled`` the bank accepts the recall of a payment
-    that it has not received, and rejects the payment if it arrives later.
+    ``scenarios`` are defined by the script itself. ``differences`` are put into the statements. ``banks`` maps other
+    codes of a bank, such as its routing number, to the one under which its accounts are kept. With ``bars_recalled``
+    the bank accepts the recall of a payment that it has not received, and rejects the payment if it arrives later.
     """
 
     seed: int = 1
@@ -230,6 +232,8 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     default: str = "settle"
     rules: tuple[Rule, ...] = ()
     scenarios: dict[str, Scenario] = {}
+    differences: tuple[DifferenceRule, ...] = ()
+    banks: dict[str, str] = {}
 
     def checked(self) -> ScenarioScript:
         """Return the script. Raises Misconfigured, with what is wrong."""
@@ -239,6 +243,9 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise Misconfigured(f"there is no scenario {name!r}", why=f"there are {known}")
         if len(self.rules) > RULES_MAX or any(rule.one_in < 1 for rule in self.rules):
             raise Misconfigured(f"a script has at most {RULES_MAX} rules, and one_in is 1 or more")
+        if max(len(self.differences), len(self.banks)) > RULES_MAX:
+            what = f"a script has at most {RULES_MAX} differences, and as many codes of banks"
+            raise Misconfigured(what)
         return self
 
     def scenario(self, name: str) -> Scenario:

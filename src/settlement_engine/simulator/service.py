@@ -15,15 +15,24 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
+from settlement_engine.simulator.account_books import AccountGiven, BookingGiven, parse_signed
 from settlement_engine.simulator.bank import FAILED, BankResponse, ReceivedMessage, ScriptedBank
 from settlement_engine.simulator.ledger import Ledger
 from settlement_engine.simulator.ledger_lines import LedgerLine, ledger_line
 from settlement_engine.simulator.scenarios import Rule, ScenarioScript
+from settlement_engine.simulator.statement_issuing import written
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
     from pathlib import Path
+
+    from settlement_engine.simulator.statement_issuing import (
+        DueStatement,
+        PlantedLine,
+        StatementFormat,
+        StatementWanted,
+    )
 
 MS_PER_SECOND: Final = 1_000
 ADVANCE_MS_MAX: Final = 400 * 86_400_000
@@ -169,6 +178,61 @@ class BankService:
         """Record a failed delivery; the next one is after ``pause_ms``, if ``attempts_max`` allows one."""
         due_at_ms = self.now_ms() + pause_ms
         await self._in_thread(self._ledger.callback_failed, callback_id, due_at_ms, attempts_max)
+
+    # --- statements ---------------------------------------------------------------------------------
+
+    async def statement(self, wanted: StatementWanted, form: StatementFormat) -> bytes:
+        """Return the statement of a day. Raises NoStatement, and MessageError for what ``form`` cannot say."""
+        now_ms = self.now_ms()
+
+        def issue() -> bytes:
+            self._bank.work(now_ms)
+            with self._ledger.writing():
+                found = self._bank.issuer.statement(wanted, self._bank.script, now_ms)
+            return written(found, form)
+
+        return await self._in_thread(issue)
+
+    async def planted(self, after_id: int) -> tuple[list[PlantedLine], int]:
+        """Return a page of the differences in the statements, and the last id in it."""
+        return await self._in_thread(self._bank.issuer.planted, after_id)
+
+    async def open_account(self, given: AccountGiven) -> None:
+        """Open an account, or set what it begins with. Raises ValueError."""
+
+        def set_opening() -> None:
+            minor = parse_signed(given.opening, given.currency)
+            with self._ledger.writing():
+                account_id = self._bank.books.account(given.bank, given.account, given.currency)
+                self._bank.books.set_opening(account_id, minor)
+
+        await self._in_thread(set_opening)
+
+    async def book(self, given: BookingGiven) -> None:
+        """Book an amount that no order has caused. Raises ValueError."""
+        now_ms = self.now_ms()
+
+        def book() -> None:
+            minor = parse_signed(given.amount, given.currency)
+            with self._ledger.writing():
+                account_id = self._bank.books.account(given.bank, given.account, given.currency)
+                self._bank.books.by_hand(account_id, minor, given.text, now_ms)
+
+        await self._in_thread(book)
+
+    async def statements_for_folder(self) -> list[DueStatement]:
+        """Return yesterday's statements of the accounts that pay files, unless they were delivered."""
+        now_ms = self.now_ms()
+
+        def due() -> list[DueStatement]:
+            with self._ledger.writing():
+                return self._bank.issuer.for_folder(self._bank.script, now_ms)
+
+        return await self._in_thread(due)
+
+    async def statement_delivered(self, due: DueStatement) -> None:
+        """Record that a statement is in the folder."""
+        await self._in_thread(self._bank.issuer.delivered, due)
 
     # --- what is shown and set ----------------------------------------------------------------------
 
