@@ -458,6 +458,25 @@ async def test_a_late_contradiction_moves_cash_to_suspense_once(scene, finding):
     assert (case.kind, case.severity) == (CaseKind.DISPROVED, Severity.CRITICAL)
 
 
+@pytest.mark.parametrize("state", [State.COMPLETED, State.RETURNED])
+async def test_a_second_debit_moves_what_the_bank_took_to_suspense_once(scene, state):
+    settlement = await scene.bring(state)
+    nostro = (await scene.account(AccountKind.NOSTRO)).posted
+    suspense = (await scene.account(AccountKind.SUSPENSE)).posted
+    step = scene.step(settlement, Event.DEBITED_TWICE)
+    assert results(await scene.apply(step)) == [APPLIED]
+    after = await scene.load(settlement)
+    assert (after.state, after.is_frozen) == (state, True)
+    assert (await scene.account(AccountKind.NOSTRO)).posted == nostro - 100
+    assert (await scene.account(AccountKind.SUSPENSE)).posted == suspense - 100
+    again = scene.step(
+        after, Event.DEBITED_TWICE, detail={"text": "again", "exception": "debited_twice"}
+    )
+    assert results(await scene.apply(again)) == [STALE]
+    [case] = await cases_of(scene, settlement)
+    assert (case.kind, case.severity) == (CaseKind.DEBITED_TWICE, Severity.CRITICAL)
+
+
 async def test_money_in_suspense_is_closed_by_two_people(scene):
     settlement = await attested(scene, Finding.SETTLED)
     await scene.move(settlement, Event.DISPROVED)
@@ -542,6 +561,8 @@ async def test_every_kind_has_a_severity():
         (State.COMPLETED, Event.PARTLY_UNCOVERED),
         (State.COMPLETED, Event.DISPROVED),
         (State.ROLLED_BACK, Event.DISPROVED),
+        (State.COMPLETED, Event.DEBITED_TWICE),
+        (State.RETURNED, Event.DEBITED_TWICE),
     }
 
 

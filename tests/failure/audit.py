@@ -81,7 +81,7 @@ def _legs(move: Moved) -> int:
         case Do.POST | Do.REVERSE:
             return 2
         case Do.SUSPEND:
-            return 1 if move.event is Event.DISPROVED else 2
+            return 1 if move.event in (Event.DISPROVED, Event.DEBITED_TWICE) else 2
         case _:
             return 0
 

@@ -10,6 +10,7 @@ from settlement_engine.domain.lifecycle import ENDS, Event, State
 from settlement_engine.domain.returns import NOT_STATED
 from settlement_engine.ports import Answer
 from tests.failure.trials import (
+    ENTRIES,
     EVIDENCE,
     SOURCES,
     STATED,
@@ -102,6 +103,7 @@ async def _act(
             attempt=attempt,
             code="X2",
             stated=STATED.get(event, NOT_STATED),
+            entry=ENTRIES.get(event),
         )
         times = 2 if trial.fault is Fault.ANSWER_TWICE else 1
         trial.is_struck = trial.is_struck or trial.fault is Fault.ANSWER_TWICE

@@ -39,6 +39,8 @@ NOTHING_IS_ASKED = {
     (State.FAILED, Event.CONTRADICTED),
     (State.ROLLED_BACK, Event.CONTRADICTED),
     (State.ROLLED_BACK, Event.DISPROVED),
+    (State.COMPLETED, Event.DEBITED_TWICE),
+    (State.RETURNED, Event.DEBITED_TWICE),
     (State.RETURNED, Event.CONTRADICTED),
 }
 """Transitions without a request before or after them: no request or answer can be lost there."""

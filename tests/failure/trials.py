@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from settlement_engine.domain.lifecycle import QUESTION, TRANSITIONS, Event, State, Transition
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.returns import StatedAmount
+from settlement_engine.domain.statement_evidence import EntryEvidence, EntrySays
 from settlement_engine.ports import Result
 from tests.support.faultproxy import IDLE, Lost
 from tests.support.frailbank import Cue, FrailBank, Manner, Standing
@@ -104,6 +105,7 @@ SOURCES: Final = {
     Event.AMOUNT_DIFFERED: Source.RAIL,  # it says that another amount was settled
     Event.CONTRADICTED: Source.UNASKED,
     Event.DISPROVED: Source.UNASKED,
+    Event.DEBITED_TWICE: Source.UNASKED,  # its statement has two debits
 }
 SAID: Final = {
     Event.POSTPONED: Event.CLEARED,
@@ -124,6 +126,8 @@ UNASKED: Final = {
     (State.ROLLED_BACK, Event.CONTRADICTED): Event.SETTLED,
     (State.ROLLED_BACK, Event.DISPROVED): Event.SETTLED,
     (State.RETURNED, Event.CONTRADICTED): Event.REJECTED,
+    (State.COMPLETED, Event.DEBITED_TWICE): Event.SETTLED,
+    (State.RETURNED, Event.DEBITED_TWICE): Event.SETTLED,
 }
 """What the rail reports without an enquiry."""
 
@@ -132,6 +136,11 @@ STATED: Final = {
     for event, charges in ((Event.PARTLY_RETURNED, 0), (Event.PARTLY_UNCOVERED, 0))
 }
 """The amounts that it reports; all other reports are of the whole amount."""
+
+ENTRIES: Final = {
+    Event.DEBITED_TWICE: EntryEvidence(says=EntrySays.SECOND_DEBIT, statement=1, entry=2, nth=2)
+}
+"""The entries of its statement that it reports; all other reports are messages."""
 
 ATTESTED: Final = {
     State.COMPLETED: (State.IN_DOUBT, Event.ATTESTED_SETTLED),

@@ -32,6 +32,8 @@ UNWALKED = {
     ),  # needs a bank that reports another amount
     (State.COMPLETED, Event.DISPROVED),  # needs two people who were wrong
     (State.ROLLED_BACK, Event.DISPROVED),
+    (State.COMPLETED, Event.DEBITED_TWICE),  # needs a bank that books a payment twice
+    (State.RETURNED, Event.DEBITED_TWICE),
 }
 """Transitions that no correct history within the model uses."""
 

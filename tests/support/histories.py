@@ -20,6 +20,7 @@ from settlement_engine.domain.ledger import (
     settle,
     suspend_cash,
     suspend_return,
+    suspend_second_debit,
 )
 from settlement_engine.domain.lifecycle import (
     ENDS,
@@ -72,6 +73,7 @@ EXCEPTIONS = {
     Event.UNCOVERED: CaseKind.UNCOVERED_RETURN,
     Event.PARTLY_UNCOVERED: CaseKind.UNCOVERED_RETURN,
     Event.AMOUNT_DIFFERED: CaseKind.AMOUNT_DIFFERS,
+    Event.DEBITED_TWICE: CaseKind.DEBITED_TWICE,
 }
 
 _numbers = itertools.count(1)
@@ -282,7 +284,8 @@ class Scene:
             fields |= {"attempt": self.attempt(settlement), "window_opening": OPEN}
             intent = intent_detail(changes.get("attempt", fields["attempt"]))
         back = changes.get("back") or (back_of(settlement, event) if event in RETURNS else None)
-        fields |= {"back": back, "transfers": self._posted(settlement, transition, back)}
+        posted = self._posted(settlement, event, transition, back)
+        fields |= {"back": back, "transfers": posted}
         if transition.do in (Do.POST, Do.REVERSE):
             fields |= {"rail_reference": "R-1", "confirmation": "C-1"}
         is_late = transition.do in (Do.EXCEPT, Do.SUSPEND)
@@ -310,7 +313,7 @@ class Scene:
         return self._accounts[AccountKind.FEES].id
 
     def _posted(
-        self, settlement: Settlement, transition: Transition, back: Return | None
+        self, settlement: Settlement, event: Event, transition: Transition, back: Return | None
     ) -> tuple[Transfer, ...]:
         """Return the transfers of a transition."""
         amount = settlement.instruction.amount
@@ -327,6 +330,8 @@ class Scene:
             return ()
         if back is not None:
             return suspend_return(*sides, suspense_id, back, currency, self.fees_id)
+        if event is Event.DEBITED_TWICE:
+            return suspend_second_debit(*sides, suspense_id, amount.minor, currency)
         is_at_agent = settlement.state is State.ROLLED_BACK
         return suspend_cash(*sides, suspense_id, amount.minor, currency, is_at_agent=is_at_agent)
 

@@ -132,6 +132,10 @@ HISTORIES: dict[str, tuple[Happens, ...]] = {
         happens(E.ATTESTED_SETTLED, None, **PAPER),
         happens(E.DISPROVED, said="rejected", code="RJCT"),
     ),
+    "debited_twice": (
+        *COMPLETED,
+        happens(E.DEBITED_TWICE, said="settled", statement="17", statement_entry="3"),
+    ),
     "contradicted": (*COMPLETED, happens(E.CONTRADICTED, said="rejected", code="RJCT")),
 }
 """Every final state and every parked state, and the paths to them that are explained differently."""

@@ -43,6 +43,7 @@ def message_of(rail: str, answer: Answer, names: References | None) -> InboundMe
         confirmation=answer.confirmation,
         stated=answer.stated,
         promises_return=answer.promises_return,
+        entry=answer.entry,
     )
     content = msgspec.json.encode((next(_numbers), report))
     return InboundMessage(

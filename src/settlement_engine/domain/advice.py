@@ -83,6 +83,14 @@ BY_KIND: Final[Mapping[CaseKind, tuple[str, str]]] = {
         "Ask the bank in person for its answer; what it says later is recorded, and closes this.",
         "Book the money as returned: nothing has come back before the bank's return.",
     ),
+    CaseKind.DEBITED_TWICE: (
+        "Ask the bank to return the second debit as a duplicate: its amount is booked in suspense.",
+        "Settle another obligation with the second payment: it is not ours to use.",
+    ),
+    CaseKind.STATEMENT_DIFFERS: (
+        "Ask the bank for the booking of the payment, and why its statement does not have it.",
+        "Reverse the postings because of the statement alone: the rail has confirmed the payment.",
+    ),
     CaseKind.UNKNOWN_PAYMENT: (
         "Ask the caller for the instruction; give the reference. This database does not have it.",
         "Submit the same instruction under another key: the bank already has this payment.",

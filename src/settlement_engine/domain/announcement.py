@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAMED_BY_EVENT: Final = frozenset(
     {
-        *(Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED),
+        *(Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED, Event.DEBITED_TWICE),
         *(Event.PARTLY_RETURNED, Event.PARTLY_UNCOVERED),
     }
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.lifecycle import Event
     from settlement_engine.domain.preconditions import Refusal
+    from settlement_engine.domain.statement_evidence import EntryEvidence
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     )
     promises_return: bool = False  # the answer to a recall: the money will come back by itself
     papers: Mapping[str, str] | None = None  # the evidence of what two people attested
+    entry: EntryEvidence | None = None  # the entry of a bank's statement that says it
     message: KeptMessage | None = (
         None  # the response that said it: stored in the commit of the transition
     )

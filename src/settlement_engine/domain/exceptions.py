@@ -48,6 +48,8 @@ class CaseKind(StrEnum):
     HELD = auto()  # screening has parked it, and two people have to decide
     AMOUNT_DIFFERS = auto()  # the bank reports another amount than was sent, or than is left
     RECALL_OVERDUE = auto()  # the bank has not answered a recall after completion in time
+    DEBITED_TWICE = auto()  # the bank's statement has a second debit; it is in suspense
+    STATEMENT_DIFFERS = auto()  # the bank's statement lacks what completed it, or reverses it
 
 
 class Severity(StrEnum):
@@ -69,6 +71,8 @@ SEVERITY: Final[Mapping[CaseKind, Severity]] = {
     CaseKind.HELD: Severity.NORMAL,
     CaseKind.AMOUNT_DIFFERS: Severity.CRITICAL,
     CaseKind.RECALL_OVERDUE: Severity.NORMAL,
+    CaseKind.DEBITED_TWICE: Severity.CRITICAL,
+    CaseKind.STATEMENT_DIFFERS: Severity.CRITICAL,
     CaseKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
     CaseKind.ALTERED_PAYMENT: Severity.CRITICAL,
     CaseKind.CANNOT_BE_BOOKED: Severity.CRITICAL,
@@ -79,10 +83,14 @@ DOUBTS: Final = frozenset({CaseKind.IN_DOUBT, CaseKind.OVERDUE})
 CANNOT_BE_BOOKED is closed by a person, or by a final state that is reached after it was opened, and RECALL_OVERDUE
 by a person, or by the bank's answer."""
 
-SUSPENDED: Final = frozenset({CaseKind.DISPROVED, CaseKind.UNCOVERED_RETURN})
+SUSPENDED: Final = frozenset(
+    {CaseKind.DISPROVED, CaseKind.UNCOVERED_RETURN, CaseKind.DEBITED_TWICE}
+)
 """Exceptions with money in suspense: one person acknowledges them, and another person closes them."""
 
-LATE: Final = frozenset({Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED})
+LATE: Final = frozenset(
+    {Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED, Event.DEBITED_TWICE}
+)
 """Moves that record a conflicting status without booking it for a customer: the move before still applies."""
 
 UNASKED: Final = frozenset(

@@ -65,6 +65,7 @@ class Leg(IntEnum):
     RETURN_CHARGES = 8  # what the bank charged for a return and did not pay back
     PAID_OUT = 9  # what FROM has paid to TO, or to TO's customer
     PAID_OUT_RETURNED = 10
+    SECOND_DEBIT = 11  # what the bank has debited a second time, as its statement shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +246,25 @@ def suspend_cash(
             leg=Leg.LATE_CASH,
             debit_id=debit_id,
             credit_id=credit_id,
+            amount_minor=amount_minor,
+            currency=currency,
+        ),
+    )
+
+
+def suspend_second_debit(
+    group_id: UUID, route: Route, suspense_id: int, amount_minor: int, currency: str
+) -> tuple[Transfer, ...]:
+    """Make the transfer of a second debit: our account at FROM has less, and the bank owes it to us.
+
+    The bank's statement has booked it, so our books follow; suspense shows it until the bank has given it back.
+    """
+    return (
+        Transfer(
+            group_id=group_id,
+            leg=Leg.SECOND_DEBIT,
+            debit_id=suspense_id,
+            credit_id=route.source_id,
             amount_minor=amount_minor,
             currency=currency,
         ),

@@ -79,6 +79,7 @@ class Event(StrEnum):
     PARTLY_RETURNED = auto()  # the receiver returned a part; the obligation stays held
     PARTLY_UNCOVERED = auto()  # a partial return that the receiver's account does not cover
     AMOUNT_DIFFERED = auto()  # the rail reports another amount than the one sent
+    DEBITED_TWICE = auto()  # the bank's statement has a second debit of the payment
 
 
 class Do(StrEnum):
@@ -193,6 +194,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, Transition]]] = {
         E.PARTLY_UNCOVERED: Transition(S.COMPLETED, Do.SUSPEND),
         E.CONTRADICTED: Transition(S.COMPLETED, Do.EXCEPT),
         E.DISPROVED: Transition(S.COMPLETED, Do.SUSPEND),  # only where the end was attested
+        E.DEBITED_TWICE: Transition(S.COMPLETED, Do.SUSPEND),
     },
     S.FAILED: {
         E.CONTRADICTED: Transition(S.FAILED, Do.EXCEPT),  # a restored database may lack a payment
@@ -203,6 +205,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, Transition]]] = {
     },
     S.RETURNED: {
         E.CONTRADICTED: Transition(S.RETURNED, Do.EXCEPT),
+        E.DEBITED_TWICE: Transition(S.RETURNED, Do.SUSPEND),
     },
 }
 

@@ -28,6 +28,10 @@ RETURNS_MAX: Final = 1_000
 """The most parts in which one settlement is returned; a person decides about any further one."""
 
 
+RETURN_OF_ENTRY: Final = "statement entry "
+"""How the reference of a return begins that a bank's statement has brought, and no message."""
+
+
 class StatedAmount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The amounts in a bank's message. ``minor`` None: the whole amount, or all that is left of it.
 
@@ -148,6 +152,22 @@ def judge_return(
         reference=stated.reference,
         value_date=stated.value_date,
     )
+
+
+def is_told_otherwise(
+    returns: Sequence[Return], stated: StatedAmount, entries: int | None = None
+) -> bool:
+    """Say whether a return is already booked, which came by the other road: as a message, or in a statement.
+
+    The two roads name a return differently, so that its amount has to tell it. ``entries`` counts the entries of
+    this amount, with the one that is asked about; None: it is a message. A message is taken for the one of an
+    entry that is booked: if it is another return, the statement will have an entry of its own for it.
+    """
+    same = [each for each in returns if each.amount_minor == stated.minor]
+    if entries is not None:
+        return len(same) >= entries
+    is_new = all(each.reference != stated.reference for each in returns)
+    return is_new and any(each.reference.startswith(RETURN_OF_ENTRY) for each in same)
 
 
 def _of_known(known: Return | None, left: int, stated: StatedAmount) -> NotBooked:

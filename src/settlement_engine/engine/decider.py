@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from settlement_engine.domain.decisions.taken_over import TakenOver
     from settlement_engine.domain.ledger import Transfer
     from settlement_engine.domain.lifecycle import Event, Transition
-    from settlement_engine.domain.returns import Return
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.directory import Directory
@@ -123,7 +122,10 @@ class Decider:
             return self._screened(settlement, answer, now, route)
         if is_return_to_come(answer, chosen.event):
             answer = Answer(
-                settlement_id=settlement.id, event=chosen.event, attempt=answer.attempt
+                settlement_id=settlement.id,
+                event=chosen.event,
+                attempt=answer.attempt,
+                entry=answer.entry,
             )  # code and amounts are those of the return
         return self.step(settlement, chosen, answer, history)
 
@@ -239,7 +241,7 @@ class Decider:
             event=chosen.event,
             transition=transition,
             due_seconds=self._due_seconds(settlement, transition, chosen.event),
-            transfers=self._transfers(settlement, transition, chosen.back),
+            transfers=self._transfers(settlement, chosen),
             refusal=refusal,
             detail=_detail(words, answer, refusal, chosen),
             rail_reference=words.get("rail_reference", ""),
@@ -255,16 +257,15 @@ class Decider:
             return None
         return self._schedule.due_seconds(settlement, event)
 
-    def _transfers(
-        self, settlement: Settlement, transition: Transition, back: Return | None
-    ) -> tuple[Transfer, ...]:
-        """Return the transfers that the transition's action posts; ``back`` is the return, if it is one."""
+    def _transfers(self, settlement: Settlement, chosen: ChosenEvent) -> tuple[Transfer, ...]:
+        """Return the transfers that the chosen event's action posts."""
+        transition = transition_for(settlement.state, chosen.event)
         if transition.do is Do.POST:
             assert settlement.attempt is not None, "what is posted was locked"
             amount = settlement.instruction.amount
             return settle(settlement.id, settlement.attempt.route, amount.minor, amount.currency)
         if transition.do in COMING_BACK:
-            return transfers_back(self._directory, settlement, transition, back)
+            return transfers_back(self._directory, settlement, chosen.event, chosen.back)
         return ()
 
 
@@ -284,6 +285,8 @@ def _detail(
 ) -> dict[str, str]:
     """Return the details of the move: the sender's texts, the return, and the refusal."""
     found = dict(words)
+    if answer.entry is not None:
+        found |= answer.entry.words()
     if answer.papers:
         found |= _plain(answer.papers)
     if answer.stated is not NOT_STATED:

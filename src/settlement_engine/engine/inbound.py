@@ -121,7 +121,7 @@ class InboundWorker:
             self._meter.invariant_warning("inbound_unknown_payment")
             self._close_soon(found.id, ReportOutcome.UNKNOWN_PAYMENT)
             return None
-        if report.event in NEVER_UNASKED:
+        if report.event in NEVER_UNASKED and report.entry is None:
             self._close_soon(found.id, ReportOutcome.NOT_HEARD)
             return None
         return Answer(
@@ -134,6 +134,7 @@ class InboundWorker:
             confirmation=report.confirmation,
             stated=report.stated,
             promises_return=report.promises_return,
+            entry=report.entry,
             report_id=found.id,
         )
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from settlement_engine.domain.ledger import reverse, suspend_cash, suspend_return
-from settlement_engine.domain.lifecycle import Do, State
+from settlement_engine.domain.ledger import (
+    reverse,
+    suspend_cash,
+    suspend_return,
+    suspend_second_debit,
+)
+from settlement_engine.domain.lifecycle import Do, Event, State, transition_for
 
 if TYPE_CHECKING:
     from settlement_engine.domain.ledger import Transfer
-    from settlement_engine.domain.lifecycle import Transition
     from settlement_engine.domain.returns import Return
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.directory import Directory
@@ -24,9 +28,10 @@ COMING_BACK: Final = frozenset({Do.REVERSE, Do.SUSPEND})
 
 
 def transfers_back(
-    directory: Directory, settlement: Settlement, transition: Transition, back: Return | None
+    directory: Directory, settlement: Settlement, event: Event, back: Return | None
 ) -> tuple[Transfer, ...]:
     """Return the transfers that such an action posts; ``back`` is the return, if it is one."""
+    transition = transition_for(settlement.state, event)
     assert transition.do in COMING_BACK, "only money that comes back is posted here"
     assert settlement.attempt is not None, "what is posted was locked"
     route, amount = settlement.attempt.route, settlement.instruction.amount
@@ -34,6 +39,8 @@ def transfers_back(
         assert transition.do is Do.SUSPEND, "what is reversed has come back"
         suspense_id = directory.suspense(route.rail, amount.currency)
         sides = (settlement.id, route, suspense_id, amount.minor, amount.currency)
+        if event is Event.DEBITED_TWICE:
+            return suspend_second_debit(*sides)
         return suspend_cash(*sides, is_at_agent=settlement.state is State.ROLLED_BACK)
     fees_id = 0
     if back.charges_minor:

@@ -37,6 +37,7 @@ _LEGS: Final[Mapping[int, str]] = {
     Leg.RETURN_CHARGES: "return charges",
     Leg.PAID_OUT: "paid out",
     Leg.PAID_OUT_RETURNED: "payout returned",
+    Leg.SECOND_DEBIT: "second debit",
 }
 
 

@@ -15,8 +15,9 @@ from settlement_engine.domain.ledger import (
     settle,
     suspend_cash,
     suspend_return,
+    suspend_second_debit,
 )
-from settlement_engine.domain.lifecycle import RETURNS, Do, State
+from settlement_engine.domain.lifecycle import RETURNS, Do, Event, State
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.returns import read_return
 from settlement_engine.domain.settlement import Route
@@ -83,6 +84,8 @@ def _made(dossier: Dossier, move: MoveRecord, state_machine: StateMachine) -> tu
     suspense = _single(dossier, AccountKind.SUSPENSE)
     if not suspense:
         return ()
+    if move.event is Event.DEBITED_TWICE:
+        return suspend_second_debit(settlement_id, route, suspense, *amount)
     is_at_agent = move.from_state is State.ROLLED_BACK
     return suspend_cash(settlement_id, route, suspense, *amount, is_at_agent=is_at_agent)
 

@@ -52,6 +52,7 @@ HAPPENED: Final[Mapping[Event, str]] = MappingProxyType(
             "the receiver sent the money back, but its account with us does not cover the amount"
         ),
         E.CONTRADICTED: "conflicting bank status after final settlement",
+        E.DEBITED_TWICE: "the bank's statement has a second debit of the payment",
         E.DISPROVED: "a later final status of the rail contradicted what two people had attested",
     }
 )
@@ -72,6 +73,7 @@ CONDITION: Final[Mapping[Event, str]] = MappingProxyType(
         ),
         E.UNCOVERED: "the receiver sends the money back and its account with us does not cover it",
         E.DISPROVED: "a later final status of the rail contradicts what two people attested",
+        E.DEBITED_TWICE: "the bank's statement has a second debit of the payment",
     }
 )
 """What must happen before money moves or is released, for each event that does so."""

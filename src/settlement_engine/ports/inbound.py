@@ -15,6 +15,7 @@ import msgspec
 
 from settlement_engine.domain.lifecycle import Event  # noqa: TC001 - the same
 from settlement_engine.domain.returns import NOT_STATED, StatedAmount
+from settlement_engine.domain.statement_evidence import EntryEvidence  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,9 @@ class MessageSource(StrEnum):
     CALLBACK = auto()  # the sender called us
     INBOX = auto()  # a file was picked up
     PUSHED = auto()  # received over a connection that we opened
+    STATEMENT = (
+        auto()
+    )  # entries of a bank's statement, handed over by ``engine/statement_evidence.py``
 
 
 class PaymentReferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +67,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     confirmation: str = ""
     stated: StatedAmount = NOT_STATED
     promises_return: bool = False
+    entry: EntryEvidence | None = None  # the entry of a bank's statement that says it
 
 
 class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):

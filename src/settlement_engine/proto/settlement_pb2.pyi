@@ -263,6 +263,8 @@ class _TransferLegEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferL
     """FROM has paid TO, or TO's customer: TO's balance with us and ours at the settlement agent end where they began."""
     TRANSFER_LEG_PAID_OUT_RETURNED: _TransferLeg.ValueType  # 10
     """The same of a return, backwards."""
+    TRANSFER_LEG_SECOND_DEBIT: _TransferLeg.ValueType  # 11
+    """What the bank has debited a second time, as its statement shows: to suspense."""
 
 class TransferLeg(_TransferLeg, metaclass=_TransferLegEnumTypeWrapper): ...
 
@@ -284,6 +286,8 @@ TRANSFER_LEG_PAID_OUT: TransferLeg.ValueType  # 9
 """FROM has paid TO, or TO's customer: TO's balance with us and ours at the settlement agent end where they began."""
 TRANSFER_LEG_PAID_OUT_RETURNED: TransferLeg.ValueType  # 10
 """The same of a return, backwards."""
+TRANSFER_LEG_SECOND_DEBIT: TransferLeg.ValueType  # 11
+"""What the bank has debited a second time, as its statement shows: to suspense."""
 Global___TransferLeg: _TypeAlias = TransferLeg  # noqa: Y015
 
 class _CorrespondentMethod:
@@ -342,6 +346,10 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     """Screening has parked the settlement: two people release it or decline it."""
     EXCEPTION_KIND_AMOUNT_DIFFERS: _ExceptionKind.ValueType  # 12
     """The bank speaks of another amount than was sent, or returns more than is left: nothing was booked on it."""
+    EXCEPTION_KIND_DEBITED_TWICE: _ExceptionKind.ValueType  # 13
+    """The bank's statement has a second debit of the payment; the amount is in suspense."""
+    EXCEPTION_KIND_STATEMENT_DIFFERS: _ExceptionKind.ValueType  # 14
+    """The bank's statement lacks the debit that completed the settlement, or reverses it."""
     EXCEPTION_KIND_RECALL_OVERDUE: _ExceptionKind.ValueType  # 15
     """The bank has not answered a recall after completion within the rail's time limit."""
 
@@ -373,6 +381,10 @@ EXCEPTION_KIND_HELD: ExceptionKind.ValueType  # 11
 """Screening has parked the settlement: two people release it or decline it."""
 EXCEPTION_KIND_AMOUNT_DIFFERS: ExceptionKind.ValueType  # 12
 """The bank speaks of another amount than was sent, or returns more than is left: nothing was booked on it."""
+EXCEPTION_KIND_DEBITED_TWICE: ExceptionKind.ValueType  # 13
+"""The bank's statement has a second debit of the payment; the amount is in suspense."""
+EXCEPTION_KIND_STATEMENT_DIFFERS: ExceptionKind.ValueType  # 14
+"""The bank's statement lacks the debit that completed the settlement, or reverses it."""
 EXCEPTION_KIND_RECALL_OVERDUE: ExceptionKind.ValueType  # 15
 """The bank has not answered a recall after completion within the rail's time limit."""
 Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015

@@ -90,6 +90,8 @@ DEPENDS: Final[Mapping[tuple[State, Event], State]] = {
     (S.RETURNED, E.CONTRADICTED): S.RETURNED,
     (S.COMPLETED, E.DISPROVED): S.COMPLETED,
     (S.ROLLED_BACK, E.DISPROVED): S.ROLLED_BACK,
+    (S.COMPLETED, E.DEBITED_TWICE): S.COMPLETED,
+    (S.RETURNED, E.DEBITED_TWICE): S.RETURNED,
 }
 """Events that lead to another state depending on the state in which they come."""
 
@@ -123,10 +125,10 @@ ALSO_ACCEPTS: Final[Mapping[State, frozenset[Event]]] = {
         {E.AMOUNT_DIFFERED, E.OVERDUE, E.CANCELLED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}
     ),
     S.RECALLING: frozenset({E.AMOUNT_DIFFERED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED}),
-    S.COMPLETED: frozenset({*RETURNS, E.CONTRADICTED, E.DISPROVED}),
+    S.COMPLETED: frozenset({*RETURNS, E.CONTRADICTED, E.DISPROVED, E.DEBITED_TWICE}),
     S.FAILED: frozenset({E.CONTRADICTED}),
     S.ROLLED_BACK: frozenset({E.CONTRADICTED, E.DISPROVED}),
-    S.RETURNED: frozenset({E.CONTRADICTED}),
+    S.RETURNED: frozenset({E.CONTRADICTED, E.DEBITED_TWICE}),
 }
 """What a state accepts besides answers to its question: requests, people's decisions, time limits, late statuses."""
 
@@ -153,6 +155,8 @@ def holds_are_locked_once_and_resolved_once(table: Table) -> Iterator[str]:
         ("posted", Do.SUSPEND, E.PARTLY_UNCOVERED): "posted",
         ("posted", Do.SUSPEND, E.DISPROVED): "posted",
         ("released", Do.SUSPEND, E.DISPROVED): "released",
+        ("posted", Do.SUSPEND, E.DEBITED_TWICE): "posted",
+        ("reversed", Do.SUSPEND, E.DEBITED_TWICE): "reversed",
     }
     seen = {(START, "none")}
     waiting = [(START, "none")]
@@ -216,15 +220,16 @@ def a_late_status_only_opens_an_exception(table: Table) -> Iterator[str]:
     for state, event, transition in transitions(table):
         if (transition.do is Do.EXCEPT) != (event in (E.CONTRADICTED, E.AMOUNT_DIFFERED)):
             yield f"{state} {event}: {transition.do}"
-        if event in (E.CONTRADICTED, E.DISPROVED) and transition.state is not state:
+        is_late = event in (E.CONTRADICTED, E.DISPROVED, E.DEBITED_TWICE)
+        if is_late and transition.state is not state:
             yield f"{state} {event}: moves to {transition.state}"
 
 
 def only_money_without_another_account_goes_to_suspense(table: Table) -> Iterator[str]:
-    """SUSPEND is done where people were proved wrong, and where a return is not covered."""
+    """SUSPEND is done where people were proved wrong, a return is not covered, or the bank has debited twice."""
     for state, event, transition in transitions(table):
         if (transition.do is Do.SUSPEND) != (
-            event in (E.DISPROVED, E.UNCOVERED, E.PARTLY_UNCOVERED)
+            event in (E.DISPROVED, E.UNCOVERED, E.PARTLY_UNCOVERED, E.DEBITED_TWICE)
         ):
             yield f"{state} {event}: {transition.do}"
 

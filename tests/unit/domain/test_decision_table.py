@@ -70,6 +70,9 @@ CASES = [
     Case(17, "settled meanwhile", S.RECALLING, E.SETTLED, S.COMPLETED, None, POSTED),
     Case(18, "ACSC while in doubt", S.IN_DOUBT, E.SETTLED, S.COMPLETED, None, POSTED),
     Case(18, "a statement", S.IN_DOUBT, E.ATTESTED_SETTLED, S.COMPLETED, None, POSTED),
+    Case(18, "a statement's entry", S.IN_DOUBT, E.SETTLED, S.COMPLETED, None, POSTED),
+    Case(19, "two debits", S.COMPLETED, E.DEBITED_TWICE, S.COMPLETED, None, SUSPENSE),
+    Case(19, "and a return", S.RETURNED, E.DEBITED_TWICE, S.RETURNED, None, SUSPENSE),
     Case(20, "cut-off passed: ask on", S.IN_DOUBT, E.NO_ANSWER, S.IN_DOUBT, Ask.ENQUIRE, KEPT),
     Case(20, "E6", S.IN_DOUBT, E.ATTESTED_NOT_SETTLED, S.ROLLED_BACK, None, RELEASED),
     Case(23, "pacs.004", S.COMPLETED, E.RETURNED, S.RETURNED, None, REVERSED),
@@ -89,7 +92,6 @@ BY_CONSTRUCTION = {
 }
 
 NOT_YET = {
-    19: "a second debit is seen by reconciliation, which this version does not have",
     22: "a recall or compensation after completion is a new, linked instruction: not offered yet",
     26: "cover payments need the SWIFT rail",
     27: "linked settlements (PvP) share a group: not offered yet",

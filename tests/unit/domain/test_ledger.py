@@ -237,6 +237,7 @@ def test_the_legs_keep_their_numbers_because_the_books_and_the_wire_hold_them():
         "RETURN_CHARGES": 8,
         "PAID_OUT": 9,
         "PAID_OUT_RETURNED": 10,
+        "SECOND_DEBIT": 11,
     }
 
 

@@ -32,11 +32,20 @@ def back(charges_minor: int = 0) -> Return:
 def test_each_action_that_books_what_comes_back_posts_something(state: State, event: Event) -> None:
     transition = TRANSITIONS[state][event]
     is_return = transition.do is Do.REVERSE or "uncovered" in event.value
-    assert transfers_back(DIRECTORY, settlement(state), transition, back() if is_return else None)
+    assert transfers_back(DIRECTORY, settlement(state), event, back() if is_return else None)
 
 
 def test_charges_of_a_return_go_to_the_account_for_fees() -> None:
-    transition = TRANSITIONS[State.COMPLETED][Event.RETURNED]
-    made = transfers_back(DIRECTORY, settlement(State.COMPLETED), transition, back(charges_minor=5))
+    completed, charged = settlement(State.COMPLETED), back(charges_minor=5)
+    made = transfers_back(DIRECTORY, completed, Event.RETURNED, charged)
     sides = {side for each in made for side in (each.debit_id, each.credit_id)}
     assert FEES in sides
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.RETURNED])
+def test_a_second_debit_takes_from_our_account_at_the_bank_what_suspense_shows(
+    state: State,
+) -> None:
+    [made] = transfers_back(DIRECTORY, settlement(state), Event.DEBITED_TWICE, None)
+    assert (made.debit_id, made.credit_id) == (SUSPENSE, 1)
+    assert made.amount_minor == settlement(state).instruction.amount.minor

@@ -1,7 +1,8 @@
 """What an answer means for a settlement that has ended: a repetition, a contradiction, or a return.
 
 A contradiction posts nothing. It opens an exception with both messages and freezes the settlement. If two people
-attested the outcome and a final status of the rail disproves it, the cash is booked to suspense, once.
+attested the outcome and a final status of the rail disproves it, the cash is booked to suspense, once. What an
+entry of a bank's statement means stands in ``booked.py``.
 
 Promises: a repeated status changes nothing. Must never: book to a customer's account because of a contradiction.
 """
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.decisions.booked import booked_event, booked_kind
 from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import TRANSITIONS, Do, Event, State
 from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.domain.readable import plain
-from settlement_engine.domain.returns import NotBooked, judge_return
+from settlement_engine.domain.returns import NotBooked, is_told_otherwise, judge_return
 from settlement_engine.domain.settlement import Attestation
+from settlement_engine.domain.statement_evidence import EntrySays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.answer import Answer
     from settlement_engine.domain.returns import StatedAmount
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.statement_evidence import EntryEvidence
 
 _MOVED: Final = frozenset({Event.SETTLED, Event.ATTESTED_SETTLED})
 _DID_NOT_MOVE: Final = frozenset(
@@ -90,12 +94,14 @@ UNCOVERED: Final[Mapping[Event, Event]] = {
 def judge(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
     """Judge an answer about a settlement that has ended; None when it changes nothing."""
     state, event = settlement.state, answer.event
+    if answer.entry is not None and answer.entry.says is not EntrySays.RETURN:
+        return _judge_entry(settlement, answer.entry)
     if settlement.attestation is Attestation.DISPROVED:
         # A repeated status, or one that fits the final state, changes nothing.
         is_news = contradicts_disproof(state, event)
         return ChosenEvent(Event.CONTRADICTED, CaseKind.CONTRADICTION) if is_news else None
     if event is Event.RETURNED:
-        return _judge_return(settlement, stated_in(answer))
+        return _judge_return(settlement, stated_in(answer), answer.entry)
     is_attested = settlement.attestation is Attestation.STANDS and not settlement.returns
     if is_attested and disproves(state, event):
         return ChosenEvent(Event.DISPROVED, CaseKind.DISPROVED)
@@ -103,12 +109,26 @@ def judge(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
     return ChosenEvent(Event.CONTRADICTED, kind) if kind is not None else None
 
 
-def is_disproof(settlement: Settlement, answer: Answer) -> bool:
-    """Say whether the answer disproves the outcome that two people attested for this settlement."""
-    if settlement.attestation is not Attestation.STANDS:
+def _judge_entry(settlement: Settlement, entry: EntryEvidence) -> ChosenEvent | None:
+    """Judge an entry of a statement. A debit of what two people attested as not settled disproves them."""
+    state, event = settlement.state, booked_event(settlement.state, entry.says)
+    if event is None:
+        return None
+    is_debit = state is State.ROLLED_BACK and entry.says is EntrySays.DEBIT
+    if is_debit and settlement.attestation is Attestation.DISPROVED:
+        return None  # the debit by which they were proved wrong
+    if is_debit and settlement.attestation is Attestation.STANDS:
+        return ChosenEvent(Event.DISPROVED, CaseKind.DISPROVED)
+    return ChosenEvent(event, booked_kind(state, entry.says))
+
+
+def is_booked_to_suspense(settlement: Settlement, answer: Answer) -> bool:
+    """Say whether the answer disproves what two people attested, or is a second debit."""
+    is_told = answer.entry is not None and answer.entry.says is EntrySays.SECOND_DEBIT
+    if settlement.attestation is not Attestation.STANDS and not is_told:
         return False
     found = judge(settlement, answer)
-    return found is not None and found.event is Event.DISPROVED
+    return found is not None and found.event in (Event.DISPROVED, Event.DEBITED_TWICE)
 
 
 def needs_suspense(settlement: Settlement, answer: Answer, chosen: ChosenEvent | None) -> bool:
@@ -116,7 +136,7 @@ def needs_suspense(settlement: Settlement, answer: Answer, chosen: ChosenEvent |
     if chosen is not None:
         transition = TRANSITIONS[settlement.state].get(chosen.event)
         return transition is not None and transition.do is Do.SUSPEND
-    return is_disproof(settlement, answer)
+    return is_booked_to_suspense(settlement, answer)
 
 
 def uncovered(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
@@ -136,11 +156,15 @@ def stated_in(answer: Answer) -> StatedAmount:
     return msgspec.structs.replace(stated, reference=reference)
 
 
-def _judge_return(settlement: Settlement, stated: StatedAmount) -> ChosenEvent | None:
+def _judge_return(
+    settlement: Settlement, stated: StatedAmount, entry: EntryEvidence | None
+) -> ChosenEvent | None:
     """Judge a return: of all that was left, of a part, a repetition, or one that cannot be true."""
     if settlement.state not in _HAS_MOVED:
         return None
     whole, returns = settlement.instruction.amount, settlement.returns
+    if is_told_otherwise(returns, stated, entry.nth if entry is not None else None):
+        return None
     is_over = settlement.state is State.RETURNED and not returns
     found = judge_return(whole, returns, stated) if not is_over else NotBooked.REPEATED
     if found is NotBooked.REPEATED:

@@ -10,11 +10,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.decisions.after_the_end import judge
+from settlement_engine.domain.decisions.booked import booked_event
 from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.decisions.resending import is_too_late_to_send, may_send_again
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Ask, Event, State
 from settlement_engine.domain.returns import NOT_STATED
+from settlement_engine.domain.statement_evidence import EntrySays
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.answer import Answer
     from settlement_engine.domain.decisions.resending import SendingRules
     from settlement_engine.domain.settlement import Attempt, Settlement
+    from settlement_engine.domain.statement_evidence import EntryEvidence
 
 RAIL_ANSWERS: Final = frozenset(
     {
@@ -66,12 +69,26 @@ def decide(
     ``rules`` are those of the attempt's rail; None means that there is no attempt, or that the rail was removed.
     ``sends_max`` limits how often an attempt is sent again that was never transmitted.
     """
-    transitions = TRANSITIONS[settlement.state]
     if settlement.state in ENDS:
         found = judge(settlement, answer)
-        return found if found is not None and found.event in transitions else None
+        is_legal = found is not None and found.event in TRANSITIONS[settlement.state]
+        return found if is_legal else None
     if not _speaks_of(answer, settlement):
         return None
+    if answer.entry is not None and answer.entry.says is not EntrySays.RETURN:
+        return _booked(settlement, answer.entry)
+    return _decide_open(settlement, answer, rules, sends_max, now)
+
+
+def _decide_open(
+    settlement: Settlement,
+    answer: Answer,
+    rules: SendingRules | None,
+    sends_max: int,
+    now: datetime,
+) -> ChosenEvent | None:
+    """Choose the event for an answer about a settlement that is open."""
+    transitions = TRANSITIONS[settlement.state]
     event = _event(settlement, answer, rules, sends_max, now)
     if event not in transitions:
         if answer.event not in RAIL_ANSWERS or not answer.attempt:
@@ -83,6 +100,15 @@ def decide(
         return None  # there is nobody to ask; the payment stays with its rail
     kind = CaseKind.AMOUNT_DIFFERS if event is Event.AMOUNT_DIFFERED else None
     return ChosenEvent(event, kind)
+
+
+def _booked(settlement: Settlement, entry: EntryEvidence) -> ChosenEvent | None:
+    """Choose the event for an entry of a statement: only a booked debit says anything about what is open."""
+    event = booked_event(settlement.state, entry.says)
+    if event is Event.AMOUNT_DIFFERED:
+        kind = CaseKind.AMOUNT_DIFFERS
+        return None if settlement.is_frozen else ChosenEvent(event, kind)
+    return ChosenEvent(event) if event is not None else None
 
 
 def is_return_to_come(answer: Answer, event: Event) -> bool:

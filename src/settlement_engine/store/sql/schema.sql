@@ -5,7 +5,7 @@ CREATE TYPE account_kind AS ENUM ('nostro', 'vostro', 'settlement', 'clearing', 
 
 CREATE TYPE delivery AS ENUM ('book', 'pay_out');
 
-CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved', 'partly_returned', 'partly_uncovered', 'amount_differed');
+CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved', 'partly_returned', 'partly_uncovered', 'amount_differed', 'debited_twice');
 
 CREATE TYPE settlement_state AS ENUM ('pending', 'validating', 'held', 'queued', 'locked', 'sent', 'in_doubt', 'recalling', 'completed', 'failed', 'rolled_back', 'returned');
 
@@ -426,6 +426,20 @@ CREATE TABLE statement_entries (
     occurrence integer NOT NULL
 );
 
+CREATE TABLE statement_evidence (
+    statement_id bigint NOT NULL,
+    entry_number integer NOT NULL,
+    detail_number integer NOT NULL,
+    settlement_id uuid NOT NULL,
+    attempt smallint NOT NULL,
+    kind text NOT NULL,
+    says text NOT NULL,
+    amount_minor bigint NOT NULL,
+    nth integer NOT NULL,
+    is_counted boolean NOT NULL,
+    is_news boolean NOT NULL
+);
+
 CREATE TABLE statement_files (
     sha256 bytea NOT NULL,
     name text NOT NULL,
@@ -485,6 +499,12 @@ CREATE TABLE transfers (
     reference text NOT NULL DEFAULT ''::text,
     at timestamp with time zone NOT NULL,
     posting smallint NOT NULL DEFAULT 1
+);
+
+CREATE TABLE unsearched_statements (
+    statement_id bigint NOT NULL,
+    after_entry integer NOT NULL DEFAULT 0,
+    after_detail integer NOT NULL DEFAULT 0
 );
 
 CREATE TABLE waiting_dead_letters (
@@ -1487,10 +1507,10 @@ BEGIN
         WHEN 'in_doubt' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('not_found', 'locked'), ('amount_differed', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
         WHEN 'sent' THEN (event, to_state) IN (('settled', 'completed'), ('rejected', 'rolled_back'), ('amount_differed', 'sent'), ('overdue', 'recalling'), ('cancelled', 'recalling'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
         WHEN 'recalling' THEN (event, to_state) IN (('recalled', 'rolled_back'), ('rejected', 'rolled_back'), ('settled', 'completed'), ('recall_refused', 'sent'), ('amount_differed', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
-        WHEN 'completed' THEN (event, to_state) IN (('returned', 'returned'), ('partly_returned', 'completed'), ('uncovered', 'returned'), ('partly_uncovered', 'completed'), ('contradicted', 'completed'), ('disproved', 'completed'))
+        WHEN 'completed' THEN (event, to_state) IN (('returned', 'returned'), ('partly_returned', 'completed'), ('uncovered', 'returned'), ('partly_uncovered', 'completed'), ('contradicted', 'completed'), ('disproved', 'completed'), ('debited_twice', 'completed'))
         WHEN 'failed' THEN (event, to_state) IN (('contradicted', 'failed'))
         WHEN 'rolled_back' THEN (event, to_state) IN (('contradicted', 'rolled_back'), ('disproved', 'rolled_back'))
-        WHEN 'returned' THEN (event, to_state) IN (('contradicted', 'returned'))
+        WHEN 'returned' THEN (event, to_state) IN (('contradicted', 'returned'), ('debited_twice', 'returned'))
         ELSE false
     END;
 END $function$;
@@ -1634,6 +1654,15 @@ AS $function$
 BEGIN
     RAISE EXCEPTION 'the hold of settlement % is resolved already', old.settlement_id
     USING ERRCODE = 'SE003';
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.search_statement()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    INSERT INTO unsearched_statements (statement_id) VALUES (new.id);
+    RETURN NULL;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.shut_engines(p_believed uuid, p_why text, p_era integer, p_known_to bigint, p_since timestamp with time zone, p_system_identifier text, p_timeline integer, p_database_id bigint)
@@ -1798,6 +1827,8 @@ ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KE
 
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_pkey PRIMARY KEY (statement_id, number);
 
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_pkey PRIMARY KEY (statement_id, entry_number, detail_number);
+
 ALTER TABLE statement_files ADD CONSTRAINT statement_files_pkey PRIMARY KEY (sha256);
 
 ALTER TABLE statements ADD CONSTRAINT statements_pkey PRIMARY KEY (id);
@@ -1805,6 +1836,8 @@ ALTER TABLE statements ADD CONSTRAINT statements_pkey PRIMARY KEY (id);
 ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, posting, leg);
+
+ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_pkey PRIMARY KEY (statement_id);
 
 ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_pkey PRIMARY KEY (dead_letter_id);
 
@@ -1913,7 +1946,7 @@ ALTER TABLE exceptions ADD CONSTRAINT exceptions_close_reason_check CHECK (lengt
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(closed_by) >= 1 AND length(closed_by) <= 256);
 
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text, 'held'::text, 'amount_differs'::text, 'recall_overdue'::text]));
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text, 'held'::text, 'amount_differs'::text, 'recall_overdue'::text, 'debited_twice'::text, 'statement_differs'::text]));
 
 ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND person_of(acknowledged_by) <> person_of(closed_by)) NOT VALID;
 
@@ -1941,7 +1974,7 @@ ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_sender CHECK (lengt
 
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_sender_reference_check CHECK (length(sender_reference) <= 140);
 
-ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_source_check CHECK (source = ANY (ARRAY['callback'::text, 'inbox'::text, 'pushed'::text]));
+ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_source_check CHECK (source = ANY (ARRAY['callback'::text, 'inbox'::text, 'pushed'::text, 'statement'::text]));
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_attempt_check CHECK (attempt > 0);
 
@@ -2083,6 +2116,20 @@ ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_occurrence_check 
 
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_status_check CHECK (status = ANY (ARRAY['BOOKED'::text, 'PENDING'::text, 'FUTURE'::text, 'INFORMATION'::text]));
 
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_amount_minor_check CHECK (amount_minor >= 0);
+
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_attempt_check CHECK (attempt > 0);
+
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_detail_number_check CHECK (detail_number >= 0);
+
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_entry_number_check CHECK (entry_number > 0);
+
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_kind_check CHECK (kind = ANY (ARRAY['debit'::text, 'credit'::text, 'reversal'::text]));
+
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_nth_check CHECK (nth > 0);
+
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_says_check CHECK (says = ANY (ARRAY['debit'::text, 'other_amount'::text, 'second_debit'::text, 'further_debit'::text, 'return'::text, 'reversal'::text]));
+
 ALTER TABLE statement_files ADD CONSTRAINT statement_files_check CHECK (sha256 = sha256(content));
 
 ALTER TABLE statement_files ADD CONSTRAINT statement_files_content_check CHECK (octet_length(content) <= 67108864);
@@ -2121,7 +2168,11 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
 
-ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 10 AND posting > 0) NOT VALID;
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 11 AND posting > 0) NOT VALID;
+
+ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_after_detail_check CHECK (after_detail >= 0);
+
+ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_after_entry_check CHECK (after_entry >= 0);
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
@@ -2143,7 +2194,11 @@ ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey F
 
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES statements(id);
 
+ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_statement_id_entry_number_fkey FOREIGN KEY (statement_id, entry_number) REFERENCES statement_entries(statement_id, number);
+
 ALTER TABLE statements ADD CONSTRAINT statements_file_sha256_fkey FOREIGN KEY (file_sha256) REFERENCES statement_files(sha256);
+
+ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES statements(id);
 
 ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
 
@@ -2166,6 +2221,12 @@ CREATE INDEX attempts_by_uetr ON public.attempts USING hash (uetr);
 CREATE INDEX banks_by_code ON public.bank_versions USING btree (code) WHERE (version = 1);
 
 CREATE INDEX banks_by_our_account ON public.bank_versions USING gin (jsonb_path_query_array(content, '$."instructions"[*]."our_account".*'::jsonpath));
+
+CREATE UNIQUE INDEX bookings_are_counted_once ON public.statement_evidence USING btree (settlement_id, kind, nth, (
+CASE kind
+    WHEN 'credit'::text THEN amount_minor
+    ELSE (0)::bigint
+END)) WHERE is_counted;
 
 CREATE INDEX breaker_orders_by_lane ON public.breaker_orders USING btree (rail, bank, id);
 
@@ -2220,6 +2281,8 @@ CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settle
 CREATE INDEX settlements_by_terms ON public.settlement_transactions USING brin (folded_bank(from_bank) text_bloom_ops, folded_bank(to_bank) text_bloom_ops, currency text_bloom_ops) WITH (pages_per_range='16', autosummarize='on');
 
 CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
+
+CREATE INDEX statement_evidence_by_settlement ON public.statement_evidence USING btree (settlement_id);
 
 CREATE UNIQUE INDEX statement_faults_once ON public.statements USING btree (file_sha256, place, outcome) WHERE (NOT is_kept);
 
@@ -2398,8 +2461,14 @@ ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlements_stay;
 CREATE TRIGGER statement_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statement_entries ENABLE ALWAYS TRIGGER statement_entries_append_only;
 
+CREATE TRIGGER statement_evidence_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_evidence FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE statement_evidence ENABLE ALWAYS TRIGGER statement_evidence_append_only;
+
 CREATE TRIGGER statement_files_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_files FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statement_files ENABLE ALWAYS TRIGGER statement_files_append_only;
+
+CREATE TRIGGER statement_is_searched AFTER INSERT ON public.statements FOR EACH ROW WHEN ((new.is_kept AND (new.outcome <> 'UNBALANCED'::text))) EXECUTE FUNCTION search_statement();
+ALTER TABLE statements ENABLE ALWAYS TRIGGER statement_is_searched;
 
 CREATE TRIGGER statements_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statements FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statements ENABLE ALWAYS TRIGGER statements_append_only;
@@ -2636,6 +2705,8 @@ INSERT INTO page VALUES ('recalling', 'settled', 'completed', 'post', NULL, '{tr
 
 INSERT INTO page VALUES ('completed', 'contradicted', 'completed', 'except', NULL, '{}');
 
+INSERT INTO page VALUES ('completed', 'debited_twice', 'completed', 'suspend', NULL, '{}');
+
 INSERT INTO page VALUES ('completed', 'disproved', 'completed', 'suspend', NULL, '{}');
 
 INSERT INTO page VALUES ('completed', 'partly_returned', 'completed', 'reverse', NULL, '{}');
@@ -2653,5 +2724,7 @@ INSERT INTO page VALUES ('rolled_back', 'contradicted', 'rolled_back', 'except',
 INSERT INTO page VALUES ('rolled_back', 'disproved', 'rolled_back', 'suspend', NULL, '{}');
 
 INSERT INTO page VALUES ('returned', 'contradicted', 'returned', 'except', NULL, '{}');
+
+INSERT INTO page VALUES ('returned', 'debited_twice', 'returned', 'suspend', NULL, '{}');
 
 INSERT INTO stream_head (position) VALUES (0);

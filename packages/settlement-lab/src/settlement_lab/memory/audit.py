@@ -20,8 +20,9 @@ from settlement_engine.domain.ledger import (
     settle,
     suspend_cash,
     suspend_return,
+    suspend_second_debit,
 )
-from settlement_engine.domain.lifecycle import HOLDING, RETURNS, State
+from settlement_engine.domain.lifecycle import HOLDING, RETURNS, Event, State
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.ports import Difference, Proof
 from settlement_engine.store.accounts import CONTROL_NUMBER
@@ -191,6 +192,8 @@ def _due_transfers(history: Settlement, records: Records) -> tuple[Transfer, ...
     if history.attestation is Attestation.DISPROVED:
         is_at_agent = history.state is State.ROLLED_BACK
         made += suspend_cash(history.id, route, suspense_id, *sides, is_at_agent=is_at_agent)
+    if any(each.event is Event.DEBITED_TWICE for each in records.moves_of.get(history.id, ())):
+        made += suspend_second_debit(history.id, route, suspense_id, *sides)
     return made
 
 

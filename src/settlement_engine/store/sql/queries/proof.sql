@@ -88,13 +88,14 @@ WHERE a.currency IS DISTINCT FROM f.currency OR f.account_id <> t.source_id;
 -- A completed settlement has its two transfers, once, between its attempt's accounts; others have none. Each
 -- return has a posting of its own, for its part, and one more transfer for charges. What is paid out has one more
 -- transfer in each posting. A settlement that the rail has disproved has one more, between the agent and suspense,
--- unless it was to be paid out.
+-- unless it was to be paid out; one that the bank has debited twice has one from our account there to suspense.
 SELECT q.id::text AS subject, q.due::text AS expected,
     q.legs::text || CASE WHEN q.wrong THEN ', one of them wrong' ELSE '' END AS found
 FROM (
     SELECT s.id, CASE WHEN s.state IN ('completed', 'returned') THEN 2 + p.is_paid_out::int ELSE 0 END
         + coalesce(b.legs + p.is_paid_out::int * b.postings, 0)
-        + (s.attestation IS NOT DISTINCT FROM 'disproved' AND NOT p.is_paid_out)::int AS due,
+        + (s.attestation IS NOT DISTINCT FROM 'disproved' AND NOT p.is_paid_out)::int
+        + (d.settlement_id IS NOT NULL)::int AS due,
         coalesce(t.legs, 0) AS legs, coalesce(t.wrong, false) AS wrong
     FROM settlement_transactions AS s
     LEFT JOIN attempts AS o ON o.settlement_id = s.id AND o.number = s.attempt
@@ -103,6 +104,9 @@ FROM (
         SELECT settlement_id, sum(2 + (charges_minor > 0)::int) AS legs, count(*) AS postings
         FROM returns GROUP BY 1
     ) AS b ON b.settlement_id = s.id
+    LEFT JOIN (
+        SELECT settlement_id FROM exceptions WHERE fingerprint = 'debited_twice'
+    ) AS d ON d.settlement_id = s.id
     LEFT JOIN (
         SELECT t.group_id, count(*) AS legs, coalesce(bool_or(
             t.amount_minor IS DISTINCT FROM CASE t.leg
@@ -113,7 +117,7 @@ FROM (
                 WHEN 10 THEN r.amount_minor + r.charges_minor
                 ELSE x.amount_minor
             END
-            OR t.leg IN (1, 2, 6, 9) AND t.posting <> 1
+            OR t.leg IN (1, 2, 6, 9, 11) AND t.posting <> 1
             OR t.currency <> x.currency
             OR (t.debit_id, t.credit_id) IS DISTINCT FROM CASE t.leg
                 WHEN 1 THEN (a.agent_id, a.source_id)
@@ -127,6 +131,7 @@ FROM (
                 WHEN 8 THEN (u.id, a.agent_id)
                 WHEN 9 THEN (a.target_id, a.agent_id)
                 WHEN 10 THEN (a.agent_id, a.target_id)
+                WHEN 11 THEN (u.id, a.source_id)
             END
         ), false)
         -- A posting has exactly one of the two legs that restore the debt.
@@ -138,7 +143,7 @@ FROM (
         LEFT JOIN returns AS r ON t.leg IN (4, 5, 7, 8, 10)
             AND r.settlement_id = t.group_id AND r.posting = t.posting
         LEFT JOIN accounts AS u ON u.currency = x.currency AND u.account_number = 'control' AND (
-            t.leg IN (6, 7) AND u.kind = 'suspense' AND folded_bank(u.bank) = folded_bank(a.rail)
+            t.leg IN (6, 7, 11) AND u.kind = 'suspense' AND folded_bank(u.bank) = folded_bank(a.rail)
             OR t.leg = 8 AND u.kind = 'fees' AND folded_bank(u.bank) = folded_bank(x.from_bank)
         )
         GROUP BY 1

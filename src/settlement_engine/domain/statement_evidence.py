@@ -1,0 +1,312 @@
+"""What the booked entries of a statement say about our payments.
+
+An entry names payments by their references, and one entry may be about several payments: each is a *mention*. The
+store finds the payment, and what was mentioned of it before; ``MentionCounts`` says what each mention says.
+
+Promises: pure. Only booked entries say anything. What may be the same booking told twice is never a second one:
+only end-of-day statements that stand in the account's chain are counted. Must never: say anything about details
+that do not add up to their entry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import date  # noqa: TC003 - msgspec resolves the field types of its structs at run time
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import msgspec
+
+from settlement_engine.domain.continuity import KEPT, MATCHED, StatementOutcome
+from settlement_engine.domain.identifiers import as_uuid
+from settlement_engine.domain.returns import RETURN_OF_ENTRY
+from settlement_engine.domain.statements import (
+    END_OF_DAY,
+    Entry,
+    EntryDetail,
+    EntryStatus,
+    Source,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from settlement_engine.domain.statements import StatementReferences
+
+REFERENCES_MAX: Final = 8
+"""The most references of ours by which a mention is looked up."""
+
+WORDS_MAX: Final = 500
+"""The most words of an entry's text that are searched for our references."""
+
+_END_TO_END: Final = re.compile(r"E[0-9A-F]{34}", re.ASCII)
+_MESSAGE: Final = re.compile(r"M[0-9A-F]{34}", re.ASCII)
+_INSTRUCTION: Final = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+_TRACE: Final = re.compile(r"[0-9]{15}", re.ASCII)
+
+
+class EntrySays(StrEnum):
+    """What an entry says about a payment of ours."""
+
+    DEBIT = auto()  # its booked debit, of the amount that was sent
+    OTHER_AMOUNT = auto()  # its booked debit, of another amount
+    SECOND_DEBIT = auto()  # a second booked debit of the same amount
+    FURTHER_DEBIT = auto()  # a debit beyond the second, or a second one of another amount
+    RETURN = auto()  # a booked credit: money that came back
+    REVERSAL = auto()  # the bank has reversed a booking of it
+    ABSENT = auto()  # the closed final statement does not have it
+
+
+class MentionKind(StrEnum):
+    """The side of an entry, as far as our payment is concerned."""
+
+    DEBIT = auto()
+    CREDIT = auto()
+    REVERSAL = auto()
+
+
+class EntryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an entry says, and where it stands. ``entry`` 0 is the whole statement: an absence has no entry.
+
+    ``nth`` counts the bookings of this kind (of credits: of this amount) that were told of the payment.
+    """
+
+    says: EntrySays
+    statement: int
+    entry: int = 0
+    detail: int = 0
+    nth: int = 1
+    booking_date: date | None = None
+
+    @property
+    def reference(self) -> str:
+        """Our name of the entry, under which a return that it brings is booked."""
+        return f"{RETURN_OF_ENTRY}{self.statement}/{self.entry}/{self.detail}"
+
+    def words(self) -> dict[str, str]:
+        """Return it as details of a transition."""
+        found = {
+            "statement": str(self.statement),
+            "statement_entry": str(self.entry or ""),
+            "statement_detail": str(self.detail or ""),
+            "statement_says": self.says.value,
+            "booking_date": self.booking_date.isoformat() if self.booking_date else "",
+        }
+        return {name: text for name, text in found.items() if text}
+
+
+class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry with one of its details, or without any; ``is_only``: it has no other detail."""
+
+    entry: Entry
+    number: int = 0
+    detail: EntryDetail | None = None
+    is_only: bool = True
+
+
+class PaymentNames(msgspec.Struct, frozen=True, kw_only=True):
+    """The references of ours in a mention. They are known by their form: what others call a payment is no name."""
+
+    uetrs: tuple[UUID, ...] = ()
+    end_to_end_ids: tuple[str, ...] = ()
+    message_ids: tuple[str, ...] = ()
+    instruction_ids: tuple[UUID, ...] = ()
+    traces: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Say whether there is any."""
+        return self.is_indexed or bool(self.message_ids)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Say whether a name other than the message's is given: those are found at once."""
+        return any((self.uetrs, self.end_to_end_ids, self.instruction_ids, self.traces))
+
+
+class Mention(msgspec.Struct, frozen=True, kw_only=True):
+    """A booked entry, or one of the payments inside it, with the references that may be ours."""
+
+    entry: int
+    detail: int
+    minor: int
+    currency: str
+    is_reversal: bool
+    names: PaymentNames
+    charges_minor: int = 0
+    booking_date: date | None = None
+    value_date: date | None = None
+    code: str = ""
+    text: str = ""
+
+    @property
+    def kind(self) -> MentionKind:
+        """The side: the reversal mark is stronger than the sign."""
+        if self.is_reversal:
+            return MentionKind.REVERSAL
+        return MentionKind.DEBIT if self.minor < 0 else MentionKind.CREDIT
+
+    @property
+    def amount_minor(self) -> int:
+        """The amount in minor units, without its sign."""
+        return abs(self.minor)
+
+
+class MentionedPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """The payment of a mention: one that was sent from the statement's account."""
+
+    settlement_id: UUID
+    attempt: int
+    amount_minor: int
+    currency: str
+    has_moved: bool  # COMPLETED or RETURNED: its debit is known
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """Earlier mentions of a payment with one amount; ``counted`` of them stand in counted statements."""
+
+    settlement_id: UUID
+    kind: MentionKind
+    amount_minor: int
+    counted: int
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """A mention of a payment of ours, with what it says. ``is_news``: the settlement's owner has to decide on it."""
+
+    mention: Mention
+    payment: MentionedPayment
+    found: EntryEvidence
+    is_counted: bool
+    is_news: bool
+
+
+def is_evidence(outcome: StatementOutcome) -> bool:
+    """Say whether the entries of a statement are evidence: one that does not balance may have a wrong one."""
+    return outcome in KEPT and outcome is not StatementOutcome.UNBALANCED
+
+
+def is_counted(source: Source, outcome: StatementOutcome) -> bool:
+    """Say whether two entries of such statements are two bookings: no booking stands in two of them."""
+    return source in END_OF_DAY and outcome in MATCHED
+
+
+# --- from entries to mentions ---------------------------------------------------------------------------
+
+
+def mentions_of(rows: Iterable[EntryRow]) -> list[Mention]:
+    """Return what booked entries may say of our payments; entries without a reference of ours say nothing."""
+    found = (_of_row(row) for row in rows if row.entry.status is EntryStatus.BOOKED)
+    return [mention for mention in found if mention is not None and mention.names]
+
+
+def _of_row(row: EntryRow) -> Mention | None:
+    entry, detail = row.entry, row.detail
+    if detail is None:
+        return _mention(entry, 0, entry.minor, 0, _names([entry.references], entry.text))
+    if not row.is_only:
+        if entry.details_differ or detail.minor is None:
+            return None
+        names = _names([detail.references], detail.text)
+        return _mention(entry, row.number, detail.minor, detail.charges_minor, names)
+    names = _names([detail.references, entry.references], f"{entry.text} {detail.text}")
+    minor = entry.minor
+    if detail.minor == entry.minor + detail.charges_minor and entry.minor < 0:
+        minor = detail.minor  # the bank has debited its charges with the payment
+    return _mention(entry, row.number, minor, detail.charges_minor, names)
+
+
+def _mention(
+    entry: Entry, detail: int, minor: int, charges_minor: int, names: PaymentNames
+) -> Mention:
+    return Mention(
+        entry=entry.number,
+        detail=detail,
+        minor=minor,
+        currency=entry.currency,
+        is_reversal=entry.is_reversal,
+        names=names,
+        charges_minor=charges_minor,
+        booking_date=entry.booking_date,
+        value_date=entry.value_date,
+        code=entry.code,
+        text=entry.text,
+    )
+
+
+def _names(referring: Iterable[StatementReferences], text: str) -> PaymentNames:
+    words = [*(name for each in referring for name in each.ours()), *text.split()[:WORDS_MAX]]
+    found = dict.fromkeys(words)
+    uetrs = [uetr for word in found if (uetr := as_uuid(word)) is not None]
+    return PaymentNames(
+        uetrs=tuple(uetrs)[:REFERENCES_MAX],
+        end_to_end_ids=_fitting(found, _END_TO_END),
+        message_ids=_fitting(found, _MESSAGE),
+        instruction_ids=tuple(UUID(word) for word in _fitting(found, _INSTRUCTION)),
+        traces=_fitting(found, _TRACE),
+    )
+
+
+def _fitting(words: Mapping[str, None], form: re.Pattern[str]) -> tuple[str, ...]:
+    return tuple(word for word in words if form.fullmatch(word) is not None)[:REFERENCES_MAX]
+
+
+# --- what a mention says --------------------------------------------------------------------------------
+
+
+class MentionCounts:
+    """How often each payment was mentioned so far: in earlier statements, and in this one up to an entry."""
+
+    def __init__(self, told: Iterable[Told] = ()) -> None:
+        self._counted: Counter[tuple[UUID, MentionKind, int]] = Counter()
+        self._told: set[tuple[UUID, MentionKind, int]] = set()
+        for each in told:
+            self._note(each.settlement_id, each.kind, each.amount_minor, each.counted)
+
+    def evidence(
+        self, mention: Mention, payment: MentionedPayment, statement: int, *, counts: bool
+    ) -> Evidence:
+        """Say what a mention says, and count it. ``counts``: the statement is one whose entries are counted.
+
+        In other statements, what was told before is taken for the same booking told again.
+        """
+        amount, kind = mention.amount_minor, mention.kind
+        key = (payment.settlement_id, kind, amount if kind is MentionKind.CREDIT else 0)
+        nth = self._counted[key] + 1 if counts else 1
+        says = _says(mention, payment, nth)
+        is_told = (payment.settlement_id, kind, amount) in self._told
+        is_known = says is EntrySays.DEBIT and payment.has_moved
+        self._note(payment.settlement_id, kind, amount, int(counts))
+        found = EntryEvidence(
+            says=says,
+            statement=statement,
+            entry=mention.entry,
+            detail=mention.detail,
+            nth=nth,
+            booking_date=mention.booking_date,
+        )
+        return Evidence(
+            mention=mention,
+            payment=payment,
+            found=found,
+            is_counted=counts,
+            is_news=not (is_told and nth == 1) and not is_known,
+        )
+
+    def _note(self, settlement_id: UUID, kind: MentionKind, amount: int, counted: int) -> None:
+        self._told.add((settlement_id, kind, amount))
+        self._counted[settlement_id, kind, amount if kind is MentionKind.CREDIT else 0] += counted
+
+
+def _says(mention: Mention, payment: MentionedPayment, nth: int) -> EntrySays:
+    if mention.kind is MentionKind.REVERSAL:
+        return EntrySays.REVERSAL
+    if mention.kind is MentionKind.CREDIT:
+        return EntrySays.RETURN
+    sent = payment.amount_minor, payment.currency
+    is_equal = (mention.amount_minor, mention.currency) == sent
+    if nth == 1:
+        return EntrySays.DEBIT if is_equal else EntrySays.OTHER_AMOUNT
+    is_second = nth == 2 and is_equal  # noqa: PLR2004 - the second one
+    return EntrySays.SECOND_DEBIT if is_second else EntrySays.FURTHER_DEBIT

@@ -1,0 +1,262 @@
+"""What entries of statements say about our payments: names, mentions, and how often a booking was told."""
+
+from __future__ import annotations
+
+from datetime import date
+from uuid import UUID
+
+import pytest
+
+from settlement_engine.domain.continuity import StatementOutcome
+from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.statement_evidence import (
+    EntryEvidence,
+    EntryRow,
+    EntrySays,
+    Mention,
+    MentionCounts,
+    MentionedPayment,
+    MentionKind,
+    Told,
+    is_counted,
+    is_evidence,
+    mentions_of,
+)
+from settlement_engine.domain.statements import (
+    Entry,
+    EntryDetail,
+    EntryStatus,
+    Source,
+    StatementReferences,
+)
+
+NAMES = references("caller", "key", 1)
+OURS = StatementReferences(end_to_end=NAMES.end_to_end_id)
+ID = UUID(int=9)
+DAY = date(2026, 1, 5)
+Y, OUT = EntrySays, StatementOutcome
+
+
+def entry(minor: int = -100, **fields) -> Entry:
+    given = {
+        "number": 1,
+        "minor": minor,
+        "currency": "EUR",
+        "status": EntryStatus.BOOKED,
+        "booking_date": DAY,
+        "value_date": DAY,
+        "is_reversal": False,
+        "references": OURS,
+        "code": "PMNT/ICDT",
+        "text": "",
+    }
+    return Entry(**(given | fields))
+
+
+def detail(minor: int | None, **fields) -> EntryDetail:
+    return EntryDetail(**{"references": OURS, "minor": minor, **fields})
+
+
+def mention(said: Entry, found: EntryDetail | None = None, **fields) -> Mention | None:
+    number = 1 if found is not None else 0
+    row = EntryRow(entry=said, detail=found, **{"number": number, **fields})
+    mentions = mentions_of([row])
+    return mentions[0] if mentions else None
+
+
+# --- names --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        OURS,
+        StatementReferences(uetr=str(NAMES.uetr)),
+        StatementReferences(transaction=NAMES.end_to_end_id),
+        StatementReferences(message=NAMES.message_id),
+        StatementReferences(instruction=ID.hex),
+        StatementReferences(customer="091000010000001"),
+    ],
+)
+def test_a_reference_of_ours_is_known_by_its_form(found):
+    said = mention(entry(references=found))
+    assert said is not None
+    assert said.names
+
+
+def test_what_others_call_a_payment_is_no_name():
+    others = StatementReferences(
+        end_to_end="INVOICE-7", customer="NONREF", servicer=NAMES.end_to_end_id
+    )
+    assert mention(entry(references=others)) is None
+
+
+def test_a_reference_is_found_in_the_text_as_well():
+    text = f"PAYMENT {NAMES.end_to_end_id} THANK YOU"
+    said = mention(entry(references=StatementReferences(), text=text))
+    assert said is not None
+    assert said.names.end_to_end_ids == (NAMES.end_to_end_id,)
+
+
+def test_a_message_alone_is_looked_up_only_without_a_better_name():
+    by_message = mention(entry(references=StatementReferences(message=NAMES.message_id)))
+    assert by_message is not None
+    assert not by_message.names.is_indexed
+
+
+# --- mentions -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [each for each in EntryStatus if each is not EntryStatus.BOOKED])
+def test_only_a_booked_entry_says_anything(status):
+    assert mention(entry(status=status)) is None
+
+
+@pytest.mark.parametrize(
+    ("minor", "is_reversal", "kind"),
+    [
+        (-100, False, MentionKind.DEBIT),
+        (100, False, MentionKind.CREDIT),
+        (100, True, MentionKind.REVERSAL),  # of our debit
+        (-100, True, MentionKind.REVERSAL),  # of a return
+    ],
+)
+def test_the_side_of_an_entry(minor, is_reversal, kind):
+    said = mention(entry(minor, is_reversal=is_reversal))
+    assert said is not None
+    assert (said.kind, said.amount_minor) == (kind, 100)
+
+
+def test_the_only_detail_gives_names_and_charges_and_the_entry_its_amount():
+    plain = entry(-100, references=StatementReferences())
+    said = mention(plain, detail(-70))
+    assert said is not None
+    assert (said.minor, said.charges_minor) == (-100, 0)
+    with_charges = mention(entry(-105), detail(-100, charges_minor=5))
+    assert with_charges is not None
+    assert (with_charges.minor, with_charges.charges_minor) == (-100, 5)
+    back = mention(entry(95), detail(95, charges_minor=5))
+    assert back is not None
+    assert (back.minor, back.charges_minor) == (95, 5)
+
+
+def test_each_payment_of_a_batch_is_a_mention_unless_the_details_differ():
+    batch = entry(-300, references=StatementReferences())
+    said = mention(batch, detail(-100), number=2, is_only=False)
+    assert said is not None
+    assert (said.detail, said.minor) == (2, -100)
+    assert mention(batch, detail(None), number=2, is_only=False) is None
+    differing = entry(-300, details_differ=True)
+    assert mention(differing, detail(-100), number=2, is_only=False) is None
+
+
+# --- what is evidence ---------------------------------------------------------------------------------
+
+
+def test_a_statement_that_does_not_balance_is_no_evidence():
+    assert {each for each in OUT if is_evidence(each)} == {
+        *(OUT.IMPORTED, OUT.GAP, OUT.OUT_OF_ORDER, OUT.INCOMPLETE),
+        *(OUT.OVERLAP, OUT.REISSUED),
+    }
+
+
+def test_only_end_of_day_statements_in_the_chain_are_counted():
+    counted = {each for each in OUT if is_counted(Source.CAMT053, each)}
+    assert counted == {OUT.IMPORTED, OUT.GAP, OUT.OUT_OF_ORDER, OUT.INCOMPLETE}
+    sources = {each for each in Source if is_counted(each, OUT.IMPORTED)}
+    assert sources == {Source.CAMT053, Source.MT940, Source.MT950, Source.CSV}
+
+
+# --- what a mention says ------------------------------------------------------------------------------
+
+
+def payment(**fields) -> MentionedPayment:
+    given = {
+        "settlement_id": ID,
+        "attempt": 1,
+        "amount_minor": 100,
+        "currency": "EUR",
+        "has_moved": False,
+    }
+    return MentionedPayment(**(given | fields))
+
+
+def told(kind: MentionKind = MentionKind.DEBIT, amount_minor: int = 100, counted: int = 1) -> Told:
+    return Told(settlement_id=ID, kind=kind, amount_minor=amount_minor, counted=counted)
+
+
+def says(*entries: Entry, before=(), counts=True, has_moved=False) -> list[tuple[EntrySays, bool]]:
+    counting = MentionCounts(before)
+    found = []
+    for each in entries:
+        said = mention(each)
+        assert said is not None
+        evidence = counting.evidence(said, payment(has_moved=has_moved), 17, counts=counts)
+        found.append((evidence.found.says, evidence.is_news))
+    return found
+
+
+def test_the_debits_of_one_payment_are_counted_within_a_statement():
+    three = (entry(number=1), entry(number=2), entry(number=3))
+    assert says(*three) == [(Y.DEBIT, True), (Y.SECOND_DEBIT, True), (Y.FURTHER_DEBIT, True)]
+
+
+def test_and_over_statements():
+    assert says(entry(), before=[told()]) == [(Y.SECOND_DEBIT, True)]
+    assert says(entry(), before=[told(counted=2)]) == [(Y.FURTHER_DEBIT, True)]
+    assert says(entry(-99), before=[told()]) == [(Y.FURTHER_DEBIT, True)]
+
+
+def test_another_amount_or_currency_is_no_debit_of_it():
+    assert says(entry(-99)) == [(Y.OTHER_AMOUNT, True)]
+    assert says(entry(-100, currency="USD")) == [(Y.OTHER_AMOUNT, True)]
+
+
+def test_a_notification_and_the_statement_tell_one_booking():
+    """What is not counted before is no first debit; and a statement that was read first covers the notification."""
+    assert says(entry(), before=[told(counted=0)]) == [(Y.DEBIT, False)]
+    assert says(entry(), entry(number=2), before=[told(counted=0)]) == [
+        (Y.DEBIT, False),
+        (Y.SECOND_DEBIT, True),
+    ]
+    assert says(entry(), before=[told()], counts=False) == [(Y.DEBIT, False)]
+    assert says(entry(), entry(number=2), counts=False) == [(Y.DEBIT, True), (Y.DEBIT, False)]
+
+
+def test_the_debit_of_what_has_completed_is_no_news_but_a_second_one_is():
+    two = (entry(number=1), entry(number=2))
+    assert says(*two, has_moved=True) == [(Y.DEBIT, False), (Y.SECOND_DEBIT, True)]
+    assert says(entry(-99), has_moved=True) == [(Y.OTHER_AMOUNT, True)]
+
+
+def test_returns_are_counted_by_their_amount():
+    counting = MentionCounts()
+    nth = []
+    for number, minor in enumerate((40, 40, 20), start=1):
+        said = mention(entry(minor, number=number))
+        assert said is not None
+        evidence = counting.evidence(said, payment(has_moved=True), 17, counts=True)
+        assert (evidence.found.says, evidence.is_news) == (Y.RETURN, True)
+        nth.append(evidence.found.nth)
+    assert nth == [1, 2, 1]
+    assert says(entry(40), before=[told(MentionKind.CREDIT, 40, 0)]) == [(Y.RETURN, False)]
+
+
+def test_a_reversal_is_not_a_return():
+    assert says(entry(100, is_reversal=True)) == [(Y.REVERSAL, True)]
+
+
+def test_an_entry_is_named_in_the_history():
+    found = EntryEvidence(says=Y.DEBIT, statement=17, entry=3, detail=2, booking_date=DAY)
+    assert found.words() == {
+        "statement": "17",
+        "statement_entry": "3",
+        "statement_detail": "2",
+        "statement_says": "debit",
+        "booking_date": "2026-01-05",
+    }
+    assert EntryEvidence(says=Y.ABSENT, statement=17).words() == {
+        "statement": "17",
+        "statement_says": "absent",
+    }
+    assert found.reference == "statement entry 17/3/2"
