@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -38,7 +39,7 @@ Y, OUT = EntrySays, StatementOutcome
 
 
 def entry(minor: int = -100, **fields) -> Entry:
-    given = {
+    given: dict[str, Any] = {
         "number": 1,
         "minor": minor,
         "currency": "EUR",
@@ -171,7 +172,7 @@ def test_only_end_of_day_statements_in_the_chain_are_counted():
 
 
 def payment(**fields) -> MentionedPayment:
-    given = {
+    given: dict[str, Any] = {
         "settlement_id": ID,
         "attempt": 1,
         "amount_minor": 100,
