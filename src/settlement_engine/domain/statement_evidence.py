@@ -172,7 +172,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     counted: int
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class PaymentEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """A mention of a payment of ours, with what it says. ``is_news``: the settlement's owner has to decide on it."""
 
     mention: Mention
@@ -266,7 +266,7 @@ class MentionCounts:
 
     def evidence(
         self, mention: Mention, payment: MentionedPayment, statement: int, *, counts: bool
-    ) -> Evidence:
+    ) -> PaymentEvidence:
         """Say what a mention says, and count it. ``counts``: the statement is one whose entries are counted.
 
         In other statements, what was told before is taken for the same booking told again.
@@ -286,7 +286,7 @@ class MentionCounts:
             nth=nth,
             booking_date=mention.booking_date,
         )
-        return Evidence(
+        return PaymentEvidence(
             mention=mention,
             payment=payment,
             found=found,
