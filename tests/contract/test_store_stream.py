@@ -6,7 +6,6 @@ import asyncio
 import math
 from datetime import date
 
-import msgspec
 import pytest
 import pytest_asyncio
 
@@ -14,7 +13,7 @@ from settlement_engine.domain.ledger import GUARDED, AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.settlement import Priority
-from settlement_engine.ports import SettlementFilter, Verdict
+from settlement_engine.ports import Existing, SettlementFilter
 from tests.support.histories import ALL_ACCOUNTS, Scene, funding, spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -92,14 +91,14 @@ async def test_announcements_are_the_same_with_and_without_the_cache(rich, value
     [answer] = await rich.stores.settlements.admit([admission], rich.engine_id)
     key = admission.instruction.idempotency_key
     other = rich.admission(amount=Money(8, "KWD"), idempotency_key=key)
-    again = msgspec.structs.replace(other, settlement_id=answer.settlement_id)
+    again = other._replace(settlement_id=answer.id)
     for repeat in (admission, again):
         [refused] = await rich.stores.settlements.admit([repeat], rich.engine_id)
-        assert refused.verdict is not Verdict.ACCEPTED
-    [mine] = await rich.stores.stream.read(0, ALL, answer.settlement_id)
-    [theirs] = await rich.stores.beside().stream.read(0, ALL, answer.settlement_id)
+        assert isinstance(refused, Existing)
+    [mine] = await rich.stores.stream.read(0, ALL, answer.id)
+    [theirs] = await rich.stores.beside().stream.read(0, ALL, answer.id)
     assert mine == theirs
-    assert mine.value_date == (value_date or answer.at.date())
+    assert mine.value_date == (value_date or answer.created_at.date())
     assert (mine.obligation_id, mine.amount) == (payment_request["obligation_id"], Money(7, "KWD"))
 
 

@@ -23,8 +23,10 @@ from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
-    from settlement_engine.ports import Admission, TransitionCommand, TransitionResult
+    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.ports import TransitionCommand, TransitionResult
 
 FUNDS_MINOR: Final = 10**9
 FUNDING_LEG: Final = 3
@@ -156,8 +158,10 @@ class _Relayed(Watch):
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
-        self._cluster.watch.before_admission(engine, admissions)
+    def before_admission(
+        self, engine: FrailEngine, new: Sequence[tuple[UUID, Instruction]]
+    ) -> None:
+        self._cluster.watch.before_admission(engine, new)
 
     def before_steps(self, engine: FrailEngine, steps: Sequence[TransitionCommand]) -> None:
         self._cluster.watch.before_steps(engine, steps)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.lifecycle import Ask, Event
-    from settlement_engine.domain.settlement import Instruction
-    from settlement_engine.ports import Accepted, Admission, Announcement, TransitionCommand
+    from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.ports import Announcement, TransitionCommand
     from settlement_engine.store.database import DatabaseConnection
 
 SIDES: Final = ("AAAA", "BBBB")
@@ -65,9 +65,11 @@ class LossyLine(Watch):
         self.tried: set[tuple[str, Lost]] = set()
         self.hits: Counter[tuple[str, Lost]] = Counter()
 
-    def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
+    def before_admission(
+        self, engine: FrailEngine, new: Sequence[tuple[UUID, Instruction]]
+    ) -> None:
         """Lose an admission."""
-        self._cut(engine, "admit", pattern=admissions[0].settlement_id.hex.encode())
+        self._cut(engine, "admit", pattern=new[0][0].hex.encode())
 
     def before_steps(self, engine: FrailEngine, steps: Sequence[TransitionCommand]) -> None:
         """Lose a batch of transitions."""
@@ -147,12 +149,12 @@ class LoadTown:
                 if isinstance(result, Exception):
                     again.append(instruction)
                 else:
-                    self.accepted[instruction.obligation_id] = result.settlement.id
+                    self.accepted[instruction.obligation_id] = result.id
             rest = again
 
     async def _until_answered(
         self, engine: FrailEngine, rest: Sequence[Instruction]
-    ) -> Sequence[Accepted | Exception]:
+    ) -> Sequence[Settlement | Exception]:
         """Wait for the engine's answer, or for its failure."""
         call = asyncio.get_running_loop().create_task(engine.service.submit(rest))
         try:

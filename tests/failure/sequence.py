@@ -67,7 +67,7 @@ async def _submit(cluster: Cluster, trial: Trial) -> Any:
             await asyncio.sleep(LOOK_SECONDS)
         if both.done():
             accepted = [each for (each,) in both.result()]
-            ids = {each.settlement.id for each in accepted if not isinstance(each, Exception)}
+            ids = {each.id for each in accepted if not isinstance(each, Exception)}
             assert len(ids) == 1, accepted
             return ids.pop()
         both.cancel()

@@ -22,9 +22,10 @@ from tests.support.histories import path_to, payment_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction
-    from settlement_engine.ports import Admission, TransitionCommand, TransitionResult
+    from settlement_engine.ports import TransitionCommand, TransitionResult
 
 SIDES: Final = ("AAAA", "BBBB")
 AMOUNT_MINOR: Final = 100
@@ -224,11 +225,13 @@ class Trial(Watch):
     def _is_ours(self, step: TransitionCommand) -> bool:
         return step.settlement.instruction.obligation_id == self.instruction.obligation_id
 
-    def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
+    def before_admission(
+        self, engine: FrailEngine, new: Sequence[tuple[UUID, Instruction]]
+    ) -> None:
         """Cause the fault at the admission."""
-        for admission in admissions:
-            if admission.instruction is self.instruction and self.event is Event.ADMITTED:
-                self._reach(engine, admission.settlement_id.hex.encode())
+        for settlement_id, instruction in new:
+            if instruction is self.instruction and self.event is Event.ADMITTED:
+                self._reach(engine, settlement_id.hex.encode())
 
     def before_steps(self, engine: FrailEngine, steps: Sequence[TransitionCommand]) -> None:
         """Cause the fault when the transition is about to be written."""

@@ -107,7 +107,7 @@ async def sent_and_left(stores: PostgresStores) -> Any:
         [accepted] = await first.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await until(lambda: rail.asked)
-    return accepted.settlement.id
+    return accepted.id
 
 
 @pytest.mark.parametrize("what", ALTERED)
@@ -126,7 +126,7 @@ async def test_an_altered_payment_is_not_sent_after_a_takeover(database_url, wha
         await until(lambda: others.cases.cases(wanted))
         # Another payment is settled meanwhile, so that the engine had the time to send this one too.
         other = await second.settle(payment_request("k2"), TIMEOUT_SECONDS)
-        assert other.settlement.state is State.COMPLETED
+        assert other.state is State.COMPLETED
     [case] = await others.cases.cases(wanted)
     assert (case.settlement_id, case.severity) == (settlement_id, Severity.CRITICAL)
     assert [word for word, _, _ in rail.asked].count("send") == 1, "only the other one was sent"

@@ -33,7 +33,6 @@ from settlement_engine.errors import (
 )
 from settlement_engine.events import ClearingIntake, ClearingSettings, NatsAccess
 from settlement_engine.events.clearing import _Parsed
-from settlement_engine.ports import Accepted
 from tests.support.waiting import until
 from tests.unit.events.fakes import MemoryDeadLetters
 
@@ -89,7 +88,7 @@ class RecordingEngine:
         is_replay = instruction.obligation_id in self.accepted
         key = self.accepted.setdefault(instruction.obligation_id, uuid4())
         now = datetime(2026, 1, 31, tzinfo=UTC)
-        settlement = Settlement(
+        return Settlement(
             id=key,
             instruction=instruction,
             state=State.VALIDATING,
@@ -97,8 +96,8 @@ class RecordingEngine:
             fencing_token=1,
             created_at=now,
             value_date=date(2026, 1, 31),
+            is_replay=is_replay,
         )
-        return Accepted(settlement=settlement, is_replay=is_replay)
 
 
 def parse(payload):

@@ -19,7 +19,8 @@ import pytest
 from typing_extensions import override
 
 from settlement_engine.domain.lifecycle import Event
-from settlement_engine.ports import Accepted, Answer, Result
+from settlement_engine.domain.settlement import Settlement
+from settlement_engine.ports import Answer, Result
 from settlement_engine.store.database import DatabaseSettings
 from settlement_engine.store.queries import queries
 from settlement_lab.baseline.server import ServerMeter
@@ -247,7 +248,7 @@ async def settle_many(world: EngineWorld, name: str) -> None:
         [payment_request(f"{name}-{n}", 1) for n in range(ENGINE_ITEMS)]
     )
     for result in results:
-        assert isinstance(result, Accepted)
+        assert isinstance(result, Settlement)
     await world.until(lambda: not world.engine._mailbox.carried_count)
 
 

@@ -25,12 +25,13 @@ from tests.support.stores import CountedIds, WallClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports import (
-        Admission,
-        Admitted,
         Claimed,
         Clock,
+        Existing,
         SendRail,
         TransitionCommand,
         TransitionResult,
@@ -60,7 +61,9 @@ SETTINGS: Final[dict[str, Any]] = {
 class Watch:
     """Is called before an engine writes, and after it has written."""
 
-    def before_admission(self, engine: FrailEngine, admissions: Sequence[Admission]) -> None:
+    def before_admission(
+        self, engine: FrailEngine, new: Sequence[tuple[UUID, Instruction]]
+    ) -> None:
         """Called before an admission."""
 
     def before_steps(self, engine: FrailEngine, steps: Sequence[TransitionCommand]) -> None:
@@ -85,10 +88,12 @@ class WatchedSettlements(PostgresSettlements):
         self._engine = engine
         self._watch = watch
 
-    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
+    async def admit(
+        self, new: Sequence[tuple[UUID, Instruction]], engine_id: int
+    ) -> list[Settlement | Existing]:
         """Call the watch, and write."""
-        self._watch.before_admission(self._engine, admissions)
-        return await super().admit(admissions, engine_id)
+        self._watch.before_admission(self._engine, new)
+        return await super().admit(new, engine_id)
 
     async def apply(
         self, steps: Sequence[TransitionCommand], engine_id: int

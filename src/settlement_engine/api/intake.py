@@ -206,7 +206,7 @@ class IntakeCalls:
             if isinstance(result, Exception):
                 raise result
             outcome = DeadLetterOutcome.REPLAYED if result.is_replay else DeadLetterOutcome.ACCEPTED
-            settlement_id = result.settlement.id
+            settlement_id = result.id
         except CallerError as error:
             words = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
         act = DeadLetterAct(who=who, outcome=outcome, words=words, settlement_id=settlement_id)

@@ -60,16 +60,14 @@ def unix_seconds(at: datetime) -> int:
     return since.days * _DAY_SECONDS + since.seconds
 
 
-def response(settlement: Settlement, *, is_replay: bool = False) -> pb.SettlementResponse:
+def response(settlement: Settlement) -> pb.SettlementResponse:
     """Return the response to a request: its settlement's state and, if refused, the reason."""
     answer = pb.SettlementResponse()
-    write_response(answer, settlement, is_replay=is_replay)
+    write_response(answer, settlement)
     return answer
 
 
-def write_response(
-    answer: pb.SettlementResponse, settlement: Settlement, *, is_replay: bool = False
-) -> None:
+def write_response(answer: pb.SettlementResponse, settlement: Settlement) -> None:
     """Fill in a response in place: copying a message would cost as much as writing it."""
     answer.settlement_id = str(settlement.id)
     answer.status = _STATUSES[settlement.state]
@@ -77,7 +75,7 @@ def write_response(
     if settlement.rail_reference or settlement.confirmation:
         answer.reference = settlement.rail_reference
         answer.confirmation_code = settlement.confirmation
-    if is_replay:
+    if settlement.is_replay:
         answer.replayed = True
     if settlement.ended_at is not None:
         answer.completed_at = unix_seconds(settlement.ended_at)

@@ -31,7 +31,7 @@ from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.identifiers import first_id_at
 from settlement_engine.domain.lifecycle import STATUS
 from settlement_engine.errors import InvalidInstruction, NotOffered
-from settlement_engine.ports import Accepted, SettlementFilter
+from settlement_engine.ports import SettlementFilter
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class SettlementCalls:
         """Accept a settlement and wait for its end, as long as the caller waits."""
         instruction = to_instruction(request, caller=call.caller, header_key=call.idempotency_key)
         wait_seconds = _wait_seconds(self._settings, call.deadline_seconds)
-        accepted = await self._engine.settle(instruction, wait_seconds)
-        return render.response(accepted.settlement, is_replay=accepted.is_replay)
+        return render.response(await self._engine.settle(instruction, wait_seconds))
 
     async def submit(
         self, request: pb.SubmitSettlementsRequest, call: Call
@@ -245,12 +244,12 @@ def _refusing(
             yield
 
 
-def _write_result(result: pb.SubmitResult, found: Accepted | Exception) -> None:
+def _write_result(result: pb.SubmitResult, found: Settlement | Exception) -> None:
     """Write one item's result."""
     if isinstance(found, Exception):
         result.error.CopyFrom(status_of(found))
     else:
-        render.write_response(result.settlement, found.settlement, is_replay=found.is_replay)
+        render.write_response(result.settlement, found)
 
 
 def _statuses(request: pb.ListSettlementsRequest, found: Found) -> frozenset[int]:

@@ -159,7 +159,8 @@ class Settlement:
     ``seq`` counts its moves. ``fencing_token`` is the fencing token of its owner: a write with an older one changes
     nothing. ``asked`` counts how often the question of the current state was asked without a new status;
     after the point of no return it is not reset until the end. ``returns`` are the returns after completion,
-    oldest first. ``recorded`` is set when the settlement was read back from a store; it is None once this
+    oldest first. ``is_replay``: the call that returned it was a repetition.
+    ``recorded`` is set when the settlement was read back from a store; it is None once this
     process has written the attempt itself.
     """
 
@@ -181,12 +182,26 @@ class Settlement:
     attestation: Attestation = Attestation.NONE
     next_action_at: datetime | None = None
     returns: tuple[Return, ...] = ()
+    is_replay: bool = field(default=False, compare=False)
     recorded: Recorded | None = field(default=None, compare=False)
 
     @property
     def is_ended(self) -> bool:
         """Say whether the settlement is in a final state."""
         return self.state in ENDS
+
+
+def new_settlement(settlement_id: UUID, instruction: Instruction, at: datetime) -> Settlement:
+    """Return the settlement of an instruction that was stored at this instant, by the database's clock."""
+    return Settlement(
+        id=settlement_id,
+        instruction=instruction,
+        state=State.VALIDATING,
+        seq=1,
+        fencing_token=1,
+        created_at=at,
+        value_date=instruction.value_date or at.date(),
+    )
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,6 @@ from settlement_engine.domain.money import (
     fault_of_currency_today,
     takes_every_amount_today,
 )
-from settlement_engine.domain.settlement import Settlement
 from settlement_engine.engine.batching import Batcher
 from settlement_engine.errors import (
     Broken,
@@ -30,14 +29,14 @@ from settlement_engine.errors import (
     SettlementEngineError,
     Unavailable,
 )
-from settlement_engine.ports import Accepted, Admission, Admitted, Verdict
+from settlement_engine.ports import Existing, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date, datetime
     from uuid import UUID
 
-    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.listed_banks import ListedBanks
     from settlement_engine.engine.mailbox import Mailbox
@@ -53,11 +52,11 @@ UNWRITTEN: Final = Overloaded("not written", retry_after_seconds=RETRY_AFTER_SEC
 class _Delivery:
     """The instructions of one call, and the future that is done when the last one is written."""
 
-    results: list[Accepted | Exception]
+    results: list[Settlement | Exception]
     missing: int
     done: asyncio.Future[None] = field(default_factory=asyncio.Future)
 
-    def put(self, index: int, result: Accepted | Exception) -> None:
+    def put(self, index: int, result: Settlement | Exception) -> None:
         self.results[index] = result
         self.missing -= 1
         if self.missing == 0 and not self.done.done():
@@ -66,11 +65,12 @@ class _Delivery:
 
 @dataclass(slots=True)
 class _Entry:
-    admission: Admission
+    settlement_id: UUID
+    instruction: Instruction
     delivery: _Delivery
     index: int
 
-    def put(self, result: Accepted | Exception) -> None:
+    def put(self, result: Settlement | Exception) -> None:
         self.delivery.put(self.index, result)
 
 
@@ -116,16 +116,14 @@ class Intake:
         """Accept no more instructions."""
         self._is_closed = True
 
-    async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
+    async def submit(self, instructions: Sequence[Instruction]) -> list[Settlement | Exception]:
         """Write instructions to the store; one result each, in order. Raises Overloaded."""
         self._require_room(len(instructions))
         if not instructions:
             return []
         delivery = _Delivery([UNWRITTEN] * len(instructions), missing=len(instructions))
         self._batcher.offer(
-            _Entry(
-                Admission(settlement_id=self._ids.new(), instruction=instruction), delivery, index
-            )
+            _Entry(self._ids.new(), instruction, delivery, index)
             for index, instruction in enumerate(instructions)
         )
         await delivery.done  # a cancelled call cancels only its own wait
@@ -186,7 +184,7 @@ class Intake:
         valid, and the banks may have stood in the directory.
         """
         today = self._lease.now().astimezone(UTC).date()
-        instructions = [entry.admission.instruction for entry in batch]
+        instructions = [entry.instruction for entry in batch]
         faults = self._faults(instructions, today)
         if self._listed is not None:
             try:
@@ -199,7 +197,7 @@ class Intake:
         others = [(entry, fault) for entry, fault in zip(batch, faults, strict=True) if fault]
         if not others:
             return batch
-        keys = [entry.admission.instruction.key_hash for entry, _ in others]
+        keys = [entry.instruction.key_hash for entry, _ in others]
         try:
             known = await self._store.find_by_keys(keys)
         except SettlementEngineError as error:
@@ -207,7 +205,7 @@ class Intake:
                 entry.put(error)
         else:
             for (entry, fault), key in zip(others, keys, strict=True):
-                entry.put(_refused(entry.admission.instruction, known.get(key), fault))
+                entry.put(_refused(entry.instruction, known.get(key), fault))
         return [entry for entry, fault in zip(batch, faults, strict=True) if not fault]
 
     def _faults(self, instructions: list[Instruction], today: date) -> list[tuple[str, str] | None]:
@@ -239,7 +237,7 @@ class Intake:
     async def _write_down(self, batch: list[_Entry]) -> None:
         started_at = self._lease.monotonic()
         try:
-            admitted = await self._admit([entry.admission for entry in batch])
+            answers = await self._admit([(each.settlement_id, each.instruction) for each in batch])
         except Broken as error:
             await self._write_around_the_broken(batch, error)
             return
@@ -248,10 +246,17 @@ class Intake:
                 entry.put(error)
             return
         self._meter.batch("intake", len(batch), self._lease.monotonic() - started_at)
-        self._lease.saw(admitted[0].at)
-        pairs = list(zip(batch, admitted, strict=True))
-        self._begin([pair for pair in pairs if pair[1].verdict is Verdict.ACCEPTED])
-        known = [pair for pair in pairs if pair[1].verdict is not Verdict.ACCEPTED]
+        self._lease.saw(_time_of(answers[0]))
+        begun: list[Settlement] = []
+        known: list[tuple[_Entry, Existing]] = []
+        for entry, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Existing):
+                known.append((entry, answer))
+            else:
+                begun.append(answer)
+                entry.put(answer)
+        if begun:
+            self._mailbox.begin(begun)
         if known:
             await self._answer_known(known)
 
@@ -265,7 +270,7 @@ class Intake:
         await self._write_down(batch[:middle])
         await self._write_down(batch[middle:])
 
-    async def _admit(self, admissions: list[Admission]) -> list[Admitted]:
+    async def _admit(self, new: list[tuple[UUID, Instruction]]) -> list[Settlement | Existing]:
         """Write the batch; after a lost connection write it again, because admission is idempotent.
 
         While the database is unreachable the outcome is unknown. The instructions may have been written
@@ -274,7 +279,7 @@ class Intake:
         deadline = self._lease.monotonic() + self._settings.admission_timeout_seconds
         while True:
             try:
-                return await self._store.admit(admissions, self._lease.engine_id)
+                return await self._store.admit(new, self._lease.engine_id)
             except (Unavailable, Contention) as error:
                 is_unknown = isinstance(error, Unavailable)
                 self._meter.invariant_warning("commit_unknown" if is_unknown else "contention")
@@ -283,18 +288,7 @@ class Intake:
                     raise
                 await self._lease.pause()
 
-    def _begin(self, pairs: list[tuple[_Entry, Admitted]]) -> None:
-        """Begin the new settlements, and answer their callers."""
-        begun = [
-            _new(answer.settlement_id, entry.admission.instruction, answer.at)
-            for entry, answer in pairs
-        ]
-        for (entry, _), settlement in zip(pairs, begun, strict=True):
-            entry.put(Accepted(settlement=settlement, is_replay=False))
-        if begun:
-            self._mailbox.begin(begun)
-
-    async def _answer_known(self, pairs: list[tuple[_Entry, Admitted]]) -> None:
+    async def _answer_known(self, pairs: list[tuple[_Entry, Existing]]) -> None:
         """Answer the callers whose key or obligation was used before.
 
         A settlement with an identifier that was just created here was written by an earlier try of this batch
@@ -315,37 +309,30 @@ class Intake:
         for entry, answer in pairs:
             settlement = known[answer.settlement_id]
             if answer.verdict is not Verdict.REPLAYED:
-                entry.put(_conflict(entry.admission.instruction, settlement, answer.verdict))
+                entry.put(_conflict(entry.instruction, settlement, answer.verdict))
                 continue
-            is_ours = answer.settlement_id == entry.admission.settlement_id
+            is_ours = answer.settlement_id == entry.settlement_id
             is_unbegun = settlement.fencing_token == 1 and settlement.state is State.VALIDATING
             if is_ours and is_unbegun and not self._mailbox.is_carried(settlement.id):
                 begun.append(settlement)
-            entry.put(Accepted(settlement=settlement, is_replay=not is_ours))
+            entry.put(settlement if is_ours else replace(settlement, is_replay=True))
         if begun:
             self._mailbox.begin(begun)
 
 
-def _new(settlement_id: UUID, instruction: Instruction, at: datetime) -> Settlement:
-    return Settlement(
-        id=settlement_id,
-        instruction=instruction,
-        state=State.VALIDATING,
-        seq=1,
-        fencing_token=1,
-        created_at=at,
-        value_date=instruction.value_date or at.date(),
-    )
+def _time_of(answer: Settlement | Existing) -> datetime:
+    """Return the database's time of an admission."""
+    return answer.at if isinstance(answer, Existing) else answer.created_at
 
 
 def _refused(
     instruction: Instruction, known: Settlement | None, fault: tuple[str, str]
-) -> Accepted | SettlementEngineError:
+) -> Settlement | SettlementEngineError:
     """Answer an instruction that is not accepted today, by the settlement of its key if there is one."""
     if known is None:
         return InvalidInstruction([fault])
     if known.instruction.content_hash == instruction.content_hash:
-        return Accepted(settlement=known, is_replay=True)
+        return replace(known, is_replay=True)
     return _conflict(instruction, known, Verdict.KEY_TAKEN)
 
 

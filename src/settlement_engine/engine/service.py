@@ -7,6 +7,7 @@ money in a caller's task.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,6 @@ from settlement_engine.engine.unending import unending
 from settlement_engine.engine.waiters import EndWaiters
 from settlement_engine.engine.window_calendar import WindowCalendar, keep_window_calendar
 from settlement_engine.errors import Contention, Unavailable
-from settlement_engine.ports import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -360,19 +360,19 @@ class SettlementService:
         """Reserve capacity before decoding; see the port."""
         return self._intake.reading(count)
 
-    async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
+    async def submit(self, instructions: Sequence[Instruction]) -> list[Settlement | Exception]:
         """Accept a batch durably; see the port."""
         return await self._intake.submit(instructions)
 
-    async def settle(self, instruction: Instruction, wait_seconds: float) -> Accepted:
+    async def settle(self, instruction: Instruction, wait_seconds: float) -> Settlement:
         """Accept one and wait for its final state; see the port."""
         [result] = await self._intake.submit([instruction])
         if isinstance(result, Exception):
             raise result
-        if result.settlement.is_ended:
+        if result.is_ended:
             return result
-        ended = await self._wait(result.settlement.id, wait_seconds)
-        return Accepted(settlement=ended, is_replay=result.is_replay)
+        ended = await self._wait(result.id, wait_seconds)
+        return replace(ended, is_replay=True) if result.is_replay else ended
 
     async def wait(self, settlement_id: UUID, wait_seconds: float) -> Settlement:
         """Wait for the final state of an existing settlement; see the port."""

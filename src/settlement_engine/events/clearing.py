@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
     from settlement_engine.domain.backoff import Backoff
-    from settlement_engine.domain.settlement import Instruction
-    from settlement_engine.ports import Accepted, DeadLetterStore, Engine
+    from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.ports import DeadLetterStore, Engine
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
@@ -247,7 +247,7 @@ class ClearingIntake:
             await self._keep_dead_letter(message, _words(fault))
         return None
 
-    async def _submit(self, parsed: Sequence[_Parsed]) -> Sequence[Accepted | Exception]:
+    async def _submit(self, parsed: Sequence[_Parsed]) -> Sequence[Settlement | Exception]:
         """Submit to the engine. If a whole batch fails, submit its instructions one by one."""
         try:
             return await self._engine.submit([one.instruction for one in parsed])
@@ -258,7 +258,7 @@ class ClearingIntake:
                 return [fault]
         return [result for one in parsed for result in await self._submit([one])]
 
-    async def _answer(self, message: Msg, result: Accepted | Exception) -> float:
+    async def _answer(self, message: Msg, result: Settlement | Exception) -> float:
         """Acknowledge a message or have it delivered again; return how many seconds to wait."""
         if not isinstance(result, Exception):
             await self._tell(message, message.ack_sync(self._settings.ack_timeout_seconds))

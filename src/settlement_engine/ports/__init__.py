@@ -26,7 +26,7 @@ from settlement_engine.ports.cases import (
     ProposalSpec,
     ResolutionStore,
 )
-from settlement_engine.ports.engine import Accepted, Engine, NoteRead
+from settlement_engine.ports.engine import Engine, NoteRead
 from settlement_engine.ports.engines import (
     RESTARTED,
     Announced,
@@ -85,9 +85,8 @@ from settlement_engine.ports.rails import (
 from settlement_engine.ports.recalls import RecallCommand, Recalls, RecallStore
 from settlement_engine.ports.settlements import (
     NAMED_MAX,
-    Admission,
-    Admitted,
     Claimed,
+    Existing,
     Named,
     NamedBy,
     SettlementFilter,
@@ -110,12 +109,9 @@ from settlement_engine.ports.surroundings import Clock, Ids, Meter
 __all__ = [
     "NAMED_MAX",
     "RESTARTED",
-    "Accepted",
     "AccountFilter",
     "AccountSpec",
     "AccountStore",
-    "Admission",
-    "Admitted",
     "Announced",
     "Announcement",
     "Answer",
@@ -145,6 +141,7 @@ __all__ = [
     "EngineRegistry",
     "EnquiryRail",
     "EventStreamCheck",
+    "Existing",
     "FetchedStatement",
     "FilePart",
     "FileRail",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import msgspec
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractContextManager
@@ -18,13 +16,6 @@ if TYPE_CHECKING:
 
 NoteRead: TypeAlias = Callable[[int, int], None]
 """Called with how many instructions were read so far, and how many of them were valid."""
-
-
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of an accepted instruction."""
-
-    settlement: Settlement
-    is_replay: bool
 
 
 class Engine(Protocol):
@@ -41,11 +32,11 @@ class Engine(Protocol):
         """
         ...
 
-    async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
+    async def submit(self, instructions: Sequence[Instruction]) -> list[Settlement | Exception]:
         """Accept a batch durably; one result each, in order. Processing continues in the background."""
         ...
 
-    async def settle(self, instruction: Instruction, wait_seconds: float) -> Accepted:
+    async def settle(self, instruction: Instruction, wait_seconds: float) -> Settlement:
         """Accept one and wait at most ``wait_seconds`` for its final state; returns its current state."""
         ...
 

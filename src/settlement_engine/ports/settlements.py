@@ -28,23 +28,15 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """The result of admitting an instruction."""
+    """Why an instruction was not stored as a new settlement."""
 
-    ACCEPTED = auto()  # stored now
     REPLAYED = auto()  # stored before, with the same content
     KEY_TAKEN = auto()  # the key was used for other content
     OBLIGATION_TAKEN = auto()  # the obligation has an open or completed settlement
 
 
-class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """An instruction, with the identifier that its settlement gets if it is new."""
-
-    settlement_id: UUID
-    instruction: Instruction
-
-
-class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to an admission. ``settlement_id`` is the new settlement, or the existing one."""
+class Existing(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to an instruction whose key or obligation was used before, at the database's time."""
 
     verdict: Verdict
     settlement_id: UUID
@@ -149,8 +141,13 @@ class SettlementStore(Protocol):
     made again: admission is idempotent by key, and transitions are guarded.
     """
 
-    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
-        """Store new instructions in VALIDATING, owned by the engine ``engine_id``; one answer each, in order."""
+    async def admit(
+        self, new: Sequence[tuple[UUID, Instruction]], engine_id: int
+    ) -> list[Settlement | Existing]:
+        """Store new instructions in VALIDATING, owned by the engine ``engine_id``; one answer each, in order.
+
+        Each comes with the identifier that its settlement gets if it is new. The answer is the new settlement.
+        """
         ...
 
     async def apply(

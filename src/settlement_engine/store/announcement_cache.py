@@ -15,13 +15,12 @@ from settlement_engine.errors import CorruptRecord
 from settlement_engine.ports import Announcement
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import date
     from uuid import UUID
 
     import asyncpg
 
-    from settlement_engine.domain.settlement import Moved
-    from settlement_engine.ports import Admission
+    from settlement_engine.domain.settlement import Moved, Settlement
 
 GENERATION: Final = 10_000
 """The size of one generation. Two are kept: a few seconds at full load."""
@@ -57,18 +56,18 @@ class AnnouncementCache:
             self._previous, self._current = self._current, {}
         self._current[settlement_id.int] = fields
 
-    def keep_admission(self, admission: Admission, at: datetime) -> None:
-        """Cache what was admitted at this instant (the database's clock, in UTC)."""
-        instruction = admission.instruction
+    def keep_admitted(self, settlement: Settlement) -> None:
+        """Cache what was admitted."""
+        instruction = settlement.instruction
         fields = AnnouncedFields(
             instruction.obligation_id,
             instruction.from_bank,
             instruction.to_bank,
             instruction.amount,
-            instruction.value_date or at.date(),
+            settlement.value_date,
             int(instruction.priority),
         )
-        self.keep(admission.settlement_id, fields)
+        self.keep(settlement.id, fields)
 
 
 def to_announced_fields(row: asyncpg.Record) -> AnnouncedFields:

@@ -15,11 +15,12 @@ import msgspec
 from settlement_engine.domain.identifiers import as_uuid
 from settlement_engine.domain.lifecycle import Do, State, is_recorded
 from settlement_engine.domain.payment import write_payment
+from settlement_engine.domain.settlement import new_settlement
 from settlement_engine.errors import Contention
 from settlement_engine.ports import (
     NAMED_MAX,
-    Admitted,
     Claimed,
+    Existing,
     Named,
     NamedBy,
     Result,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Attempt, Instruction, Moved, Settlement
-    from settlement_engine.ports import Admission, SettlementFilter, TransitionCommand
+    from settlement_engine.ports import SettlementFilter, TransitionCommand
     from settlement_engine.store.database import DatabaseSettings, Readers
 
 T = TypeVar("T")
@@ -51,13 +52,8 @@ APPLYING_MAX: Final = 2
 LONG_BATCH: Final = 100
 """Encoding a longer batch takes tens of milliseconds, so other tasks run between its parts."""
 
-_VERDICTS: Final = (
-    Verdict.ACCEPTED,
-    Verdict.REPLAYED,
-    Verdict.KEY_TAKEN,
-    Verdict.OBLIGATION_TAKEN,
-)
 _ACCEPTED: Final = 0
+_VERDICTS: Final = {1: Verdict.REPLAYED, 2: Verdict.KEY_TAKEN, 3: Verdict.OBLIGATION_TAKEN}
 _TRY_AGAIN: Final = 4
 _RESULTS: Final = (
     Result.APPLIED,
@@ -90,42 +86,43 @@ class PostgresSettlements:
         for line in (self._admitting, self._applying, self._claiming):
             await line.close()
 
-    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
+    async def admit(
+        self, new: Sequence[tuple[UUID, Instruction]], engine_id: int
+    ) -> list[Settlement | Existing]:
         """Store new instructions; see the port."""
-        answers: dict[int, Admitted] = {}
-        pending = list(range(len(admissions)))
+        answers: dict[int, Settlement | Existing] = {}
+        pending = list(range(len(new)))
         for _ in range(ADMISSION_TRIES_MAX):
-            pending = await self._admit(admissions, engine_id, pending, answers)
+            pending = await self._admit(new, engine_id, pending, answers)
             if not pending:
-                return [answers[index] for index in range(len(admissions))]
+                return [answers[index] for index in range(len(new))]
         # The obligation's holder released it between two attempts, repeatedly.
         what = "the obligation is being changed by other calls"
         raise Contention(what)
 
     async def _admit(
         self,
-        admissions: Sequence[Admission],
+        new: Sequence[tuple[UUID, Instruction]],
         engine_id: int,
         indices: list[int],
-        answers: dict[int, Admitted],
+        answers: dict[int, Settlement | Existing],
     ) -> list[int]:
-        batch = [admissions[index] for index in indices]
+        batch = [new[index] for index in indices]
         row = await self._admitting.fetchrow("admit", engine_id, *_admission_arrays(batch))
         assert row is not None
         at, verdicts, ids = row
         again = []
         for position, index in enumerate(indices):
-            verdict = verdicts[position] if verdicts else 0
+            verdict = verdicts[position] if verdicts else _ACCEPTED
             if verdict == _TRY_AGAIN:
                 again.append(index)
-                continue
-            if verdict == _ACCEPTED:
-                self._cache.keep_admission(batch[position], at)
-            answers[index] = Admitted(
-                verdict=_VERDICTS[verdict],
-                settlement_id=ids[position] if ids else batch[position].settlement_id,
-                at=at,
-            )
+            elif verdict == _ACCEPTED:
+                answers[index] = admitted = new_settlement(*batch[position], at)
+                self._cache.keep_admitted(admitted)
+            else:
+                answers[index] = Existing(
+                    verdict=_VERDICTS[verdict], settlement_id=ids[position], at=at
+                )
         return again
 
     async def apply(
@@ -253,10 +250,10 @@ def filter_values(wanted: SettlementFilter) -> tuple[object, ...]:
     )
 
 
-def _admission_arrays(batch: Sequence[Admission]) -> tuple[str, ...]:
-    instructions = [admission.instruction for admission in batch]
+def _admission_arrays(batch: Sequence[tuple[UUID, Instruction]]) -> tuple[str, ...]:
+    instructions = [instruction for _, instruction in batch]
     return (
-        arrays.uuids([admission.settlement_id for admission in batch]),
+        arrays.uuids([settlement_id for settlement_id, _ in batch]),
         arrays.uuids([each.key_hash for each in instructions]),
         arrays.texts([each.caller for each in instructions]),
         arrays.texts([each.idempotency_key for each in instructions]),

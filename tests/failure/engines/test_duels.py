@@ -140,7 +140,7 @@ async def walk(engine: DuelEngine, state: State) -> Settlement:
     """Call the engine so that its settlement reaches the state."""
     [accepted] = await engine.service.submit([payment_request()])
     assert not isinstance(accepted, Exception)
-    settlement = accepted.settlement
+    settlement = accepted
     if state is State.RECALLING:
         while await state_of(engine, settlement) is not State.SENT:  # noqa: ASYNC110 - nothing to await
             await asyncio.sleep(LOOK_SECONDS)
@@ -229,7 +229,7 @@ async def test_a_zombie_changes_nothing_while_its_successor_is_at_work(
 async def overtake(living: DuelEngine, *, is_unwritten: bool) -> Settlement:
     """Let the successor end the settlement; what was not written is submitted again."""
     if is_unwritten:
-        ended = (await living.service.settle(payment_request(), TIMEOUT_SECONDS)).settlement
+        ended = await living.service.settle(payment_request(), TIMEOUT_SECONDS)
     else:
         found = await living.store.find_by_obligation(payment_request().obligation_id)
         ended = await living.service.wait(found.id, TIMEOUT_SECONDS)

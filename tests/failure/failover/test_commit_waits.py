@@ -22,8 +22,8 @@ from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import (
     AccountSpec,
-    Admission,
     Answer,
+    Existing,
     Funding,
     Result,
     TransitionCommand,
@@ -119,17 +119,16 @@ async def test_an_unreplicated_admission_is_not_accepted(servers: Pair, url: str
     async with two_stores(url) as (here, elsewhere):
         ids = CountedIds()
         for store in (here, elsewhere):
-            await store.admit(
-                [Admission(settlement_id=ids.new(), instruction=payment_request("before"))], 1
-            )
-        admission = Admission(settlement_id=ids.new(), instruction=payment_request("cut"))
+            await store.admit([(ids.new(), payment_request("before"))], 1)
+        key = ids.new()
+        admission = (key, payment_request("cut"))
         servers.standby.stop()
         cutter = Cutter()
         async with cutter.cutting(url):
             with pytest.raises(Unavailable, match="standby"):
                 await here.admit([admission], 1)
-        found = await here.load([admission.settlement_id])
-        assert found[admission.settlement_id].state is State.VALIDATING, "it is there to be seen"
+        found = await here.load([key])
+        assert found[key].state is State.VALIDATING, "it is there to be seen"
         loop = asyncio.get_running_loop()
         waiting = [loop.create_task(store.admit([admission], 1)) for store in (here, elsewhere)]
         await until(lambda: waiting_for_the_standby(servers) >= len(waiting))
@@ -137,6 +136,7 @@ async def test_an_unreplicated_admission_is_not_accepted(servers: Pair, url: str
         servers.standby.start()
         for task in waiting:
             [answer] = await task
+            assert isinstance(answer, Existing)
             assert answer.verdict is Verdict.REPLAYED
 
 
@@ -144,7 +144,7 @@ async def test_an_unreplicated_end_is_not_reported(servers: Pair, url: str) -> N
     """No row is left to be locked: repeating the transition alone would write nothing, and wait for nothing."""
     async with two_stores(url) as (store, _):
         key = uuid.uuid4()
-        await store.admit([Admission(settlement_id=key, instruction=payment_request("refused"))], 1)
+        await store.admit([(key, payment_request("refused"))], 1)
         history = (await store.load([key]))[key]
         transition = transition_for(history.state, Event.REFUSED)
         refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
@@ -262,7 +262,7 @@ async def test_no_payment_is_sent_before_its_lock_is_replicated(servers: Pair, u
         rail.asked.clear()
         [accepted] = await engine.submit([payment_request("lock")])
         assert not isinstance(accepted, Exception)
-        key = accepted.settlement.id
+        key = accepted.id
         await until(lambda: screening.asked)
         servers.standby.stop()
         cutter = Cutter()

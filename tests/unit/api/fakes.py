@@ -19,7 +19,7 @@ from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallS
 from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
-from settlement_engine.ports import Accepted, Announcement, LaneStatus, RailStatus
+from settlement_engine.ports import Announcement, LaneStatus, RailStatus
 from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
@@ -159,13 +159,13 @@ class World:
             raise Overloaded("no room", retry_after_seconds=0.25)
         yield lambda read, good: self.noted.append((read, good))
 
-    async def submit(self, instructions: Sequence[Instruction]) -> list[Accepted | Exception]:
+    async def submit(self, instructions: Sequence[Instruction]) -> list[Settlement | Exception]:
         self.submitted.append(instructions)
         if self.failure is not None:
             raise self.failure
         return [self.failures.get(one.obligation_id) or self._accept(one) for one in instructions]
 
-    async def settle(self, instruction: Instruction, wait_seconds: float) -> Accepted:
+    async def settle(self, instruction: Instruction, wait_seconds: float) -> Settlement:
         self.waits.append(wait_seconds)
         failure = self.failures.get(instruction.obligation_id) or self.failure
         if failure is not None:
@@ -179,12 +179,12 @@ class World:
                 async with asyncio.timeout(wait_seconds):
                     if self.holding is not None:
                         await self.holding.wait()
-                    if self.ends and not accepted.settlement.is_ended:
-                        await self.move(accepted.settlement.id, Event.SETTLED, State.COMPLETED)
+                    if self.ends and not accepted.is_ended:
+                        await self.move(accepted.id, Event.SETTLED, State.COMPLETED)
         finally:
             self.waiting -= 1
-        found = self.settlements[accepted.settlement.id]
-        return Accepted(settlement=found, is_replay=accepted.is_replay)
+        found = self.settlements[accepted.id]
+        return replace(found, is_replay=accepted.is_replay)
 
     async def wait(self, settlement_id: UUID, wait_seconds: float) -> Settlement:
         del wait_seconds
@@ -211,14 +211,14 @@ class World:
             async with self.changed:
                 await self.changed.wait()
 
-    def _accept(self, instruction: Instruction) -> Accepted:
+    def _accept(self, instruction: Instruction) -> Settlement:
         known_id = self.by_key.get(instruction.key_hash)
         if known_id is not None:
             known = self.settlements[known_id]
             if known.instruction.content_hash != instruction.content_hash:
                 what = "the idempotency key stands for another instruction"
                 raise IdempotencyConflict(what, field="amount", settlement_id=str(known.id))
-            return Accepted(settlement=known, is_replay=True)
+            return replace(known, is_replay=True)
         number = len(self.settlements) + 1
         settlement = Settlement(
             id=UUID(int=number),
@@ -233,7 +233,7 @@ class World:
         self.settlements[settlement.id] = settlement
         self.by_key[instruction.key_hash] = settlement.id
         self._note(settlement, Event.ADMITTED, State.PENDING)
-        return Accepted(settlement=settlement, is_replay=False)
+        return settlement
 
     def _note(self, settlement: Settlement, event: Event, before: State, **detail: str) -> None:
         settlement.seq += 1

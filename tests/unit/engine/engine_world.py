@@ -241,8 +241,8 @@ class ShakyStore(MemorySettlements):
 
     async def admit(self, admissions: Any, engine_id: int) -> Any:
         """Lose the connection before or after the write."""
-        for admission in admissions:
-            if admission.instruction.idempotency_key in self.poison:
+        for _, instruction in admissions:
+            if instruction.idempotency_key in self.poison:
                 raise InvariantViolated("poison")
         if self._is_lost("admit", "before"):
             raise Unavailable("lost")
@@ -369,7 +369,7 @@ class EngineWorld:
         self, key: str = "k1", wait_seconds: float = TIMEOUT_SECONDS, **fields: Any
     ) -> Settlement:
         """Settle one."""
-        return (await self.engine.settle(payment_request(key, **fields), wait_seconds)).settlement
+        return await self.engine.settle(payment_request(key, **fields), wait_seconds)
 
     async def history(self, settlement: Settlement) -> list[str]:
         """Return the states that a settlement has passed through."""

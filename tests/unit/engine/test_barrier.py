@@ -146,7 +146,7 @@ async def locked_behind_the_gate(world: EngineWorld, key: str) -> UUID:
     world.screening.screen = screen_and_shut  # type: ignore[method-assign]
     [accepted] = await world.engine.submit([payment_request(key)])
     assert not isinstance(accepted, Exception)
-    found = accepted.settlement.id
+    found = accepted.id
     await world.until(lambda: world.records.histories[found].state is State.LOCKED)
     assert words(world, key) == []
     return found
@@ -210,7 +210,7 @@ async def test_while_sending_is_paused_payments_are_admitted_but_not_screened_or
     )
     assert (second.screening.asked, rail.asked) == (0, [])
     rail.failures = 0
-    ended = await second.engine.wait(accepted.settlement.id, 5)
+    ended = await second.engine.wait(accepted.id, 5)
     assert ended.state is State.COMPLETED
 
 
@@ -223,7 +223,7 @@ async def test_payments_in_flight_are_enquired_about_and_not_sent_again(site: Si
     await first.until(lambda: words(first, "k1").count("enquire") > 1)
     await site.crash(first)
     second = await site.engine(elsewhere(first.records, timeline=2))
-    assert (await second.engine.wait(accepted.settlement.id, 5)).state is State.COMPLETED
+    assert (await second.engine.wait(accepted.id, 5)).state is State.COMPLETED
     assert words(second, "k1") == ["enquire"]
 
 

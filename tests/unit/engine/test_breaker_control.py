@@ -249,4 +249,4 @@ async def test_an_order_about_another_rail_changes_nothing() -> None:
         await control(world).give("elsewhere", EVERY_BANK, OPEN, who="ada", reason="because")
         [accepted] = await world.engine.submit([payment_request("k1")])
         assert not isinstance(accepted, Exception)
-        await until_state(world, accepted.settlement, State.COMPLETED)
+        await until_state(world, accepted, State.COMPLETED)

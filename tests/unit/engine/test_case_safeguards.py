@@ -42,10 +42,10 @@ async def doubted(world: EngineWorld) -> Settlement:
     world.rail.enquiries.extend(SILENT)
     [accepted] = await world.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
-    key, records = accepted.settlement.id, world.records
+    key, records = accepted.id, world.records
     await world.until(lambda: records.histories[key].state is State.IN_DOUBT)
     await world.until(lambda: records.open[key].engine_id == 0)
-    return accepted.settlement
+    return accepted
 
 
 async def attest(world: EngineWorld, settlement: Settlement, finding: Finding) -> None:

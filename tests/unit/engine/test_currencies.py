@@ -39,7 +39,7 @@ async def test_open_payments_continue_and_new_ones_are_refused(
         world.rail.sends.append(Event.ACKNOWLEDGED)
         [accepted] = await world.engine.submit([levs()])
         assert not isinstance(accepted, Exception)
-        key = accepted.settlement.id
+        key = accepted.id
         await world.until(lambda: world.records.histories[key].state is State.SENT)
         await world.crash()
         iso4217.list_loses_it(monkeypatch)
@@ -49,7 +49,7 @@ async def test_open_payments_continue_and_new_ones_are_refused(
         ended = await second.engine.wait(key, 5)
         assert (ended.state, str(ended.instruction.amount)) == (State.COMPLETED, "12.50")
         again = await second.engine.settle(levs(), 5)
-        assert (again.is_replay, again.settlement.id) == (True, key)
+        assert (again.is_replay, again.id) == (True, key)
         with pytest.raises(InvalidInstruction) as refused:
             await second.engine.settle(levs("k2"), 5)
         assert refused.value.violations == [("currency", "is not an active currency of ISO 4217")]
@@ -71,7 +71,7 @@ async def test_unsent_payments_continue_too(
         [accepted] = await world.engine.submit([levs()])
         iso4217.list_loses_it(monkeypatch)
         assert not isinstance(accepted, Exception)
-        ended = await world.engine.wait(accepted.settlement.id, 5)
+        ended = await world.engine.wait(accepted.id, 5)
         assert ended.state is State.COMPLETED
 
 
@@ -84,7 +84,7 @@ async def test_a_refusal_for_want_of_funds_tells_the_amounts_as_booked(
         [accepted] = await world.engine.submit([levs(minor=100_001)])
         iso4217.list_changes_it(monkeypatch, 0)
         assert not isinstance(accepted, Exception)
-        ended = await world.engine.wait(accepted.settlement.id, 5)
+        ended = await world.engine.wait(accepted.id, 5)
         assert ended.refusal_code == "INSUFFICIENT_FUNDS"
         assert ended.refusal_detail["required"] == "1000.01"
         assert ended.refusal_detail["available"] == "1000.00"
@@ -114,7 +114,7 @@ async def test_a_new_instruction_is_checked_with_todays_exponent_and_booked_with
             assert answer.violations == [("amount", fault)]
         else:
             assert not isinstance(answer, Exception)
-            ended = await world.engine.wait(answer.settlement.id, 5)
+            ended = await world.engine.wait(answer.id, 5)
             assert (ended.state, str(ended.instruction.amount)) == (State.COMPLETED, text)
 
 
@@ -126,7 +126,7 @@ async def test_a_replay_is_recognised_although_its_amount_has_too_many_decimals_
         first = await world.engine.settle(levs(), 5)
         iso4217.list_changes_it(monkeypatch, 0)
         again = await world.engine.settle(payment_request(amount=parse_amount("12.50", LEAVING)), 5)
-        assert (again.is_replay, again.settlement.id) == (True, first.settlement.id)
+        assert (again.is_replay, again.id) == (True, first.id)
 
 
 async def test_a_currency_that_the_database_does_not_know_is_not_admitted(

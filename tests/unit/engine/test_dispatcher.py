@@ -87,7 +87,7 @@ async def submit(world: EngineWorld, count: int, first: int = 0, **fields: Any) 
     ]
     found = await world.engine.submit(payment_requests)
     assert not [each for each in found if isinstance(each, Exception)]
-    return [each.settlement.id for each in found if not isinstance(each, Exception)]
+    return [each.id for each in found if not isinstance(each, Exception)]
 
 
 def states(world: EngineWorld, keys: Sequence[UUID]) -> list[State]:

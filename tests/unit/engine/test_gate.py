@@ -44,7 +44,7 @@ async def shut_before_the_second_sending(world: EngineWorld, rail: ShuttingRail)
     rail.shut = world.engine._gate.shut
     [accepted] = await world.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
-    key = accepted.settlement.id
+    key = accepted.id
     await world.until(lambda: sendings(rail) == 1)
     await world.until(lambda: world.records.open[key].engine_id == 0)  # it is parked
     await world.until(

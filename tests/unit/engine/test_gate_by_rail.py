@@ -114,7 +114,7 @@ async def failed_over(**settings: Any) -> AsyncIterator[tuple[Site, EngineWorld]
 async def submit(world: EngineWorld, key: str, currency: str) -> UUID:
     [accepted] = await world.engine.submit([payment_request(key, Money(100, currency))])
     assert not isinstance(accepted, Exception)
-    return accepted.settlement.id
+    return accepted.id
 
 
 async def test_a_mute_bank_stops_its_own_rail_only() -> None:

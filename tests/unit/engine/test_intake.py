@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.settlement import Settlement, new_settlement
 from settlement_engine.engine.intake import Intake
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import (
@@ -21,7 +22,7 @@ from settlement_engine.errors import (
     Overloaded,
     Unavailable,
 )
-from settlement_engine.ports import Accepted, Admitted, Verdict
+from settlement_engine.ports import Existing, Verdict
 from tests.support.decided import NOW, settlement
 from tests.support.histories import payment_request
 
@@ -33,7 +34,8 @@ class Fixture:
     """An intake over a store that answers as it is told."""
 
     def __init__(self, **settings: Any) -> None:
-        self.verdict, self.poison = Verdict.ACCEPTED, ""
+        self.verdict: Verdict | None = None
+        self.poison = ""
         self.lost = 0
         self.task: asyncio.Future[None] | None = None
         self.written: list[list[UUID]] = []
@@ -50,17 +52,19 @@ class Fixture:
         told = EngineSettings(has_real_windows=False, **settings)
         self.intake = Intake(told, self.store, self.mailbox, self.lease, ids, self.meter)
 
-    async def _admit(self, admissions: Any, engine_id: int) -> list[Admitted]:
+    async def _admit(self, new: Any, engine_id: int) -> list[Settlement | Existing]:
         assert engine_id == 1
-        self.written.append([each.settlement_id for each in admissions])
-        if any(each.instruction.idempotency_key == self.poison for each in admissions):
+        self.written.append([settlement_id for settlement_id, _ in new])
+        if any(instruction.idempotency_key == self.poison for _, instruction in new):
             raise InvariantViolated("broken")
         if self.lost:
             self.lost -= 1
             raise Unavailable("lost")
         return [
-            Admitted(verdict=self.verdict, settlement_id=each.settlement_id, at=NOW)
-            for each in admissions
+            new_settlement(settlement_id, instruction, NOW)
+            if self.verdict is None
+            else Existing(verdict=self.verdict, settlement_id=settlement_id, at=NOW)
+            for settlement_id, instruction in new
         ]
 
 
@@ -78,21 +82,21 @@ async def running(**settings: Any) -> AsyncIterator[Fixture]:
 async def test_what_is_accepted_was_written_and_is_carried() -> None:
     async with running() as made:
         first, second = await made.intake.submit([payment_request(), payment_request()])
-        assert isinstance(first, Accepted)
-        assert isinstance(second, Accepted)
+        assert isinstance(first, Settlement)
+        assert isinstance(second, Settlement)
         assert not first.is_replay
-        assert first.settlement.state is State.VALIDATING
-        assert first.settlement.value_date == NOW.date()
-        assert made.written == [[first.settlement.id, second.settlement.id]]
-        made.mailbox.begin.assert_called_once_with([first.settlement, second.settlement])
+        assert first.state is State.VALIDATING
+        assert first.value_date == NOW.date()
+        assert made.written == [[first.id, second.id]]
+        made.mailbox.begin.assert_called_once_with([first, second])
 
 
 async def test_a_batch_whose_answer_was_lost_is_written_again_under_the_same_ids() -> None:
     async with running() as made:
         made.lost = 1
         [accepted] = await made.intake.submit([payment_request()])
-        assert isinstance(accepted, Accepted)
-        assert made.written == [[accepted.settlement.id]] * 2
+        assert isinstance(accepted, Settlement)
+        assert made.written == [[accepted.id]] * 2
         made.meter.invariant_warning.assert_called_once_with("commit_unknown")
 
 
@@ -110,9 +114,9 @@ async def test_one_broken_instruction_stops_no_other() -> None:
         made.poison = payment_requests[3].idempotency_key
         found = await made.intake.submit(payment_requests)
         assert [type(each) for each in found] == [
-            *[Accepted] * 3,
+            *[Settlement] * 3,
             InvariantViolated,
-            Accepted,
+            Settlement,
         ]
 
 
@@ -122,8 +126,8 @@ async def test_a_known_key_begins_nothing_and_tells_what_is_stored() -> None:
         known = settlement(State.COMPLETED)
         made.store.load.side_effect = lambda ids: _all(ids, known)
         [found] = await made.intake.submit([payment_request()])
-        assert isinstance(found, Accepted)
-        assert found.settlement is known
+        assert isinstance(found, Settlement)
+        assert found is known
         made.mailbox.begin.assert_not_called()
 
 
@@ -133,7 +137,7 @@ async def test_our_own_lost_admission_is_begun_and_is_no_replay() -> None:
         ours = settlement(State.VALIDATING, id=UUID(int=1))
         made.store.load.side_effect = lambda ids: _all(ids, ours)
         [found] = await made.intake.submit([payment_request()])
-        assert found == Accepted(settlement=ours, is_replay=False)
+        assert found is ours
         made.mailbox.begin.assert_called_once_with([ours])
 
 
@@ -158,7 +162,8 @@ async def test_another_day_is_refused_unless_it_was_accepted_before() -> None:
         made.store.find_by_keys.return_value = {known.key_hash: before}
         refused, repeated = await made.intake.submit([late, known])
         assert isinstance(refused, InvalidInstruction)
-        assert repeated == Accepted(settlement=before, is_replay=True)
+        assert isinstance(repeated, Settlement)
+        assert (repeated, repeated.is_replay) == (before, True)
         assert made.written == []
 
 

@@ -107,7 +107,7 @@ async def taken_over(
         [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await world.until(lambda: world.rail.asked)
-        history = world.records.histories[accepted.settlement.id]
+        history = world.records.histories[accepted.id]
         await world.crash()
         before = history.attempt
         assert before is not None
@@ -188,7 +188,7 @@ async def test_fields_are_compared_for_a_move_from_before_hashes_were_stored(
         assert not isinstance(accepted, Exception)
         await world.until(lambda: world.rail.asked)
         await world.crash()
-        history = world.records.histories[accepted.settlement.id]
+        history = world.records.histories[accepted.id]
         [locked] = [each for each in world.records.moves if each.to_state is State.LOCKED]
         assert isinstance(locked.detail, dict)
         told = dict(locked.detail)
@@ -218,7 +218,7 @@ async def test_an_instruction_altered_while_it_waited_is_not_locked() -> None:
         [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await world.crash()
-        history = world.records.histories[accepted.settlement.id]
+        history = world.records.histories[accepted.id]
         before = history.instruction
         history.instruction = replace(before, amount=Money(9_900, "EUR"))
         other = EngineWorld(world.records)

@@ -42,7 +42,7 @@ async def sent(world: EngineWorld, event: Event | None, state: State) -> UUID:
     world.rail.sends.append(event)
     [accepted] = await world.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
-    key = accepted.settlement.id
+    key = accepted.id
     await world.until(lambda: world.records.histories[key].state is state)
     await world.until(lambda: world.records.open[key].engine_id == 0)
     return key
@@ -94,7 +94,7 @@ async def test_a_payment_being_recalled_returns_to_sent_if_the_rail_no_longer_of
         world.rail.recalls.extend([None] * 1_000)
         [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
-        key = accepted.settlement.id
+        key = accepted.id
         await world.until(lambda: world.records.histories[key].state is State.SENT)
         await world.engine.cancel(key)
         await world.until(lambda: world.records.histories[key].state is State.RECALLING)

@@ -91,7 +91,7 @@ async def test_the_rail_is_never_switched_after_the_send_intent() -> None:
         assert not isinstance(accepted, Exception)
         await world.until(lambda: first.asked)
         first.capabilities = replace(first.capabilities, currencies=frozenset({"USD"}))
-        ended = await world.engine.wait(accepted.settlement.id, 5)
+        ended = await world.engine.wait(accepted.id, 5)
         assert ended.state is State.COMPLETED
         assert [word for word, _, _ in first.asked].count("send") >= 2
         assert second.asked == []
@@ -154,10 +154,10 @@ async def test_a_payment_with_two_possible_rails_waits_until_both_have_resumed()
         [either] = await world.engine.submit([payment_request("k1")])
         assert not isinstance(either, Exception)
         await asyncio.sleep(1)
-        assert world.records.histories[either.settlement.id].state is State.VALIDATING
+        assert world.records.histories[either.id].state is State.VALIDATING
         assert first.asked == second.asked == []
         first.capabilities = replace(first.capabilities, amount_max_minor={"EUR": 50})
         only_second = await world.settle("k2", amount=100)
         assert only_second.state is State.COMPLETED
         world.engine._gate.open(rail="first")
-        assert (await world.engine.wait(either.settlement.id, 5)).state is State.COMPLETED
+        assert (await world.engine.wait(either.id, 5)).state is State.COMPLETED

@@ -60,7 +60,7 @@ async def sent_and_silent(world: EngineWorld) -> Settlement:
     [accepted] = await world.engine.submit([payment_request()])
     assert not isinstance(accepted, Exception)
     await world.until(lambda: world.rail.asked)
-    return carried(world, accepted.settlement.id)
+    return carried(world, accepted.id)
 
 
 def decide(
@@ -146,7 +146,7 @@ async def test_screenings_refusal_is_the_refusal() -> None:
         world.screening.answers.append(None)
         [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
-        settlement = carried(world, accepted.settlement.id)
+        settlement = carried(world, accepted.id)
         await world.engine._executor._decider.prefetch([settlement], LoopClock().now())
         refusal = Refusal(code=RefusalCode.COMPLIANCE_BLOCKED)
         step = decide(world, settlement, Event.REFUSED, refusal=refusal)
@@ -308,7 +308,7 @@ async def test_callers_get_what_is_stored_and_not_the_engines_copy() -> None:
         world.records.histories[settlement.id] = replace(before, state=State.COMPLETED, seq=9)
         assert carried(world, settlement.id).state is State.LOCKED
         again = await world.engine.settle(payment_request(), 0.0)
-        assert (again.is_replay, again.settlement.state) == (True, State.COMPLETED)
+        assert (again.is_replay, again.state) == (True, State.COMPLETED)
         waited = await world.engine._wait(settlement.id, 0.0)
         assert waited.state is State.COMPLETED
         world.records.histories[settlement.id] = before
@@ -526,7 +526,7 @@ async def test_our_own_admission_that_was_claimed_meanwhile_is_not_started_again
         [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         assert (calls, accepted.is_replay) == (2, False)
-        assert accepted.settlement.state is state
+        assert accepted.state is state
         assert begun == []
         assert world.screening.asked == 1 or state is State.VALIDATING
         if state is State.COMPLETED:

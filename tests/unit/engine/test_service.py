@@ -194,7 +194,7 @@ async def test_simultaneous_calls_with_one_key_are_one_settlement_and_other_cont
         found = await asyncio.gather(
             *(world.engine.settle(payment_request(), 5) for _ in range(20))
         )
-        assert len({each.settlement.id for each in found}) == 1
+        assert len({each.id for each in found}) == 1
         assert sum(each.is_replay for each in found) == 19
         with pytest.raises(IdempotencyConflict) as caught:
             await world.engine.settle(payment_request(amount=200), 5)
@@ -239,7 +239,7 @@ async def test_a_closed_window_refuses_or_queues() -> None:
         world.engine._window_calendar.replace([closed_window()])
         [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
-        key = accepted.settlement.id
+        key = accepted.id
         await world.until(lambda: world.records.histories[key].state is State.QUEUED)
         assert (await world.store.load([key]))[key].next_action_at is not None
 
@@ -250,9 +250,9 @@ async def test_a_lost_connection_around_a_commit_changes_nothing(call: str, when
     async with running() as world:
         world.store.losses.append((call, when))
         found = await world.engine.settle(payment_request(), 5)
-        assert found.settlement.state is State.COMPLETED
+        assert found.state is State.COMPLETED
         assert not found.is_replay
-        assert await world.history(found.settlement) == ["validating", "locked", "completed"]
+        assert await world.history(found) == ["validating", "locked", "completed"]
         assert len(world.rail.asked) == 1
 
 
@@ -494,7 +494,7 @@ async def test_one_broken_settlement_does_not_stop_the_others() -> None:
     async with running() as world:
         world.store.poison.add("o-k3")
         found = await world.engine.submit([payment_request(f"k{n}") for n in range(8)])
-        settled = [each.settlement.id for each in found if not isinstance(each, Exception)]
+        settled = [each.id for each in found if not isinstance(each, Exception)]
         for number, settlement_id in enumerate(settled):
             if number != 3:
                 ended = await world.engine.wait(settlement_id, 5)
@@ -588,7 +588,7 @@ async def test_one_instruction_that_cannot_be_prepared_does_not_end_the_engine()
 
         world.rail.prepare = broken  # type: ignore[method-assign]
         results = await world.engine.submit([payment_request("k1"), payment_request("k2")])
-        ids = [each.settlement.id for each in results if not isinstance(each, Exception)]
+        ids = [each.id for each in results if not isinstance(each, Exception)]
         assert (await world.engine.wait(ids[1], 5)).state is State.COMPLETED
         assert "not_decided" in world.meter.invariant_warnings
         world.rail.prepare = prepare  # type: ignore[method-assign]
@@ -602,8 +602,8 @@ async def test_a_cancellation_that_comes_too_late_causes_no_doubt() -> None:
         [accepted] = await world.engine.submit([payment_request()])
         assert not isinstance(accepted, Exception)
         await world.until(lambda: world.rail.asked)
-        world.engine._mailbox.request(accepted.settlement, Event.CANCELLED)
-        ended = await world.engine.wait(accepted.settlement.id, 5)
+        world.engine._mailbox.request(accepted, Event.CANCELLED)
+        ended = await world.engine.wait(accepted.id, 5)
         assert ended.state is State.COMPLETED
         assert await world.history(ended) == ["validating", "locked", "completed"]
 

@@ -27,7 +27,7 @@ async def test_a_transition_that_cannot_be_booked_opens_a_case_at_once() -> None
         world.rail.sends.append(Event.ACKNOWLEDGED)
         [accepted] = await world.engine.submit([payment_request("k1")])
         assert not isinstance(accepted, Exception)
-        key = accepted.settlement.id
+        key = accepted.id
         await world.until(lambda: world.records.open[key].engine_id == 0)
         world.store.poison.add("o-k1")
         world.rail.say([Answer(settlement_id=key, event=Event.SETTLED, attempt=1)])
@@ -55,7 +55,7 @@ async def test_a_transition_that_cannot_be_booked_is_retried_and_success_closes_
         await world.until(lambda: tries.count("step_broken") > 3)
         assert tries.count("cannot_be_booked") == 1
         world.store.poison.clear()
-        assert (await world.engine.wait(accepted.settlement.id, 5)).state is State.COMPLETED
+        assert (await world.engine.wait(accepted.id, 5)).state is State.COMPLETED
         cases = world.records.cases.values()
         await world.until(lambda: all(each.closed_by == ENGINE for each in cases))
         assert [each.kind for each in cases] == [CaseKind.CANNOT_BE_BOOKED]

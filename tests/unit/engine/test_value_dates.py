@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.settlement import Settlement
 from settlement_engine.domain.value_dates import ValueDateRange
 from settlement_engine.errors import IdempotencyConflict, InvalidInstruction, Unavailable
-from settlement_engine.ports import Accepted
 from tests.unit.engine.engine_world import EngineWorld, payment_request, running
 
 DAY = timedelta(days=1)
@@ -51,7 +51,7 @@ async def test_the_same_call_on_another_day_is_a_replay_and_other_content_a_conf
         world.engine._lease.saw(datetime.combine(day + DAY, datetime.min.time(), UTC))
         again = await world.engine.settle(payment_request(value_date=day), 5)
         assert again.is_replay
-        assert again.settlement.id == first.id
+        assert again.id == first.id
         with pytest.raises(IdempotencyConflict) as caught:
             await world.engine.settle(payment_request(value_date=day, amount=7), 5)
         assert caught.value.field == "amount"
@@ -68,7 +68,7 @@ async def test_one_for_another_day_does_not_stop_the_rest_of_its_batch() -> None
         ]
         results = await world.engine.submit(payment_requests)
         assert [type(each) for each in results] == [
-            Accepted, InvalidInstruction, Accepted, InvalidInstruction, Accepted
+            Settlement, InvalidInstruction, Settlement, InvalidInstruction, Settlement
         ]  # fmt: skip
         await world.until(lambda: len(world.records.histories) == 3)
 
@@ -86,4 +86,4 @@ async def test_a_database_outage_fails_only_the_affected_call(monkeypatch) -> No
             payment_request("k2", value_date=today(world) - DAY),
         ]
         results = await asyncio.wait_for(world.engine.submit(payment_requests), 5)
-        assert [type(each) for each in results] == [Accepted, Unavailable]
+        assert [type(each) for each in results] == [Settlement, Unavailable]

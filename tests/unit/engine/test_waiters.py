@@ -53,7 +53,7 @@ class Store:
 async def store() -> Store:
     world = fakes.World()
     accepted = world._accept(payment_request())
-    return Store(accepted.settlement)
+    return Store(accepted)
 
 
 def room_over(store: Any) -> EndWaiters:

@@ -12,9 +12,9 @@ from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.identifiers import as_uuid
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.payment import text_at
-from settlement_engine.domain.settlement import Moved, Recorded, Settlement
+from settlement_engine.domain.settlement import Moved, Recorded, new_settlement
 from settlement_engine.errors import Contention
-from settlement_engine.ports import Admitted, Claimed, Named, NamedBy, Verdict
+from settlement_engine.ports import Claimed, Existing, Named, NamedBy, Verdict
 from settlement_lab.memory.applying import Applying
 from settlement_lab.memory.guards import require_sound
 from settlement_lab.memory.records import NOBODY, Open
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports import (
-        Admission,
         SettlementFilter,
         TransitionCommand,
         TransitionResult,
@@ -44,31 +44,27 @@ class MemorySettlements:
 
     # --- admission ------------------------------------------------------------------------------
 
-    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
+    async def admit(
+        self, new: Sequence[tuple[UUID, Instruction]], engine_id: int
+    ) -> list[Settlement | Existing]:
         """Store new instructions; see the port."""
-        for admission in admissions:
-            require_sound(admission.instruction)
+        for _, instruction in new:
+            require_sound(instruction)
         at = self._records.clock.now()
         # The first of a batch gets the key. Keys are processed in the order of the database's locks.
-        in_order = sorted(admissions, key=lambda admission: admission.instruction.key_hash)
-        written = {each.settlement_id for each in in_order if self._write(each, engine_id, at)}
-        return [self._answer(admission, written, at) for admission in admissions]
+        in_order = sorted(new, key=lambda each: each[1].key_hash)
+        written = {
+            key for key, instruction in in_order if self._write(key, instruction, engine_id, at)
+        }
+        return [self._answer(key, instruction, written, at) for key, instruction in new]
 
-    def _write(self, admission: Admission, engine_id: int, at: datetime) -> bool:
+    def _write(self, key: UUID, request: Instruction, engine_id: int, at: datetime) -> bool:
         """Store one instruction unless its key, its obligation or its identifier is in use."""
-        records, request, key = self._records, admission.instruction, admission.settlement_id
+        records = self._records
         is_taken = request.key_hash in records.by_key or key in records.histories
         if is_taken or records.holder(request.obligation_id) is not None:
             return False
-        records.histories[key] = Settlement(
-            id=key,
-            instruction=request,
-            state=State.VALIDATING,
-            seq=1,
-            fencing_token=1,
-            created_at=at,
-            value_date=request.value_date or at.date(),
-        )
+        records.histories[key] = new_settlement(key, request, at)
         records.hashes[key] = Recorded(key_hash=request.key_hash, content_hash=request.content_hash)
         records.by_key[request.key_hash] = key
         records.by_obligation.setdefault(request.obligation_id, []).append(key)
@@ -87,21 +83,22 @@ class MemorySettlements:
         )
         return True
 
-    def _answer(self, admission: Admission, written: set[UUID], at: datetime) -> Admitted:
-        request, key = admission.instruction, admission.settlement_id
+    def _answer(
+        self, key: UUID, request: Instruction, written: set[UUID], at: datetime
+    ) -> Settlement | Existing:
         if key in written:
-            return Admitted(verdict=Verdict.ACCEPTED, settlement_id=key, at=at)
+            return new_settlement(key, request, at)
         known = self._records.by_key.get(request.key_hash)
         if known is not None:
             before = self._records.histories[known].instruction.content_hash
             is_same = before == request.content_hash
             verdict = Verdict.REPLAYED if is_same else Verdict.KEY_TAKEN
-            return Admitted(verdict=verdict, settlement_id=known, at=at)
+            return Existing(verdict=verdict, settlement_id=known, at=at)
         holder = self._records.holder(request.obligation_id)
         if holder is None:
             what = f"the identifier {key} is another settlement's"
             raise Contention(what)
-        return Admitted(verdict=Verdict.OBLIGATION_TAKEN, settlement_id=holder, at=at)
+        return Existing(verdict=Verdict.OBLIGATION_TAKEN, settlement_id=holder, at=at)
 
     # --- steps and claims -----------------------------------------------------------------------
 

@@ -70,14 +70,14 @@ class Callers:
             is_passing = result.field == "obligation_id" and not is_first
             wanted.conflict = "" if is_passing else result.field
             return
-        key = wanted.settlement_id = result.settlement.id
+        key = wanted.settlement_id = result.id
         if self._faults.happens("caller_cancels", 3):
             await asyncio.sleep(self._chance.random() * BEGINNING_SECONDS)
             await self._ask(lambda engine: engine.service.cancel(key))
         if self._faults.happens("caller_repeats", 3):
             again = await self._ask(lambda engine: engine.service.submit([wanted.request]))
             if isinstance(again, list) and not isinstance(again[0], Exception):
-                assert again[0].settlement.id == key, "a replay is the same settlement"
+                assert again[0].id == key, "a replay is the same settlement"
                 assert again[0].is_replay
 
     async def _ask(self, call: Callable[[ScheduledEngine], Coroutine[Any, Any, Any]]) -> object:

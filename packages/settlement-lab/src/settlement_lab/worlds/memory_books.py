@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.lifecycle import State
-    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_engine.domain.settlement import Instruction, Moved, Settlement
     from settlement_engine.ports import (
-        Admission,
-        Admitted,
         Clock,
+        Existing,
         Ids,
         Question,
         TransitionCommand,
@@ -53,9 +52,11 @@ class WatchedSettlements(MemorySettlements):
         self._kept = records
 
     @override
-    async def admit(self, admissions: Sequence[Admission], engine_id: int) -> list[Admitted]:
+    async def admit(
+        self, new: Sequence[tuple[UUID, Instruction]], engine_id: int
+    ) -> list[Settlement | Existing]:
         """Admit, and check."""
-        found = await super().admit(admissions, engine_id)
+        found = await super().admit(new, engine_id)
         check(self._kept)
         return found
 

@@ -207,7 +207,7 @@ async def _request(node: Node, settlement: Settlement, event: Event) -> None:
 
 
 async def _settle(node: Node, request: Instruction) -> Settlement:
-    return replace((await node.engine.settle(request, WAIT_SECONDS)).settlement)
+    return replace(await node.engine.settle(request, WAIT_SECONDS))
 
 
 async def _load(node: Node, settlement_id: UUID) -> Settlement | None:
