@@ -28,6 +28,8 @@ from settlement_engine.store.past_balances import PostgresPastBalances
 from settlement_engine.store.queries import query
 from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
+from settlement_engine.store.reconciliation import PostgresReconciliation
+from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.statements import PostgresStatements
@@ -49,6 +51,8 @@ from settlement_lab.memory import (
     MemoryPastBalances,
     MemoryRailFiles,
     MemoryRecalls,
+    MemoryReconciliation,
+    MemoryReconciliationReader,
     MemoryRegistry,
     MemoryResolutions,
     MemorySettlements,
@@ -96,6 +100,8 @@ class Stores(ABC):
     rail_files: ports.RailFileStore
     statements: ports.StatementStore
     past_balances: ports.PastBalances
+    reconciliation: ports.ReconciliationStore
+    reconciled: ports.ReconciliationReader
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -156,6 +162,8 @@ class MemoryStores(Stores):
         self.rail_files = MemoryRailFiles(self.records)
         self.statements = MemoryStatements(self.records)
         self.past_balances = MemoryPastBalances(self.records)
+        self.reconciliation = MemoryReconciliation(self.records)
+        self.reconciled = MemoryReconciliationReader(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -211,6 +219,10 @@ class PostgresStores(Stores):
         self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
         self.statements: PostgresStatements = PostgresStatements(settings, self._readers)
         self.past_balances: PostgresPastBalances = PostgresPastBalances(settings, self._readers)
+        self.reconciliation: PostgresReconciliation = PostgresReconciliation(
+            settings, self._readers
+        )
+        self.reconciled = PostgresReconciliationReader(self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -280,6 +292,7 @@ class PostgresStores(Stores):
         await self.rail_files.close()
         await self.statements.close()
         await self.past_balances.close()
+        await self.reconciliation.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

@@ -79,6 +79,8 @@ class AccountNames:
     number: str
     aliases: tuple[str, ...] = ()
     numbers_count_by_one: bool = True
+    zone: str = ""
+    """The zone of the bank's booking days; empty: that of all accounts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

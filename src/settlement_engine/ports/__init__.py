@@ -83,6 +83,17 @@ from settlement_engine.ports.rails import (
     StatementSource,
 )
 from settlement_engine.ports.recalls import RecallCommand, Recalls, RecallStore
+from settlement_engine.ports.reconciliation import (
+    BreakFilter,
+    BreakFinder,
+    Matcher,
+    Reconciler,
+    ReconciliationReader,
+    ReconciliationStore,
+    ReportFilter,
+    StatementToMatch,
+    Zones,
+)
 from settlement_engine.ports.settlements import (
     NAMED_MAX,
     Claimed,
@@ -126,6 +137,8 @@ __all__ = [
     "BarrierState",
     "BarrierStep",
     "BarrierStore",
+    "BreakFilter",
+    "BreakFinder",
     "BreakerLimits",
     "BreakerStore",
     "CaseFilter",
@@ -157,6 +170,7 @@ __all__ = [
     "LaneLimits",
     "LaneReport",
     "LaneStatus",
+    "Matcher",
     "MessageRail",
     "MessageSource",
     "MessageStore",
@@ -184,8 +198,12 @@ __all__ = [
     "RecallStore",
     "Recalls",
     "Receipt",
+    "Reconciler",
+    "ReconciliationReader",
+    "ReconciliationStore",
     "Report",
     "ReportClosing",
+    "ReportFilter",
     "ReportOutcome",
     "ResolutionStore",
     "Result",
@@ -200,6 +218,7 @@ __all__ = [
     "StatementPage",
     "StatementSource",
     "StatementStore",
+    "StatementToMatch",
     "StatusReport",
     "Stream",
     "StuckFinder",
@@ -208,4 +227,5 @@ __all__ = [
     "TransitionResult",
     "Unreadable",
     "Verdict",
+    "Zones",
 ]

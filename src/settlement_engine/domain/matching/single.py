@@ -77,13 +77,13 @@ def match_by_text(pool: Pool) -> None:
             for text in spelled_all((*each.references, each.end_to_end, *each.rail_references))
             if len(text) >= TEXT_REFERENCE_CHARACTERS_MIN
         ],
-        _words,
+        text_references,
         only_sure=True,
     )
 
 
-def _words(theirs: Theirs) -> list[str]:
-    """Return the words of a text, also those that a line break has cut in two."""
+def text_references(theirs: Theirs) -> list[str]:
+    """Return the words of a text that may be references, also those that a line break has cut in two."""
     text = theirs.text.upper()
     found: dict[str, None] = {}
     for written in (text, text.replace("\n", "")):

@@ -91,6 +91,28 @@ CREATE TABLE bank_versions (
     changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE TABLE break_events (
+    break_id bigint NOT NULL,
+    number integer NOT NULL,
+    event text NOT NULL,
+    who text NOT NULL,
+    text text NOT NULL,
+    owner text NOT NULL DEFAULT ''::text,
+    level smallint NOT NULL DEFAULT 0,
+    due_at timestamp with time zone,
+    proposal_id bigint,
+    match_id bigint,
+    run_id uuid,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE break_items (
+    break_id bigint NOT NULL,
+    side text NOT NULL,
+    item text NOT NULL,
+    account_id bigint NOT NULL
+);
+
 CREATE TABLE breaker_orders (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     rail text NOT NULL,
@@ -99,6 +121,20 @@ CREATE TABLE breaker_orders (
     who text NOT NULL,
     reason text NOT NULL,
     at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE breaks (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    account_id bigint NOT NULL,
+    kind text NOT NULL,
+    severity smallint NOT NULL,
+    amount_minor numeric(38,0) NOT NULL,
+    currency currency_code NOT NULL,
+    business_date date NOT NULL,
+    reason text NOT NULL,
+    run_id uuid NOT NULL,
+    fingerprint bytea NOT NULL,
+    opened_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE TABLE currencies (
@@ -213,6 +249,58 @@ CREATE TABLE inbound_reports (
     closed_at timestamp with time zone
 );
 
+CREATE TABLE match_entries (
+    statement_id bigint NOT NULL,
+    entry_number integer NOT NULL,
+    turn integer NOT NULL,
+    match_id bigint NOT NULL,
+    amount_minor bigint NOT NULL,
+    booked_on date NOT NULL
+);
+
+CREATE TABLE match_postings (
+    group_id uuid NOT NULL,
+    posting smallint NOT NULL,
+    leg smallint NOT NULL,
+    account_id bigint NOT NULL,
+    turn integer NOT NULL,
+    match_id bigint NOT NULL,
+    amount_minor bigint NOT NULL,
+    booked_on date NOT NULL
+);
+
+CREATE TABLE match_suggestions (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    account_id bigint NOT NULL,
+    run_id uuid NOT NULL,
+    fingerprint bytea NOT NULL,
+    matched_by text NOT NULL,
+    explanation text NOT NULL,
+    ours text[] NOT NULL,
+    theirs text[] NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE matched_statements (
+    statement_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    entries_done integer NOT NULL
+);
+
+CREATE TABLE matches (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    account_id bigint NOT NULL,
+    run_id uuid NOT NULL,
+    matched_by text NOT NULL,
+    rules_version text NOT NULL,
+    explanation text NOT NULL,
+    difference_minor bigint NOT NULL DEFAULT 0,
+    difference_account text NOT NULL DEFAULT ''::text,
+    is_automatic boolean NOT NULL,
+    settled_on date NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE messages (
     settlement_id uuid NOT NULL,
     at timestamp with time zone NOT NULL,
@@ -239,6 +327,44 @@ CREATE TABLE moves (
     attempt smallint NOT NULL,
     detail jsonb
 );
+
+CREATE TABLE open_breaks (
+    break_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    owner text NOT NULL DEFAULT ''::text,
+    due_at timestamp with time zone
+);
+
+CREATE TABLE open_entries (
+    account_id bigint NOT NULL,
+    statement_id bigint NOT NULL,
+    entry_number integer NOT NULL,
+    booked_on date NOT NULL,
+    amount_minor bigint NOT NULL
+);
+
+CREATE TABLE open_posting_keys (
+    account_id bigint NOT NULL,
+    key bigint NOT NULL,
+    posting_id bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=50000, vacuum_truncate=false);
+
+CREATE TABLE open_postings (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    account_id bigint NOT NULL,
+    group_id uuid NOT NULL,
+    posting smallint NOT NULL,
+    leg smallint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency currency_code NOT NULL,
+    booked_on date NOT NULL,
+    value_date date NOT NULL,
+    our_references text[] NOT NULL,
+    end_to_end text NOT NULL,
+    rail_references text[] NOT NULL,
+    batch text NOT NULL,
+    keys bigint[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000, vacuum_truncate=false);
 
 CREATE TABLE open_recalls (
     settlement_id uuid NOT NULL,
@@ -290,6 +416,25 @@ CREATE TABLE payment_details (
     delivery delivery
 );
 
+CREATE TABLE proofs (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    account_id bigint NOT NULL,
+    booking_date date NOT NULL,
+    run_id uuid NOT NULL,
+    currency currency_code NOT NULL,
+    our_closing_minor numeric(38,0) NOT NULL,
+    unmatched_theirs_minor numeric(38,0) NOT NULL,
+    unmatched_ours_minor numeric(38,0) NOT NULL,
+    opening_difference_minor numeric(38,0) NOT NULL,
+    difference_minor numeric(38,0) NOT NULL,
+    their_closing_minor numeric(38,0) NOT NULL,
+    unmatched_theirs integer NOT NULL,
+    unmatched_ours integer NOT NULL,
+    held_back_by text NOT NULL,
+    is_zero boolean NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE rail_file_items (
     settlement_id uuid NOT NULL,
     attempt smallint NOT NULL,
@@ -326,6 +471,63 @@ CREATE TABLE recall_steps (
     state text NOT NULL,
     detail jsonb NOT NULL,
     at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE reconciliation_accounts (
+    account_id bigint NOT NULL,
+    booked_until timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+    reconciled_on date,
+    opening_minor numeric(38,0),
+    begins date
+) WITH (fillfactor=70);
+
+CREATE TABLE reconciliation_cursor (
+    is_only boolean NOT NULL DEFAULT true,
+    "position" bigint NOT NULL
+);
+
+CREATE TABLE reconciliation_days (
+    account_id bigint NOT NULL,
+    day date NOT NULL,
+    ours_minor numeric(38,0) NOT NULL DEFAULT 0,
+    theirs_minor numeric(38,0) NOT NULL DEFAULT 0,
+    matched_ours_minor numeric(38,0) NOT NULL DEFAULT 0,
+    matched_theirs_minor numeric(38,0) NOT NULL DEFAULT 0,
+    ours bigint NOT NULL DEFAULT 0,
+    theirs bigint NOT NULL DEFAULT 0,
+    matched_ours bigint NOT NULL DEFAULT 0,
+    matched_theirs bigint NOT NULL DEFAULT 0
+) WITH (fillfactor=70);
+
+CREATE TABLE reconciliation_reports (
+    run_id uuid NOT NULL,
+    currency currency_code NOT NULL,
+    report_date date,
+    total_accounts integer NOT NULL,
+    balanced_accounts integer NOT NULL,
+    discrepancy_accounts integer NOT NULL,
+    total_discrepancy_minor numeric(38,0) NOT NULL,
+    details jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE reconciliation_run_ends (
+    run_id uuid NOT NULL,
+    result_hash bytea NOT NULL,
+    matches bigint NOT NULL,
+    ended_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE reconciliation_runs (
+    id uuid NOT NULL,
+    started_for text NOT NULL,
+    who text NOT NULL,
+    rules_version text NOT NULL,
+    account_id bigint,
+    bank text,
+    currency text,
+    business_date date,
+    started_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE TABLE resolutions (
@@ -499,6 +701,14 @@ CREATE TABLE transfers (
     reference text NOT NULL DEFAULT ''::text,
     at timestamp with time zone NOT NULL,
     posting smallint NOT NULL DEFAULT 1
+);
+
+CREATE TABLE unmatches (
+    match_id bigint NOT NULL,
+    run_id uuid,
+    who text NOT NULL,
+    reason text NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE TABLE unsearched_statements (
@@ -1553,6 +1763,15 @@ BEGIN
 END;
 $function$;
 
+CREATE OR REPLACE FUNCTION public.reference_keys(reference text[])
+ RETURNS bigint[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+SELECT coalesce(array_agg(DISTINCT hashtextextended(q.named, 0)), '{}')
+FROM unnest(reference) AS q (named) WHERE q.named <> ''
+$function$;
+
 CREATE OR REPLACE FUNCTION public.refuse_a_gap_of_versions()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1647,6 +1866,35 @@ BEGIN
     USING ERRCODE = 'SE002';
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.refuse_second_live_match()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_item text;
+BEGIN
+    IF tg_table_name = 'match_postings' THEN
+        SELECT n.group_id || '/' || n.posting || '/' || n.leg INTO v_item
+        FROM added AS n
+        JOIN match_postings AS m USING (group_id, posting, leg, account_id)
+        WHERE n.turn > 1 AND m.turn < n.turn
+            AND NOT EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = m.match_id)
+        LIMIT 1;
+    ELSE
+        SELECT n.statement_id || '/' || n.entry_number INTO v_item
+        FROM added AS n
+        JOIN match_entries AS m USING (statement_id, entry_number)
+        WHERE n.turn > 1 AND m.turn < n.turn
+            AND NOT EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = m.match_id)
+        LIMIT 1;
+    END IF;
+    IF v_item IS NOT NULL THEN
+        RAISE EXCEPTION 'item % is in another match', v_item
+        USING ERRCODE = 'unique_violation', CONSTRAINT = 'one_live_match';
+    END IF;
+    RETURN NULL;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.refuse_second_resolution()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1730,6 +1978,18 @@ BEGIN
     RETURN true;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.spelled_reference(reference text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+SELECT CASE
+    WHEN length(regexp_replace(reference, '\s', '', 'g')) >= 4
+    THEN upper(regexp_replace(reference, '\s', '', 'g'))
+    ELSE ''
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.try_engine_lock(p_engine bigint)
  RETURNS boolean
  LANGUAGE sql
@@ -1765,7 +2025,13 @@ ALTER TABLE balance_moments ADD CONSTRAINT balance_moments_pkey PRIMARY KEY (at)
 
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_pkey PRIMARY KEY (id);
 
+ALTER TABLE break_events ADD CONSTRAINT break_events_pkey PRIMARY KEY (break_id, number);
+
+ALTER TABLE break_items ADD CONSTRAINT break_items_pkey PRIMARY KEY (break_id, side, item);
+
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_pkey PRIMARY KEY (id);
+
+ALTER TABLE breaks ADD CONSTRAINT breaks_pkey PRIMARY KEY (id);
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
 
@@ -1789,9 +2055,27 @@ ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_pkey PRIMARY KEY (i
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_pkey PRIMARY KEY (id);
 
+ALTER TABLE match_entries ADD CONSTRAINT match_entries_pkey PRIMARY KEY (statement_id, entry_number, turn);
+
+ALTER TABLE match_postings ADD CONSTRAINT match_postings_pkey PRIMARY KEY (group_id, posting, leg, account_id, turn);
+
+ALTER TABLE match_suggestions ADD CONSTRAINT match_suggestions_pkey PRIMARY KEY (id);
+
+ALTER TABLE matched_statements ADD CONSTRAINT matched_statements_pkey PRIMARY KEY (statement_id);
+
+ALTER TABLE matches ADD CONSTRAINT matches_pkey PRIMARY KEY (id);
+
 ALTER TABLE messages ADD CONSTRAINT messages_pkey PRIMARY KEY (settlement_id, at, direction, sha256);
 
 ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
+
+ALTER TABLE open_breaks ADD CONSTRAINT open_breaks_pkey PRIMARY KEY (break_id);
+
+ALTER TABLE open_entries ADD CONSTRAINT open_entries_pkey PRIMARY KEY (statement_id, entry_number);
+
+ALTER TABLE open_posting_keys ADD CONSTRAINT open_posting_keys_pkey PRIMARY KEY (account_id, key, posting_id);
+
+ALTER TABLE open_postings ADD CONSTRAINT open_postings_pkey PRIMARY KEY (id);
 
 ALTER TABLE open_recalls ADD CONSTRAINT open_recalls_pkey PRIMARY KEY (settlement_id);
 
@@ -1805,6 +2089,8 @@ ALTER TABLE past_balances ADD CONSTRAINT past_balances_pkey PRIMARY KEY (account
 
 ALTER TABLE payment_details ADD CONSTRAINT payment_details_pkey PRIMARY KEY (settlement_id);
 
+ALTER TABLE proofs ADD CONSTRAINT proofs_pkey PRIMARY KEY (id);
+
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_pkey PRIMARY KEY (settlement_id, attempt);
 
 ALTER TABLE rail_file_placements ADD CONSTRAINT rail_file_placements_pkey PRIMARY KEY (file_id);
@@ -1814,6 +2100,18 @@ ALTER TABLE rail_files ADD CONSTRAINT rail_files_pkey PRIMARY KEY (id);
 ALTER TABLE rail_trace_head ADD CONSTRAINT rail_trace_head_pkey PRIMARY KEY (id);
 
 ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_pkey PRIMARY KEY (settlement_id, seq);
+
+ALTER TABLE reconciliation_accounts ADD CONSTRAINT reconciliation_accounts_pkey PRIMARY KEY (account_id);
+
+ALTER TABLE reconciliation_cursor ADD CONSTRAINT reconciliation_cursor_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE reconciliation_days ADD CONSTRAINT reconciliation_days_pkey PRIMARY KEY (account_id, day);
+
+ALTER TABLE reconciliation_reports ADD CONSTRAINT reconciliation_reports_pkey PRIMARY KEY (run_id, currency);
+
+ALTER TABLE reconciliation_run_ends ADD CONSTRAINT reconciliation_run_ends_pkey PRIMARY KEY (run_id);
+
+ALTER TABLE reconciliation_runs ADD CONSTRAINT reconciliation_runs_pkey PRIMARY KEY (id);
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
 
@@ -1837,6 +2135,8 @@ ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, posting, leg);
 
+ALTER TABLE unmatches ADD CONSTRAINT unmatches_pkey PRIMARY KEY (match_id);
+
 ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_pkey PRIMARY KEY (statement_id);
 
 ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_pkey PRIMARY KEY (dead_letter_id);
@@ -1845,13 +2145,19 @@ ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_k
 
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_code_version_key UNIQUE (code, version);
 
+ALTER TABLE breaks ADD CONSTRAINT breaks_account_id_fingerprint_key UNIQUE (account_id, fingerprint);
+
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE NULLS NOT DISTINCT (settlement_id, kind, fingerprint);
 
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_rail_sha256_key UNIQUE (rail, sha256);
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_number_key UNIQUE (message_id, number);
 
+ALTER TABLE match_suggestions ADD CONSTRAINT match_suggestions_account_id_fingerprint_key UNIQUE (account_id, fingerprint);
+
 ALTER TABLE moves ADD CONSTRAINT moves_settlement_id_seq_key UNIQUE (settlement_id, seq);
+
+ALTER TABLE open_postings ADD CONSTRAINT open_postings_account_id_group_id_posting_leg_key UNIQUE (account_id, group_id, posting, leg);
 
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_file_id_trace_key UNIQUE (file_id, trace);
 
@@ -1890,6 +2196,20 @@ ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_rails_check CHECK (cardin
 
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_version_check CHECK (version >= 1 AND version <= 10000);
 
+ALTER TABLE break_events ADD CONSTRAINT break_events_event_check CHECK (event = ANY (ARRAY['opened'::text, 'assigned'::text, 'commented'::text, 'escalated'::text, 'proposed'::text, 'declined'::text, 'approved'::text, 'matched'::text, 'closed'::text, 'reopened'::text]));
+
+ALTER TABLE break_events ADD CONSTRAINT break_events_level_check CHECK (level >= 0);
+
+ALTER TABLE break_events ADD CONSTRAINT break_events_number_check CHECK (number > 0);
+
+ALTER TABLE break_events ADD CONSTRAINT break_events_owner_check CHECK (length(owner) <= 256);
+
+ALTER TABLE break_events ADD CONSTRAINT break_events_text_check CHECK (length(text) <= 2000);
+
+ALTER TABLE break_events ADD CONSTRAINT break_events_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
+
+ALTER TABLE break_items ADD CONSTRAINT break_items_side_check CHECK (side = ANY (ARRAY['ours'::text, 'theirs'::text]));
+
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_action_check CHECK (action = ANY (ARRAY['open'::text, 'close'::text, 'probe'::text]));
 
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_bank_check CHECK (length(bank) <= 20);
@@ -1899,6 +2219,14 @@ ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_rail_check CHECK (lengt
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
 
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
+
+ALTER TABLE breaks ADD CONSTRAINT breaks_fingerprint_check CHECK (octet_length(fingerprint) = 32);
+
+ALTER TABLE breaks ADD CONSTRAINT breaks_kind_check CHECK (kind = ANY (ARRAY['MISSING_OURS'::text, 'MISSING_THEIRS'::text, 'AMOUNT'::text, 'DATE'::text, 'CURRENCY'::text, 'DUPLICATE'::text, 'UNKNOWN_DEBIT'::text, 'REVERSAL'::text, 'AMBIGUOUS'::text, 'OPENING_DIFFERENCE'::text]));
+
+ALTER TABLE breaks ADD CONSTRAINT breaks_reason_check CHECK (length(reason) <= 1000);
+
+ALTER TABLE breaks ADD CONSTRAINT breaks_severity_check CHECK (severity >= 1 AND severity <= 4);
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z]{3}$'::text);
 
@@ -1988,6 +2316,20 @@ ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_number_check CHECK (n
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_outcome_check CHECK (outcome = ANY (ARRAY['applied'::text, 'no_news'::text, 'not_heard'::text, 'unknown_payment'::text]));
 
+ALTER TABLE match_entries ADD CONSTRAINT match_entries_turn_check CHECK (turn > 0);
+
+ALTER TABLE match_postings ADD CONSTRAINT match_postings_turn_check CHECK (turn > 0);
+
+ALTER TABLE match_suggestions ADD CONSTRAINT match_suggestions_explanation_check CHECK (length(explanation) <= 1000);
+
+ALTER TABLE match_suggestions ADD CONSTRAINT match_suggestions_fingerprint_check CHECK (octet_length(fingerprint) = 32);
+
+ALTER TABLE matched_statements ADD CONSTRAINT matched_statements_entries_done_check CHECK (entries_done >= 0);
+
+ALTER TABLE matches ADD CONSTRAINT matches_check CHECK ((difference_minor = 0) = (difference_account = ''::text));
+
+ALTER TABLE matches ADD CONSTRAINT matches_explanation_check CHECK (length(explanation) <= 1000);
+
 ALTER TABLE messages ADD CONSTRAINT messages_attempt_check CHECK (attempt > 0);
 
 ALTER TABLE messages ADD CONSTRAINT messages_check CHECK (sha256 = sha256(content));
@@ -2020,6 +2362,16 @@ ALTER TABLE payment_details ADD CONSTRAINT payment_details_check CHECK (num_nonn
 
 ALTER TABLE payment_details ADD CONSTRAINT payment_details_rail_check CHECK (rail <> ''::text);
 
+ALTER TABLE proofs ADD CONSTRAINT proof_adds_up CHECK ((our_closing_minor + unmatched_theirs_minor - unmatched_ours_minor + opening_difference_minor + difference_minor) = their_closing_minor);
+
+ALTER TABLE proofs ADD CONSTRAINT proofs_check CHECK (is_zero = (difference_minor = 0::numeric AND held_back_by = ''::text));
+
+ALTER TABLE proofs ADD CONSTRAINT proofs_held_back_by_check CHECK (length(held_back_by) <= 1000);
+
+ALTER TABLE proofs ADD CONSTRAINT proofs_unmatched_ours_check CHECK (unmatched_ours >= 0);
+
+ALTER TABLE proofs ADD CONSTRAINT proofs_unmatched_theirs_check CHECK (unmatched_theirs >= 0);
+
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_trace_check CHECK (length(trace) >= 1 AND length(trace) <= 35);
 
 ALTER TABLE rail_files ADD CONSTRAINT rail_files_check CHECK (sha256 = sha256(content));
@@ -2047,6 +2399,20 @@ ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_event_check CHECK (event = 
 ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_seq_check CHECK (seq >= 1 AND seq <= 100);
 
 ALTER TABLE recall_steps ADD CONSTRAINT recall_steps_state_check CHECK (state = ANY (ARRAY['requested'::text, 'in_process'::text, 'overdue'::text, 'promised'::text, 'refused'::text, 'returned'::text]));
+
+ALTER TABLE reconciliation_cursor ADD CONSTRAINT reconciliation_cursor_is_only_check CHECK (is_only);
+
+ALTER TABLE reconciliation_cursor ADD CONSTRAINT reconciliation_cursor_position_check CHECK ("position" >= 0);
+
+ALTER TABLE reconciliation_run_ends ADD CONSTRAINT reconciliation_run_ends_matches_check CHECK (matches >= 0);
+
+ALTER TABLE reconciliation_run_ends ADD CONSTRAINT reconciliation_run_ends_result_hash_check CHECK (octet_length(result_hash) = 32);
+
+ALTER TABLE reconciliation_runs ADD CONSTRAINT reconciliation_runs_rules_version_check CHECK (length(rules_version) >= 1 AND length(rules_version) <= 100);
+
+ALTER TABLE reconciliation_runs ADD CONSTRAINT reconciliation_runs_started_for_check CHECK (started_for = ANY (ARRAY['schedule'::text, 'arrival'::text, 'demand'::text]));
+
+ALTER TABLE reconciliation_runs ADD CONSTRAINT reconciliation_runs_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
 
 ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR person_of(decided_by) <> person_of(proposed_by)) NOT VALID;
 
@@ -2170,11 +2536,25 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_i
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 11 AND posting > 0) NOT VALID;
 
+ALTER TABLE unmatches ADD CONSTRAINT unmatches_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
+
+ALTER TABLE unmatches ADD CONSTRAINT unmatches_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
+
 ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_after_detail_check CHECK (after_detail >= 0);
 
 ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_after_entry_check CHECK (after_entry >= 0);
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
+
+ALTER TABLE break_events ADD CONSTRAINT break_events_break_id_fkey FOREIGN KEY (break_id) REFERENCES breaks(id);
+
+ALTER TABLE break_events ADD CONSTRAINT break_events_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
+
+ALTER TABLE break_events ADD CONSTRAINT break_events_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
+
+ALTER TABLE break_items ADD CONSTRAINT break_items_break_id_fkey FOREIGN KEY (break_id) REFERENCES breaks(id);
+
+ALTER TABLE breaks ADD CONSTRAINT breaks_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
 
 ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
 
@@ -2182,11 +2562,29 @@ ALTER TABLE entry_details ADD CONSTRAINT entry_details_statement_id_entry_number
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_fkey FOREIGN KEY (message_id) REFERENCES inbound_messages(id);
 
+ALTER TABLE match_entries ADD CONSTRAINT match_entries_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
+
+ALTER TABLE match_entries ADD CONSTRAINT match_entries_statement_id_entry_number_fkey FOREIGN KEY (statement_id, entry_number) REFERENCES statement_entries(statement_id, number);
+
+ALTER TABLE match_postings ADD CONSTRAINT match_postings_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
+
+ALTER TABLE match_suggestions ADD CONSTRAINT match_suggestions_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
+
+ALTER TABLE matches ADD CONSTRAINT matches_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
+
+ALTER TABLE open_breaks ADD CONSTRAINT open_breaks_break_id_fkey FOREIGN KEY (break_id) REFERENCES breaks(id);
+
+ALTER TABLE proofs ADD CONSTRAINT proofs_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
+
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_file_id_fkey FOREIGN KEY (file_id) REFERENCES rail_files(id);
 
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_settlement_id_attempt_fkey FOREIGN KEY (settlement_id, attempt) REFERENCES attempts(settlement_id, number);
 
 ALTER TABLE rail_file_placements ADD CONSTRAINT rail_file_placements_file_id_fkey FOREIGN KEY (file_id) REFERENCES rail_files(id);
+
+ALTER TABLE reconciliation_reports ADD CONSTRAINT reconciliation_reports_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
+
+ALTER TABLE reconciliation_run_ends ADD CONSTRAINT reconciliation_run_ends_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
 
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
 
@@ -2197,6 +2595,10 @@ ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_statement_id_fkey
 ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_statement_id_entry_number_fkey FOREIGN KEY (statement_id, entry_number) REFERENCES statement_entries(statement_id, number);
 
 ALTER TABLE statements ADD CONSTRAINT statements_file_sha256_fkey FOREIGN KEY (file_sha256) REFERENCES statement_files(sha256);
+
+ALTER TABLE unmatches ADD CONSTRAINT unmatches_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
+
+ALTER TABLE unmatches ADD CONSTRAINT unmatches_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
 
 ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES statements(id);
 
@@ -2228,6 +2630,8 @@ CASE kind
     ELSE (0)::bigint
 END)) WHERE is_counted;
 
+CREATE INDEX break_items_by_item ON public.break_items USING btree (account_id, side, item);
+
 CREATE INDEX breaker_orders_by_lane ON public.breaker_orders USING btree (rail, bank, id);
 
 CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
@@ -2252,6 +2656,14 @@ CREATE INDEX inbound_reports_by_settlement ON public.inbound_reports USING btree
 
 CREATE INDEX inbound_reports_open ON public.inbound_reports USING btree (id) WHERE (closed_at IS NULL);
 
+CREATE INDEX match_entries_by_match ON public.match_entries USING btree (match_id);
+
+CREATE INDEX match_postings_by_match ON public.match_postings USING btree (match_id);
+
+CREATE INDEX matched_statements_by_account ON public.matched_statements USING btree (account_id);
+
+CREATE INDEX matches_by_run ON public.matches USING btree (run_id);
+
 CREATE INDEX moves_by_end ON public.moves USING btree (to_state, settlement_id) WHERE ((to_state = ANY (ARRAY['failed'::settlement_state, 'rolled_back'::settlement_state, 'returned'::settlement_state])) AND (from_state <> to_state));
 
 CREATE INDEX moves_by_rail_reference ON public.moves USING brin (((detail ->> 'rail_reference'::text)) text_bloom_ops) WITH (pages_per_range='32', autosummarize='on');
@@ -2268,13 +2680,25 @@ CREATE UNIQUE INDEX one_return_per_reference ON public.returns USING btree (sett
 
 CREATE UNIQUE INDEX one_settlement_per_key ON public.settlement_transactions USING btree (key_hash);
 
+CREATE INDEX open_breaks_by_account ON public.open_breaks USING btree (account_id, break_id);
+
+CREATE INDEX open_entries_by_account ON public.open_entries USING btree (account_id, booked_on, statement_id, entry_number);
+
+CREATE INDEX open_postings_by_day ON public.open_postings USING btree (account_id, booked_on, id);
+
 CREATE INDEX open_recalls_due ON public.open_recalls USING btree (due_at);
 
 CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);
 
 CREATE INDEX payment_details_by_end_to_end_id ON public.payment_details USING hash (((payment #>> '{payment,end_to_end_id}'::text[]))) WHERE ((payment #>> '{payment,end_to_end_id}'::text[]) IS NOT NULL);
 
+CREATE INDEX proofs_by_day ON public.proofs USING btree (account_id, booking_date, id);
+
+CREATE INDEX proofs_by_run ON public.proofs USING btree (run_id);
+
 CREATE INDEX rail_files_by_content ON public.rail_files USING hash (sha256);
+
+CREATE INDEX reconciliation_runs_by_start ON public.reconciliation_runs USING btree (started_at);
 
 CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
 
@@ -2301,6 +2725,10 @@ CREATE INDEX transfers_by_credit ON public.transfers USING btree (credit_id, gro
 CREATE INDEX transfers_by_debit ON public.transfers USING btree (debit_id, group_id);
 
 CREATE INDEX transfers_by_time ON public.transfers USING brin (at) WITH (pages_per_range='16', autosummarize='on');
+
+CREATE INDEX transfers_outside_by_credit ON public.transfers USING btree (credit_id, at) WHERE ((leg = 3) OR (leg > 10));
+
+CREATE INDEX transfers_outside_by_debit ON public.transfers USING btree (debit_id, at) WHERE ((leg = 3) OR (leg > 10));
 
 CREATE TRIGGER account_stays BEFORE UPDATE OF id, kind, bank, currency, account_number, opened_at ON public.accounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE accounts ENABLE ALWAYS TRIGGER account_stays;
@@ -2329,8 +2757,17 @@ ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_append_only;
 CREATE TRIGGER bank_versions_follow BEFORE INSERT ON public.bank_versions FOR EACH ROW EXECUTE FUNCTION refuse_a_gap_of_versions();
 ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_follow;
 
+CREATE TRIGGER break_events_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_events FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE break_events ENABLE ALWAYS TRIGGER break_events_append_only;
+
+CREATE TRIGGER break_items_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_items FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE break_items ENABLE ALWAYS TRIGGER break_items_append_only;
+
 CREATE TRIGGER breaker_orders_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.breaker_orders FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE breaker_orders ENABLE ALWAYS TRIGGER breaker_orders_append_only;
+
+CREATE TRIGGER breaks_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.breaks FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE breaks ENABLE ALWAYS TRIGGER breaks_append_only;
 
 CREATE TRIGGER currencies_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.currencies FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE currencies ENABLE ALWAYS TRIGGER currencies_stay;
@@ -2395,6 +2832,24 @@ ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_report_is_closed_once;
 CREATE TRIGGER inbound_reports_stay BEFORE DELETE OR TRUNCATE ON public.inbound_reports FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_reports_stay;
 
+CREATE TRIGGER match_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.match_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE match_entries ENABLE ALWAYS TRIGGER match_entries_append_only;
+
+CREATE TRIGGER one_live_match AFTER INSERT ON public.match_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_live_match();
+ALTER TABLE match_entries ENABLE ALWAYS TRIGGER one_live_match;
+
+CREATE TRIGGER match_postings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.match_postings FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE match_postings ENABLE ALWAYS TRIGGER match_postings_append_only;
+
+CREATE TRIGGER one_live_match AFTER INSERT ON public.match_postings REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_live_match();
+ALTER TABLE match_postings ENABLE ALWAYS TRIGGER one_live_match;
+
+CREATE TRIGGER match_suggestions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.match_suggestions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE match_suggestions ENABLE ALWAYS TRIGGER match_suggestions_append_only;
+
+CREATE TRIGGER matches_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.matches FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE matches ENABLE ALWAYS TRIGGER matches_append_only;
+
 CREATE TRIGGER messages_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE messages ENABLE ALWAYS TRIGGER messages_append_only;
 
@@ -2413,6 +2868,9 @@ ALTER TABLE past_balances ENABLE ALWAYS TRIGGER past_balances_append_only;
 CREATE TRIGGER payment_details_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.payment_details FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE payment_details ENABLE ALWAYS TRIGGER payment_details_append_only;
 
+CREATE TRIGGER proofs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.proofs FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE proofs ENABLE ALWAYS TRIGGER proofs_append_only;
+
 CREATE TRIGGER rail_file_items_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.rail_file_items FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE rail_file_items ENABLE ALWAYS TRIGGER rail_file_items_append_only;
 
@@ -2430,6 +2888,15 @@ ALTER TABLE rail_trace_head ENABLE ALWAYS TRIGGER rail_trace_head_stays;
 
 CREATE TRIGGER recall_steps_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.recall_steps FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE recall_steps ENABLE ALWAYS TRIGGER recall_steps_append_only;
+
+CREATE TRIGGER reconciliation_reports_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.reconciliation_reports FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE reconciliation_reports ENABLE ALWAYS TRIGGER reconciliation_reports_append_only;
+
+CREATE TRIGGER reconciliation_run_ends_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.reconciliation_run_ends FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE reconciliation_run_ends ENABLE ALWAYS TRIGGER reconciliation_run_ends_append_only;
+
+CREATE TRIGGER reconciliation_runs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.reconciliation_runs FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE reconciliation_runs ENABLE ALWAYS TRIGGER reconciliation_runs_append_only;
 
 CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.decision IS NOT NULL) AND ((ROW(new.decision, new.decided_by, new.decided_at))::text IS DISTINCT FROM (ROW(old.decision, old.decided_by, old.decided_at))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_is_decided_once;
@@ -2476,6 +2943,9 @@ ALTER TABLE statements ENABLE ALWAYS TRIGGER statements_append_only;
 CREATE TRIGGER transfers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.transfers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE transfers ENABLE ALWAYS TRIGGER transfers_append_only;
 
+CREATE TRIGGER unmatches_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.unmatches FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE unmatches ENABLE ALWAYS TRIGGER unmatches_append_only;
+
 CREATE TRIGGER waiting_dead_letters_kept BEFORE DELETE ON public.waiting_dead_letters FOR EACH ROW EXECUTE FUNCTION refuse_early_removal();
 ALTER TABLE waiting_dead_letters ENABLE ALWAYS TRIGGER waiting_dead_letters_kept;
 
@@ -2494,6 +2964,31 @@ CREATE VIEW atomic_operations AS
         END AS state,
     refusal_code AS rollback_reason
    FROM settlement_transactions s;
+
+CREATE VIEW bank_postings AS
+ SELECT a.id AS account_id,
+    t.group_id,
+    t.posting,
+    t.leg,
+    t.currency,
+    t.at,
+        CASE
+            WHEN t.debit_id = a.id THEN t.amount_minor
+            ELSE - t.amount_minor
+        END AS amount_minor,
+        CASE
+            WHEN t.posting > 1 THEN r.value_date
+            ELSE s.value_date
+        END AS value_date,
+    array_remove(ARRAY[upper(t.group_id::text), spelled_reference(t.reference), spelled_reference(r.reference), spelled_reference(n.trace)], ''::text) AS our_references,
+    COALESCE(spelled_reference(n.end_to_end_id), ''::text) AS end_to_end,
+    array_remove(ARRAY[COALESCE(upper(n.uetr::text), ''::text), COALESCE(spelled_reference(s.rail_reference), ''::text)], ''::text) AS rail_references,
+    COALESCE(spelled_reference(n.message_id), ''::text) AS batch
+   FROM transfers t
+     JOIN accounts a ON (a.id = t.debit_id OR a.id = t.credit_id) AND (a.kind = ANY (ARRAY['nostro'::account_kind, 'settlement'::account_kind]))
+     LEFT JOIN settlement_transactions s ON s.id = t.group_id
+     LEFT JOIN attempts n ON n.settlement_id = t.group_id AND n.number = s.attempt
+     LEFT JOIN returns r ON r.settlement_id = t.group_id AND r.posting = t.posting AND t.posting > 1;
 
 CREATE VIEW nostro_accounts AS
  SELECT a.id,

@@ -18,6 +18,8 @@ from settlement_lab.memory.messages import MemoryMessages
 from settlement_lab.memory.past_balances import MemoryPastBalances
 from settlement_lab.memory.rail_files import MemoryRailFiles
 from settlement_lab.memory.recalls import MemoryRecalls
+from settlement_lab.memory.reconciliation import MemoryReconciliation
+from settlement_lab.memory.reconciliation_reads import MemoryReconciliationReader
 from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
@@ -40,6 +42,8 @@ __all__ = [
     "MemoryPastBalances",
     "MemoryRailFiles",
     "MemoryRecalls",
+    "MemoryReconciliation",
+    "MemoryReconciliationReader",
     "MemoryRegistry",
     "MemoryResolutions",
     "MemorySettlements",

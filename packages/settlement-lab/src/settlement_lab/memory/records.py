@@ -17,6 +17,7 @@ from settlement_engine.domain.money import book_exponents, currencies, exponent
 from settlement_engine.domain.windows import Window
 from settlement_engine.ports import Server
 from settlement_engine.store.migrate import WINDOWS
+from settlement_lab.memory.reconciled import Reconciled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -230,6 +231,7 @@ class Records:
     message_of_report: dict[int, tuple[str, str, bytes]] = field(default_factory=dict)
     balance_moments: list[datetime] = field(default_factory=list)
     past_balances: dict[tuple[int, datetime], PastBalance] = field(default_factory=dict)
+    reconciled: Reconciled = field(default_factory=Reconciled)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
     messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)
     file_closed_at: dict[int, datetime] = field(default_factory=dict)

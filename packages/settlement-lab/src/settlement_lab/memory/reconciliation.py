@@ -1,0 +1,348 @@
+"""Reconciliation in memory (``ports.ReconciliationStore``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.matching.values import Ours, theirs_of
+from settlement_engine.domain.matching_pages import (
+    day_changes,
+    settled_days,
+)
+from settlement_engine.domain.proof import AccountBooks, DaySums, last_proved
+from settlement_engine.domain.reconciliation import (
+    ENTRIES_AT_ONCE,
+    MOVES_AT_ONCE,
+    AccountToReconcile,
+    EntryPlace,
+    MatchingPage,
+    OurItem,
+    PageDone,
+    TheirItem,
+)
+from settlement_engine.domain.statement_chain import head_of
+from settlement_engine.domain.statements import END_OF_DAY, Statement
+from settlement_engine.errors import NotFound, WrongState
+from settlement_engine.ports import StatementToMatch
+from settlement_lab.memory.open_breaks import MemoryBreaks
+from settlement_lab.memory.reconciled import KeptMatch, Reconciled, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+    from uuid import UUID
+
+    from settlement_engine.domain.ledger import Transfer
+    from settlement_engine.domain.proof import BalanceProof
+    from settlement_engine.domain.reconciliation import (
+        CurrencyReport,
+        PageMatches,
+        ReconciliationRun,
+    )
+    from settlement_engine.ports import (
+        Matcher,
+        Zones,
+    )
+    from settlement_lab.memory.records import Records
+
+AT_BANKS = frozenset({AccountKind.NOSTRO, AccountKind.SETTLEMENT})
+
+
+class MemoryReconciliation(MemoryBreaks):
+    """See ``ports.ReconciliationStore``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._kept: Reconciled = records.reconciled
+
+    # --- runs -------------------------------------------------------------------------------------
+
+    async def begin(self, run: ReconciliationRun) -> bool:
+        """Record a run and hold it; False if another run is going on."""
+        if self._kept.held_by is not None:
+            return False
+        self._kept.held_by = self
+        self._kept.runs[run.id] = (run, self._records.clock.now())
+        return True
+
+    async def end(
+        self, run_id: UUID, parts: Sequence[CurrencyReport], matches: int, result_hash: bytes
+    ) -> None:
+        """Record the end of a run with its reports, and give it free."""
+        del matches, result_hash
+        self._kept.ends[run_id] = (self._records.clock.now(), tuple(parts))
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Give a run free."""
+        if self._kept.held_by is self:
+            self._kept.held_by = None
+
+    # --- what is to be matched ----------------------------------------------------------------------
+
+    async def take_in_postings(self, zones: Zones) -> bool:
+        """Read the next moves for postings on accounts at banks; True if there may be more."""
+        moves = self._records.moves[self._kept.moves_read :][:MOVES_AT_ONCE]
+        self._kept.moves_read += len(moves)
+        settlements = {moved.settlement_id for moved in moves}
+        for transfer in list(self._records.transfers.values()):
+            if transfer.group_id in settlements:
+                for account_id in (transfer.debit_id, transfer.credit_id):
+                    zone = zones.by_account.get(account_id, zones.default)
+                    self._take_in(transfer, account_id, zone)
+        return self._kept.moves_read < len(self._records.moves)
+
+    async def take_in_outside(self, account_id: int, zone: str) -> None:
+        """Read the postings of an account that no settlement has made."""
+        for transfer in list(self._records.transfers.values()):
+            is_on = account_id in (transfer.debit_id, transfer.credit_id)
+            if is_on and transfer.group_id not in self._records.histories:
+                self._take_in(transfer, account_id, zone)
+
+    def _take_in(self, transfer: Transfer, account_id: int, zone: str) -> None:
+        account = self._records.accounts[account_id]
+        key = (transfer.group_id, transfer.posting, transfer.leg, account_id)
+        if account.kind not in AT_BANKS or key in self._kept.taken:
+            return
+        self._kept.taken.add(key)
+        assert transfer.at is not None, "what was posted has an instant"
+        day = transfer.at.astimezone(ZoneInfo(zone)).date()
+        item = self._ours(transfer, account_id, day)
+        self._open_ours(account_id, OurItem(0, day, item))
+        self._count(account_id, [DaySums(day=day, ours_minor=item.minor, ours=1)])
+
+    def _open_ours(self, account_id: int, ours: OurItem) -> None:
+        self._kept.postings += 1
+        opened = msgspec.structs.replace(ours, posting_id=self._kept.postings)
+        self._kept.ours[account_id, ours.item.id] = opened
+
+    def _ours(self, transfer: Transfer, account_id: int, day: date) -> Ours:
+        settlement = self._records.histories.get(transfer.group_id)
+        attempt = settlement.attempt if settlement is not None else None
+        returns = settlement.returns if settlement is not None else ()
+        back = next((each for each in returns if each.posting == transfer.posting), None)
+        value_date = settlement.value_date if settlement is not None else None
+        if back is not None:
+            value_date = back.value_date
+        references = [str(transfer.group_id), transfer.reference, back.reference if back else ""]
+        if attempt is not None:
+            references.append(attempt.trace)
+        return Ours(
+            id=f"{transfer.group_id}/{transfer.posting}/{int(transfer.leg)}",
+            account=str(account_id),
+            minor=transfer.amount_minor * (1 if transfer.debit_id == account_id else -1),
+            currency=transfer.currency,
+            value_date=value_date or day,
+            references=tuple(each for each in references if each),
+            end_to_end=attempt.references.end_to_end_id if attempt else "",
+            rail_references=tuple(
+                each
+                for each in (
+                    str(attempt.references.uetr) if attempt else "",
+                    (settlement.rail_reference or "") if settlement else "",
+                )
+                if each
+            ),
+            batch=attempt.references.message_id if attempt else "",
+        )
+
+    def _count(self, account_id: int, changes: Iterable[DaySums]) -> None:
+        names = [name for name in DaySums.__struct_fields__ if name != "day"]
+        for change in changes:
+            key = (account_id, change.day)
+            known = self._kept.days.get(key, DaySums(day=change.day))
+            sums = {name: getattr(known, name) + getattr(change, name) for name in names}
+            self._kept.days[key] = DaySums(day=change.day, **sums)
+
+    async def accounts_to_reconcile(
+        self, run: ReconciliationRun, limit: int
+    ) -> list[AccountToReconcile]:
+        """Return the accounts at banks that a run is about, by id."""
+        found = [
+            AccountToReconcile(
+                id=each.id, bank=each.bank, currency=each.currency, number=each.account_number
+            )
+            for _, each in sorted(self._records.accounts.items())
+            if each.kind in AT_BANKS
+            and run.account_id in (None, each.id)
+            and (not run.bank or each.bank == folded_bank(run.bank))
+            and run.currency in ("", each.currency)
+        ]
+        return found[:limit]
+
+    async def statements_to_match(self, account_id: int, limit: int) -> list[StatementToMatch]:
+        """Return the kept end-of-day statements of an account."""
+        found = [
+            StatementToMatch(
+                id=each.result.id,
+                head=head_of(each.said),
+                entries=len(each.said.entries),
+                entries_done=self._kept.progress.get(each.result.id),
+            )
+            for each in self._records.statements
+            if each.is_kept and each.result.account_id == account_id
+            if isinstance(each.said, Statement) and each.said.source in END_OF_DAY
+        ]
+        if len(found) > limit:
+            raise WrongState(f"account {account_id} has more than {limit:,} statements")
+        return sorted(found, key=lambda each: (each.head.ends, each.id))
+
+    async def retract_statement(self, account_id: int, statement_id: int, run_id: UUID) -> None:
+        """Take back what a statement's entries are in: another version of it counts now."""
+        del run_id
+        for kept in self._kept.matches:
+            is_in = any(each.statement_id == statement_id for each in kept.theirs)
+            if is_in and not kept.reason:
+                self._take_back(kept, "another version of the statement counts")
+        for key, each in list(self._kept.theirs.items()):
+            if each.statement_id == statement_id:
+                del self._kept.theirs[key]
+                change = DaySums(day=each.booked_on, theirs_minor=-each.item.minor, theirs=-1)
+                self._count(account_id, [change])
+        self._kept.progress.pop(statement_id, None)
+
+    # --- matching -----------------------------------------------------------------------------------
+
+    async def match_statement_page(
+        self, account_id: int, run_id: UUID, statement: StatementToMatch, match: Matcher
+    ) -> PageDone:
+        """Match the next entries of a statement with open postings; what is left over is open."""
+        done = statement.entries_done or 0
+        (said,) = (each.said for each in self._records.statements if each.result.id == statement.id)
+        assert isinstance(said, Statement), "only statements are kept"
+        ends = statement.head.ends
+        found = [
+            TheirItem(
+                statement_id=statement.id,
+                number=int(each.id.rpartition("/")[2]),
+                booked_on=ends,
+                item=msgspec.structs.replace(each, id=f"{ends.isoformat()}/{each.id}"),
+            )
+            for each in theirs_of(said, str(account_id))
+        ]
+        theirs = tuple(each for each in found if each.number > done)[:ENTRIES_AT_ONCE]
+        result = self._match(account_id, run_id, theirs, match, are_new=True)
+        is_last = len(theirs) < ENTRIES_AT_ONCE
+        upto = statement.entries if is_last else theirs[-1].number
+        self._kept.progress[statement.id] = upto
+        return msgspec.structs.replace(result, is_last=is_last, upto=upto)
+
+    async def match_open_page(
+        self, account_id: int, run_id: UUID, after: EntryPlace, match: Matcher
+    ) -> tuple[PageDone, EntryPlace]:
+        """Match the open entries behind a place with open postings; returns the place of the last."""
+        theirs = self._kept.open_entries(account_id, after)
+        result = self._match(account_id, run_id, theirs, match, are_new=False)
+        done = msgspec.structs.replace(result, is_last=len(theirs) < ENTRIES_AT_ONCE)
+        return done, place_of(theirs[-1]) if theirs else after
+
+    def _match(
+        self,
+        account_id: int,
+        run_id: UUID,
+        theirs: tuple[TheirItem, ...],
+        match: Matcher,
+        *,
+        are_new: bool,
+    ) -> PageDone:
+        page = MatchingPage(self._kept.candidates(account_id, theirs), theirs)
+        found = match(page)
+        days = settled_days(page, found.matches)
+        if are_new:
+            self._kept.theirs.update({(account_id, each.name): each for each in theirs})
+        self._count(account_id, day_changes(page, found, days, are_new=are_new))
+        self._keep_matches(account_id, run_id, page, found, days)
+        return PageDone(
+            entries=len(theirs),
+            matches=len(found.matches),
+            is_last=True,
+            result_hash=found.result_hash,
+        )
+
+    def _keep_matches(
+        self,
+        account_id: int,
+        run_id: UUID,
+        page: MatchingPage,
+        found: PageMatches,
+        days: Sequence[date],
+    ) -> None:
+        names = {each.item.id: each.name for each in page.theirs}
+        for match, day in zip(found.matches, days, strict=True):
+            self._kept.matches.append(
+                KeptMatch(
+                    account_id=account_id,
+                    run_id=run_id,
+                    match=match,
+                    ours=tuple(self._kept.ours.pop((account_id, item)) for item in match.ours),
+                    theirs=tuple(
+                        self._kept.theirs.pop((account_id, names[item])) for item in match.theirs
+                    ),
+                    settled_on=day,
+                    at=self._records.clock.now(),
+                )
+            )
+        for each in found.suggestions:
+            words = sorted((*each.ours, *(names[item] for item in each.theirs)))
+            self._kept.suggestions.setdefault((account_id, "\x1f".join(words).encode()), each)
+
+    async def unmatch(self, match_id: int, *, who: str, reason: str) -> None:
+        """Take a live match back: its items are open again."""
+        del who
+        if not 0 < match_id <= len(self._kept.matches):
+            raise NotFound(f"there is no match {match_id}")
+        kept = self._kept.matches[match_id - 1]
+        if kept.reason:
+            raise WrongState(f"match {match_id} is taken back already")
+        self._take_back(kept, reason)
+
+    def _take_back(self, kept: KeptMatch, reason: str) -> None:
+        kept.reason = reason
+        change = DaySums(
+            day=kept.settled_on,
+            matched_ours_minor=-sum(each.item.minor for each in kept.ours),
+            matched_ours=-len(kept.ours),
+            matched_theirs_minor=-sum(each.item.minor for each in kept.theirs),
+            matched_theirs=-len(kept.theirs),
+        )
+        self._count(kept.account_id, [change])
+        for ours in kept.ours:
+            self._open_ours(kept.account_id, ours)
+        for theirs in kept.theirs:
+            self._kept.theirs[kept.account_id, theirs.name] = theirs
+
+    # --- proofs -------------------------------------------------------------------------------------
+
+    async def books(self, account_id: int, begins: date | None) -> AccountBooks:
+        """Return the sums of an account's days, its balance, and what is open before its first statement."""
+        account = self._records.accounts.get(account_id)
+        if account is None:
+            raise NotFound(f"there is no account {account_id}")
+        before = [
+            ours.item.minor
+            for (owner, _), ours in self._kept.ours.items()
+            if owner == account_id and begins is not None and ours.booked_on < begins
+        ]
+        days = [each for (owner, _), each in self._kept.days.items() if owner == account_id]
+        return AccountBooks(
+            days=tuple(sorted(days, key=lambda each: each.day)),
+            balance_minor=account.debits_posted - account.credits_posted,
+            open_before_minor=sum(before),
+            open_before=len(before),
+        )
+
+    async def keep_proofs(
+        self, account_id: int, run_id: UUID, currency: str, proofs: Sequence[BalanceProof]
+    ) -> int:
+        """Append the proofs that differ from the last ones of their days, and record the last proved day."""
+        del run_id, currency
+        known = {each.booking_date: each for each in self._kept.proofs.get(account_id, [])}
+        fresh = [each for each in proofs if known.get(each.booking_date) != each]
+        self._kept.proofs.setdefault(account_id, []).extend(fresh)
+        self._kept.reconciled_on[account_id] = last_proved(proofs)
+        return len(fresh)

@@ -1,0 +1,127 @@
+"""What reconciliation has found, in memory, as it is shown (``ports.ReconciliationReader``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from settlement_engine.domain.reconciliation import (
+    ReconciliationBreak,
+    ReconciliationReport,
+    RecordedMatch,
+)
+
+if TYPE_CHECKING:
+    from datetime import date
+    from uuid import UUID
+
+    from settlement_engine.domain.proof import BalanceProof
+    from settlement_engine.ports import (
+        BreakFilter,
+        ReportFilter,
+    )
+    from settlement_lab.memory.reconciled import KeptBreak, Reconciled
+    from settlement_lab.memory.records import Records
+
+
+class MemoryReconciliationReader:
+    """See ``ports.ReconciliationReader``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._kept: Reconciled = records.reconciled
+
+    async def proofs(
+        self, day: date | None, account_id: int | None, after_account: int, limit: int
+    ) -> list[tuple[int, BalanceProof]]:
+        """Return the last proof of each account for a day, or the last one at all, by account."""
+        found: list[tuple[int, BalanceProof]] = []
+        for owner, kept in sorted(self._kept.proofs.items()):
+            latest = {each.booking_date: each for each in kept}
+            wanted = max(latest, default=None) if day is None else day
+            if wanted in latest and owner > after_account and account_id in (None, owner):
+                found.append((owner, latest[wanted]))
+        return found[:limit]
+
+    async def breaks(self, wanted: BreakFilter) -> list[ReconciliationBreak]:
+        """Return breaks, the latest first."""
+        found = [
+            self._shown(number, each)
+            for number, each in enumerate(self._kept.breaks.values(), 1)
+            if wanted.account_id in (None, each.account_id)
+            and wanted.kind in ("", each.found.kind)
+            and wanted.is_open in (None, each.is_open)
+            and (wanted.before_id is None or number < wanted.before_id)
+            and not wanted.owner
+        ]
+        return [msgspec.structs.replace(each, events=()) for each in found[::-1]][: wanted.limit]
+
+    async def break_by_id(self, break_id: int) -> ReconciliationBreak | None:
+        """Return one break with its history."""
+        found = dict(enumerate(self._kept.breaks.values(), 1)).get(break_id)
+        return None if found is None else self._shown(break_id, found)
+
+    def _shown(self, number: int, kept: KeptBreak) -> ReconciliationBreak:
+        found = kept.found
+        return ReconciliationBreak(
+            id=number,
+            account_id=kept.account_id,
+            bank=self._records.accounts[kept.account_id].bank,
+            kind=found.kind,
+            severity=found.severity,
+            amount_minor=found.amount_minor,
+            currency=found.currency,
+            business_date=found.business_date,
+            reason=found.reason,
+            is_open=kept.is_open,
+            owner="",
+            opened_at=kept.opened_at,
+            ours=tuple(sorted(found.ours)),
+            theirs=tuple(sorted(found.theirs)),
+            events=tuple(kept.events),
+        )
+
+    async def match(self, match_id: int) -> RecordedMatch | None:
+        """Return one match with its items."""
+        if not 0 < match_id <= len(self._kept.matches):
+            return None
+        kept = self._kept.matches[match_id - 1]
+        return RecordedMatch(
+            id=match_id,
+            account_id=kept.account_id,
+            run_id=kept.run_id,
+            matched_by=kept.match.matched_by.value,
+            rules_version=kept.match.rules_version,
+            explanation=kept.match.explanation,
+            is_automatic=True,
+            at=kept.at,
+            ours=tuple(sorted(each.item.id for each in kept.ours)),
+            theirs=tuple(each.name for each in kept.theirs),
+            difference_minor=kept.match.difference_minor,
+            difference_account=kept.match.difference_account,
+            taken_back=kept.reason,
+        )
+
+    async def reports(self, wanted: ReportFilter) -> list[ReconciliationReport]:
+        """Return reports of runs that have ended, the latest first."""
+        found = [self._report(run_id) for run_id in reversed(self._kept.runs)]
+        ended = [
+            each
+            for each in found
+            if each is not None and wanted.day in (None, each.started_at.date())
+        ]
+        ids = [each.run.id for each in ended]
+        start = ids.index(wanted.before) + 1 if wanted.before in ids else 0
+        return ended[start:][: wanted.limit]
+
+    async def report(self, run_id: UUID) -> ReconciliationReport | None:
+        """Return one report."""
+        return self._report(run_id)
+
+    def _report(self, run_id: UUID) -> ReconciliationReport | None:
+        if run_id not in self._kept.ends:
+            return None
+        run, started_at = self._kept.runs[run_id]
+        ended_at, parts = self._kept.ends[run_id]
+        return ReconciliationReport(run=run, started_at=started_at, ended_at=ended_at, parts=parts)

@@ -1,0 +1,266 @@
+"""Reconciles our accounts at banks with the banks' statements.
+
+Promises: one run at a time in all engines. What is new or open is matched, page by page, each page in one
+transaction, so that a run that was cut off is continued by the next one with the same result. An account that fails is
+reported as failed, and the others go on. Must never: post anything, or match what is not unique.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.break_search import found_breaks
+from settlement_engine.domain.continuity import compact_identifier
+from settlement_engine.domain.matching.breaks import BreakSeverity
+from settlement_engine.domain.matching.values import Rules
+from settlement_engine.domain.matching_pages import match_page
+from settlement_engine.domain.proof import first_day, prove
+from settlement_engine.domain.reconciliation import (
+    ACCOUNTS_MAX,
+    OPENING_DIFFERENCE,
+    AccountOutcome,
+    AccountResult,
+    EntryPlace,
+    FoundBreak,
+    reported,
+)
+from settlement_engine.domain.statement_chain import chain_of
+from settlement_engine.domain.statement_import import NEIGHBOURS_MAX, AccountNames
+from settlement_engine.errors import Contention, NotFound, SettlementEngineError
+from settlement_engine.ports import Zones
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+    from uuid import UUID
+
+    from settlement_engine.domain.proof import BalanceProof
+    from settlement_engine.domain.reconciliation import (
+        AccountToReconcile,
+        BreakPage,
+        MatchingPage,
+        PageDone,
+        PageMatches,
+        ReconciliationRun,
+    )
+    from settlement_engine.domain.statement_chain import StatementChain
+    from settlement_engine.ports import ReconciliationStore, StatementToMatch
+
+log = structlog.get_logger(__name__)
+
+STATEMENTS_MAX: Final = NEIGHBOURS_MAX
+"""The most statements of an account: more than fifty years of days."""
+
+RULES: Final = Rules(version="1")
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What a run has done so far: its number of matches, and the hash over its pages in order."""
+
+    matches: int
+    digest: hashlib._Hash
+
+    def add(self, done: PageDone) -> None:
+        """Count a page."""
+        self.matches += done.matches
+        self.digest.update(done.result_hash.encode())
+
+
+class Reconciliation:
+    """See ``ports.Reconciler``."""
+
+    def __init__(
+        self,
+        store: ReconciliationStore,
+        named: Sequence[AccountNames] = (),
+        *,
+        zone: str = "UTC",
+        rules: Rules = RULES,
+    ) -> None:
+        self._store = store
+        self._zone = zone
+        self._rules = rules
+        self._named = {
+            (folded_bank(each.bank), each.currency, compact_identifier(each.number)): each
+            for each in named
+        }
+
+    @property
+    def rules_version(self) -> str:
+        """Return the version of the rules that matches are made by."""
+        return self._rules.full_version
+
+    async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
+        """Carry out a run, and return what it found about each account."""
+        run = replace(run, rules_version=self.rules_version)
+        if not await self._store.begin(run):
+            what = "another reconciliation is going on"
+            raise Contention(what, todo="Wait for its report, or ask again.")
+        try:
+            return await self._carry_out(run)
+        except BaseException:
+            await self._store.leave()
+            raise
+
+    async def _carry_out(self, run: ReconciliationRun) -> list[AccountResult]:
+        every = await self._store.accounts_to_reconcile(
+            replace(run, account_id=None, bank="", currency=""), ACCOUNTS_MAX
+        )
+        zones = {each.id: zone for each in every if (zone := self._names_of(each).zone)}
+        while await self._store.take_in_postings(Zones(default=self._zone, by_account=zones)):
+            pass
+        wanted = await self._store.accounts_to_reconcile(run, ACCOUNTS_MAX)
+        if run.account_id is not None and not wanted:
+            raise NotFound(
+                f"there is no account {run.account_id} at a bank", listed_by="accounts list"
+            )
+        progress = _Progress(0, hashlib.sha256())
+        results = [await self._try(run, account, progress) for account in wanted]
+        progress.digest.update(msgspec.json.encode(results))
+        await self._store.end(run.id, reported(results), progress.matches, progress.digest.digest())
+        return results
+
+    async def _try(
+        self, run: ReconciliationRun, account: AccountToReconcile, progress: _Progress
+    ) -> AccountResult:
+        """Reconcile an account; one that fails does not stop the others."""
+        try:
+            return await self._reconcile(run, account, progress)
+        except SettlementEngineError as error:
+            log.warning("account_not_reconciled", account_id=account.id, error=str(error))
+            return AccountResult(
+                account_id=account.id,
+                bank=account.bank,
+                currency=account.currency,
+                outcome=AccountOutcome.FAILED,
+                reason=str(error)[:1_000],
+            )
+
+    async def _reconcile(
+        self, run: ReconciliationRun, account: AccountToReconcile, progress: _Progress
+    ) -> AccountResult:
+        names = self._names_of(account)
+        await self._store.take_in_outside(account.id, names.zone or self._zone)
+        statements = await self._store.statements_to_match(account.id, STATEMENTS_MAX)
+        heads = [each.head for each in statements]
+        chain = chain_of(heads, numbers_count_by_one=names.numbers_count_by_one)
+        await self._match(run.id, account.id, _in_force(chain, statements), progress)
+        await self._find_breaks(run.id, account.id)
+        begins = first_day(chain)
+        books = await self._store.books(account.id, begins)
+        proofs = prove(chain, books, heads)
+        opening = _opening_break(account, begins, proofs)
+        await self._store.set_opening_difference(account.id, run.id, opening)
+        last = proofs[-1].booking_date if proofs else None
+        open_breaks = await self._store.settle_breaks(
+            account.id, run.id, begins=begins, last_day=last
+        )
+        await self._store.keep_proofs(account.id, run.id, account.currency, proofs)
+        return _result(account, _wanted(proofs, run.business_date), open_breaks)
+
+    async def _match(
+        self,
+        run_id: UUID,
+        account_id: int,
+        statements: tuple[list[StatementToMatch], list[StatementToMatch]],
+        progress: _Progress,
+    ) -> None:
+        in_force, superseded = statements
+        for each in superseded:
+            if each.entries_done is not None:
+                await self._store.retract_statement(account_id, each.id, run_id)
+        for each in in_force:
+            statement = each
+            while statement.entries_done is None or statement.entries_done < statement.entries:
+                done = await self._store.match_statement_page(
+                    account_id, run_id, statement, self._matcher
+                )
+                progress.add(done)
+                statement = replace(statement, entries_done=done.upto)
+        place, is_last = EntryPlace(), False
+        while not is_last:
+            done, place = await self._store.match_open_page(
+                account_id, run_id, place, self._matcher
+            )
+            progress.add(done)
+            is_last = done.is_last
+
+    async def _find_breaks(self, run_id: UUID, account_id: int) -> None:
+        place: EntryPlace | None = EntryPlace()
+        while place is not None:
+            place = await self._store.find_breaks_page(account_id, run_id, place, self._finder)
+
+    def _matcher(self, page: MatchingPage) -> PageMatches:
+        return match_page(page, self._rules)
+
+    def _finder(self, page: BreakPage) -> list[FoundBreak]:
+        return found_breaks(page, self._rules)
+
+    def _names_of(self, account: AccountToReconcile) -> AccountNames:
+        """Return what is configured of an account's statements."""
+        key = (folded_bank(account.bank), account.currency, compact_identifier(account.number))
+        return self._named.get(key) or AccountNames(
+            bank=account.bank, currency=account.currency, number=account.number
+        )
+
+
+def _in_force(
+    chain: StatementChain, statements: Sequence[StatementToMatch]
+) -> tuple[list[StatementToMatch], list[StatementToMatch]]:
+    """Return the statements whose entries count, in the order of the chain, and the others."""
+    by_hash = {each.head.content_hash: each for each in statements}
+    hashes = [page.content_hash for joined in chain.row for page in joined.pages]
+    counting = [by_hash.pop(each) for each in hashes]
+    return counting, list(by_hash.values())
+
+
+def _opening_break(
+    account: AccountToReconcile, begins: date | None, proofs: Sequence[BalanceProof]
+) -> FoundBreak | None:
+    """Return the break of the opening difference; None if there is none."""
+    if begins is None or not proofs or proofs[-1].opening_difference_minor == 0:
+        return None
+    return FoundBreak(
+        kind=OPENING_DIFFERENCE,
+        severity=int(BreakSeverity.HIGH),
+        amount_minor=proofs[-1].opening_difference_minor,
+        currency=account.currency,
+        business_date=begins,
+        reason="the first statement's opening balance is not our balance as of that day",
+    )
+
+
+def _wanted(proofs: Sequence[BalanceProof], day: date | None) -> BalanceProof | None:
+    """Return the proof of a day, or the last one."""
+    if day is None:
+        return proofs[-1] if proofs else None
+    return next((each for each in proofs if each.booking_date == day), None)
+
+
+def _result(
+    account: AccountToReconcile, proof: BalanceProof | None, open_breaks: int
+) -> AccountResult:
+    outcome, reason = AccountOutcome.BALANCED, ""
+    if proof is None:
+        outcome, reason = AccountOutcome.PENDING, "there is no statement for the day"
+    elif not proof.is_zero:
+        outcome = AccountOutcome.UNRESOLVED
+        reason = proof.held_back_by or "a difference is left that no item explains"
+    elif proof.unmatched_ours or proof.unmatched_theirs or proof.opening_difference_minor:
+        outcome, reason = AccountOutcome.IDENTIFIED, "open items explain the difference"
+    return AccountResult(
+        account_id=account.id,
+        bank=account.bank,
+        currency=account.currency,
+        outcome=outcome,
+        reason=reason,
+        proof=proof,
+        open_breaks=open_breaks,
+    )

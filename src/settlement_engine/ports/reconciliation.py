@@ -1,0 +1,205 @@
+"""What reconciliation asks of the store, and what the API asks of reconciliation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
+    from uuid import UUID
+
+    from settlement_engine.domain.proof import AccountBooks, BalanceProof
+    from settlement_engine.domain.reconciliation import (
+        AccountResult,
+        AccountToReconcile,
+        BreakPage,
+        CurrencyReport,
+        EntryPlace,
+        FoundBreak,
+        MatchingPage,
+        PageDone,
+        PageMatches,
+        ReconciliationBreak,
+        ReconciliationReport,
+        ReconciliationRun,
+        RecordedMatch,
+    )
+    from settlement_engine.domain.statement_chain import StatementHead
+
+Matcher: TypeAlias = "Callable[[MatchingPage], PageMatches]"
+"""Matches the items of a page. It is pure: it runs inside a transaction."""
+
+BreakFinder: TypeAlias = "Callable[[BreakPage], list[FoundBreak]]"
+"""Names the break of each open entry of a page. It is pure: it runs inside a transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zones:
+    """The zones whose days count as booking days: those of single accounts, and of all others."""
+
+    default: str = "UTC"
+    by_account: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementToMatch:
+    """A kept statement of an account. ``entries_done`` None: it was not matched yet."""
+
+    id: int
+    head: StatementHead
+    entries: int
+    entries_done: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakFilter:
+    """Which breaks to list, the latest first. Empty fields do not filter."""
+
+    limit: int
+    before_id: int | None = None
+    account_id: int | None = None
+    kind: str = ""
+    is_open: bool | None = None
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFilter:
+    """Which reports to list, the latest first. ``before`` continues a list behind a run."""
+
+    limit: int
+    before: UUID | None = None
+    day: date | None = None
+
+
+class ReconciliationStore(Protocol):
+    """Keeps runs, matches, breaks, proofs and reports: append-only. Raises Unavailable, Contention.
+
+    One run at a time, in all engines. Each page of an account is one transaction under a lock of the account.
+    """
+
+    async def begin(self, run: ReconciliationRun) -> bool:
+        """Record a run and hold it until ``end`` or ``leave``; False if another run is going on."""
+        ...
+
+    async def end(
+        self, run_id: UUID, parts: Sequence[CurrencyReport], matches: int, result_hash: bytes
+    ) -> None:
+        """Record the end of a run with its reports, and give it free."""
+        ...
+
+    async def leave(self) -> None:
+        """Give a run free that did not come to its end."""
+        ...
+
+    async def take_in_postings(self, zones: Zones) -> bool:
+        """Read the next moves for postings on accounts at banks; True if there may be more."""
+        ...
+
+    async def accounts_to_reconcile(
+        self, run: ReconciliationRun, limit: int
+    ) -> list[AccountToReconcile]:
+        """Return the accounts at banks that a run is about, by id."""
+        ...
+
+    async def take_in_outside(self, account_id: int, zone: str) -> None:
+        """Read the postings of an account that no settlement has made: fundings, for example."""
+        ...
+
+    async def statements_to_match(self, account_id: int, limit: int) -> list[StatementToMatch]:
+        """Return the kept end-of-day statements of an account. Raises WrongState if there are more than ``limit``."""
+        ...
+
+    async def retract_statement(self, account_id: int, statement_id: int, run_id: UUID) -> None:
+        """Take back what a statement's entries are in: another version of it counts now."""
+        ...
+
+    async def match_statement_page(
+        self, account_id: int, run_id: UUID, statement: StatementToMatch, match: Matcher
+    ) -> PageDone:
+        """Match the next entries of a statement with open postings; what is left over is open."""
+        ...
+
+    async def match_open_page(
+        self, account_id: int, run_id: UUID, after: EntryPlace, match: Matcher
+    ) -> tuple[PageDone, EntryPlace]:
+        """Match the open entries behind a place with open postings; returns the place of the last."""
+        ...
+
+    async def find_breaks_page(
+        self, account_id: int, run_id: UUID, after: EntryPlace, find: BreakFinder
+    ) -> EntryPlace | None:
+        """Open, keep and close the breaks of the open entries behind a place; None if there are no more."""
+        ...
+
+    async def settle_breaks(
+        self, account_id: int, run_id: UUID, *, begins: date | None, last_day: date | None
+    ) -> int:
+        """Close the breaks whose items are not open any more, and open one for each posting that no entry explains.
+
+        Postings before ``begins`` and after ``last_day`` are no breaks. Returns how many breaks are open.
+        """
+        ...
+
+    async def set_opening_difference(
+        self, account_id: int, run_id: UUID, wanted: FoundBreak | None
+    ) -> None:
+        """Open the break of an opening difference, and close those of another one."""
+        ...
+
+    async def books(self, account_id: int, begins: date | None) -> AccountBooks:
+        """Return the sums of an account's days, its balance, and what is open before its first statement."""
+        ...
+
+    async def keep_proofs(
+        self, account_id: int, run_id: UUID, currency: str, proofs: Sequence[BalanceProof]
+    ) -> int:
+        """Append the proofs that differ from the last ones of their days, and record the last proved day."""
+        ...
+
+    async def unmatch(self, match_id: int, *, who: str, reason: str) -> None:
+        """Take a live match back: its items are open again. Raises NotFound, WrongState."""
+        ...
+
+
+class ReconciliationReader(Protocol):
+    """Shows what reconciliation has found. Raises Unavailable."""
+
+    async def proofs(
+        self, day: date | None, account_id: int | None, after_account: int, limit: int
+    ) -> list[tuple[int, BalanceProof]]:
+        """Return the last proof of each account for a day, or the last one at all, by account."""
+        ...
+
+    async def breaks(self, wanted: BreakFilter) -> list[ReconciliationBreak]:
+        """Return breaks, the latest first."""
+        ...
+
+    async def break_by_id(self, break_id: int) -> ReconciliationBreak | None:
+        """Return one break with its history."""
+        ...
+
+    async def match(self, match_id: int) -> RecordedMatch | None:
+        """Return one match with its items, also one that was taken back."""
+        ...
+
+    async def reports(self, wanted: ReportFilter) -> list[ReconciliationReport]:
+        """Return reports of runs that have ended, the latest first."""
+        ...
+
+    async def report(self, run_id: UUID) -> ReconciliationReport | None:
+        """Return one report."""
+        ...
+
+
+class Reconciler(Protocol):
+    """Reconciles accounts on demand."""
+
+    async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
+        """Carry out a run, and return what it found about each account.
+
+        Raises Contention while another run is going on, NotFound for an unknown account, Unavailable.
+        """
+        ...

@@ -1,0 +1,34 @@
+"""Proofs in PostgreSQL: one is appended whenever what is proved of its day has changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from settlement_engine.domain.proof import last_proved
+from settlement_engine.store import reconciliation_rows as rows_of
+from settlement_engine.store.queries import query
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.proof import BalanceProof
+    from settlement_engine.store.database import Connection
+
+
+async def keep_proofs(
+    connection: Connection,
+    account_id: int,
+    run_id: UUID,
+    currency: str,
+    proofs: Sequence[BalanceProof],
+) -> int:
+    """Append the proofs that differ from the last ones of their days; returns how many."""
+    rows = await connection.fetch(query("last_proofs"), account_id)
+    known = {row["booking_date"]: rows_of.to_proof(row) for row in rows}
+    fresh = [each for each in proofs if known.get(each.booking_date) != each]
+    if fresh:
+        columns = rows_of.proof_columns(fresh)
+        await connection.execute(query("add_proofs"), account_id, run_id, currency, *columns)
+    await connection.execute(query("keep_reconciled_on"), account_id, last_proved(proofs))
+    return len(fresh)

@@ -1,0 +1,322 @@
+"""Reconciliation in PostgreSQL (``ports.ReconciliationStore``): runs, postings, matches, and the days' sums.
+
+A run is held by a lock of a session of its own, which ends with the process. Each page is one transaction under a lock
+of its account, so that a run that was cut off is continued where it stopped.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.proof import AccountBooks
+from settlement_engine.domain.reconciliation import (
+    ENTRIES_AT_ONCE,
+    MOVES_AT_ONCE,
+    AccountToReconcile,
+    EntryPlace,
+    PageDone,
+)
+from settlement_engine.domain.statements import DETAILS_MAX, END_OF_DAY
+from settlement_engine.errors import NotFound, WrongState
+from settlement_engine.ports import StatementToMatch
+from settlement_engine.store import break_pages, matching_pages
+from settlement_engine.store import reconciliation_rows as rows_of
+from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.proof_rows import keep_proofs
+from settlement_engine.store.queries import query
+from settlement_engine.store.statement_rows import to_head
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import date
+    from uuid import UUID
+
+    from settlement_engine.domain.proof import BalanceProof
+    from settlement_engine.domain.reconciliation import (
+        CurrencyReport,
+        FoundBreak,
+        ReconciliationRun,
+        TheirItem,
+    )
+    from settlement_engine.ports import BreakFinder, Matcher, Zones
+    from settlement_engine.store.database import Connection, DatabaseSettings, Readers
+
+TRANSACTION_SECONDS: Final = 120.0
+STATEMENT_SECONDS: Final = 60.0
+BETWEEN_STATEMENTS_SECONDS: Final = 30.0
+"""How long a page is matched between two calls of the database."""
+
+_SOURCES: Final = sorted(source.value for source in END_OF_DAY)
+
+
+class PostgresReconciliation:
+    """See ``ports.ReconciliationStore``."""
+
+    def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
+        self._readers = readers
+        patient = replace(
+            settings,
+            statement_timeout_seconds=STATEMENT_SECONDS,
+            lock_timeout_seconds=STATEMENT_SECONDS,
+            idle_in_transaction_timeout_seconds=BETWEEN_STATEMENTS_SECONDS,
+            transaction_timeout_seconds=TRANSACTION_SECONDS,
+        )
+        self._writing = DatabaseConnection(patient, is_writing=True)
+        self._holding = DatabaseConnection(patient, is_writing=True)
+        self._is_held = False
+
+    async def close(self) -> None:
+        """Close the connections; a run that is held is given free by it."""
+        await self._holding.close()
+        await self._writing.close()
+
+    # --- runs -------------------------------------------------------------------------------------
+
+    async def begin(self, run: ReconciliationRun) -> bool:
+        """Record a run and hold it; False if another run is going on."""
+        if self._is_held:
+            return False
+        self._is_held = True
+        try:
+            row = await self._holding.fetchrow("try_reconciliation")
+            assert row is not None, "a function returns a row"
+            self._is_held = row["is_ours"]
+            if self._is_held:
+                await self._holding.fetch("add_reconciliation_run", *_run_row(run))
+        except BaseException:
+            await self.leave()
+            raise
+        return self._is_held
+
+    async def end(
+        self, run_id: UUID, parts: Sequence[CurrencyReport], matches: int, result_hash: bytes
+    ) -> None:
+        """Record the end of a run with its reports, and give it free."""
+        async with self._writing.session() as connection, connection.transaction():
+            for part in parts:
+                days = [each.proof.booking_date for each in part.accounts if each.proof]
+                await connection.execute(
+                    query("add_reconciliation_report"),
+                    run_id,
+                    part.currency,
+                    max(days, default=None),
+                    part.total_accounts,
+                    part.balanced_accounts,
+                    part.discrepancy_accounts,
+                    part.total_discrepancy_minor,
+                    msgspec.json.encode(part.accounts).decode(),
+                )
+            await connection.execute(query("end_reconciliation_run"), run_id, result_hash, matches)
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Give a run free; the connection is closed, so that its lock ends whatever its state."""
+        self._is_held = False
+        await self._holding.close()
+
+    # --- what is to be matched ----------------------------------------------------------------------
+
+    async def take_in_postings(self, zones: Zones) -> bool:
+        """Read the next moves for postings on accounts at banks; True if there may be more."""
+        async with self._writing.session() as connection, connection.transaction():
+            row = await connection.fetchrow(query("lock_reconciliation_cursor"))
+            assert row is not None, "the cursor is a row of the migration"
+            upto = min(row["position"] + MOVES_AT_ONCE, row["head"])
+            if upto <= row["position"]:
+                return False
+            await connection.execute(
+                query("take_in_postings"),
+                row["position"],
+                upto,
+                list(zones.by_account),
+                list(zones.by_account.values()),
+                zones.default,
+            )
+            return bool(upto < row["head"])
+
+    async def accounts_to_reconcile(
+        self, run: ReconciliationRun, limit: int
+    ) -> list[AccountToReconcile]:
+        """Return the accounts at banks that a run is about, by id."""
+        rows = await self._readers.fetch(
+            "accounts_to_reconcile", run.account_id, run.bank or None, run.currency or None, limit
+        )
+        return [
+            AccountToReconcile(
+                id=row["id"],
+                bank=row["bank"],
+                currency=row["currency"],
+                number=row["account_number"],
+            )
+            for row in rows
+        ]
+
+    async def take_in_outside(self, account_id: int, zone: str) -> None:
+        """Read the postings of an account that no settlement has made."""
+        async with self._of(account_id) as connection:
+            row = await connection.fetchrow(query("take_in_outside"), account_id, zone)
+            if row is not None and row["booked_until"] is not None:
+                await connection.execute(
+                    query("keep_booked_until"), account_id, row["booked_until"]
+                )
+
+    async def statements_to_match(self, account_id: int, limit: int) -> list[StatementToMatch]:
+        """Return the kept end-of-day statements of an account."""
+        rows = await self._readers.fetch("statements_to_match", account_id, _SOURCES, limit + 1)
+        if len(rows) > limit:
+            raise WrongState(f"account {account_id} has more than {limit:,} statements")
+        return [
+            StatementToMatch(
+                id=row["id"],
+                head=to_head(row),
+                entries=row["entries"],
+                entries_done=row["entries_done"],
+            )
+            for row in rows
+        ]
+
+    async def retract_statement(self, account_id: int, statement_id: int, run_id: UUID) -> None:
+        """Take back what a statement's entries are in: another version of it counts now."""
+        async with self._of(account_id) as connection:
+            rows = await connection.fetch(query("live_matches_of_statement"), statement_id)
+            found = [row["match_id"] for row in rows]
+            reason = "another version of the statement counts"
+            await connection.execute(query("take_back_matches"), found, run_id, "engine", reason)
+            await connection.execute(query("forget_statement"), statement_id)
+
+    # --- matching -----------------------------------------------------------------------------------
+
+    async def match_statement_page(
+        self, account_id: int, run_id: UUID, statement: StatementToMatch, match: Matcher
+    ) -> PageDone:
+        """Match the next entries of a statement with open postings; what is left over is open."""
+        head, done = statement.head, statement.entries_done or 0
+        async with self._of(account_id) as connection:
+            read = (statement.id, done, ENTRIES_AT_ONCE, DETAILS_MAX)
+            rows = await connection.fetch(query("entries_to_match"), *read)
+            named = (str(account_id), head.content_hash, head.ends)
+            theirs = tuple(rows_of.to_their_item(row, *named) for row in rows)
+            page, found = await matching_pages.matched(connection, account_id, theirs, match)
+            await matching_pages.write(connection, account_id, run_id, page, found, are_new=True)
+            is_last = len(theirs) < ENTRIES_AT_ONCE
+            upto = statement.entries if is_last else theirs[-1].number
+            await connection.execute(
+                query("keep_statement_progress"), statement.id, account_id, upto
+            )
+        return PageDone(
+            entries=len(theirs),
+            matches=len(found.matches),
+            is_last=is_last,
+            upto=upto,
+            result_hash=found.result_hash,
+        )
+
+    async def match_open_page(
+        self, account_id: int, run_id: UUID, after: EntryPlace, match: Matcher
+    ) -> tuple[PageDone, EntryPlace]:
+        """Match the open entries behind a place with open postings; returns the place of the last."""
+        async with self._of(account_id) as connection:
+            theirs = await matching_pages.open_entries(connection, account_id, after)
+            page, found = await matching_pages.matched(connection, account_id, theirs, match)
+            await matching_pages.write(connection, account_id, run_id, page, found, are_new=False)
+        done = PageDone(
+            entries=len(theirs),
+            matches=len(found.matches),
+            is_last=len(theirs) < ENTRIES_AT_ONCE,
+            result_hash=found.result_hash,
+        )
+        return done, _place(theirs[-1]) if theirs else after
+
+    async def unmatch(self, match_id: int, *, who: str, reason: str) -> None:
+        """Take a live match back: its items are open again."""
+        row = await self._readers.fetchrow("live_match", match_id)
+        if row is None:
+            raise NotFound(f"there is no match {match_id}")
+        async with self._of(row["account_id"]) as connection:
+            row = await connection.fetchrow(query("live_match"), match_id)
+            assert row is not None, "matches are never deleted"
+            if row["is_taken_back"]:
+                raise WrongState(f"match {match_id} is taken back already")
+            await connection.execute(query("take_back_matches"), [match_id], None, who, reason)
+
+    # --- breaks and proofs --------------------------------------------------------------------------
+
+    async def find_breaks_page(
+        self, account_id: int, run_id: UUID, after: EntryPlace, find: BreakFinder
+    ) -> EntryPlace | None:
+        """Open, keep and close the breaks of the open entries behind a place; None if there are no more."""
+        async with self._of(account_id) as connection:
+            theirs = await matching_pages.open_entries(connection, account_id, after)
+            if not theirs:
+                return None
+            ours = await matching_pages.candidates(connection, account_id, theirs)
+            await break_pages.keep_found(connection, account_id, run_id, (ours, theirs), find)
+        return _place(theirs[-1])
+
+    async def settle_breaks(
+        self, account_id: int, run_id: UUID, *, begins: date | None, last_day: date | None
+    ) -> int:
+        """Close breaks that are none any more, and open those of postings that no entry explains."""
+        is_more = True
+        while is_more:
+            async with self._of(account_id) as connection:
+                is_more = await break_pages.settle(connection, account_id, run_id, begins, last_day)
+        row = await self._readers.fetchrow("count_open_breaks", account_id)
+        assert row is not None, "a count is a row"
+        return int(row["breaks"])
+
+    async def set_opening_difference(
+        self, account_id: int, run_id: UUID, wanted: FoundBreak | None
+    ) -> None:
+        """Open the break of an opening difference, and close those of another one."""
+        async with self._of(account_id) as connection:
+            await break_pages.set_opening(connection, account_id, run_id, wanted)
+
+    async def books(self, account_id: int, begins: date | None) -> AccountBooks:
+        """Return the sums of an account's days, its balance, and what is open before its first statement."""
+        async with self._of(account_id) as connection:
+            days = await connection.fetch(query("reconciliation_books"), account_id)
+            row = await connection.fetchrow(query("reconciliation_balance"), account_id, begins)
+        if row is None:
+            raise NotFound(f"there is no account {account_id}")
+        return AccountBooks(
+            days=tuple(map(rows_of.to_day_sums, days)),
+            balance_minor=int(row["balance_minor"]) if row["is_read"] else None,
+            open_before_minor=int(row["open_before_minor"]),
+            open_before=row["open_before"],
+        )
+
+    async def keep_proofs(
+        self, account_id: int, run_id: UUID, currency: str, proofs: Sequence[BalanceProof]
+    ) -> int:
+        """Append the proofs that differ from the last ones of their days, and record the last proved day."""
+        async with self._of(account_id) as connection:
+            return await keep_proofs(connection, account_id, run_id, currency, proofs)
+
+    @asynccontextmanager
+    async def _of(self, account_id: int) -> AsyncIterator[Connection]:
+        """Begin a transaction that holds the lock of an account."""
+        async with self._writing.session() as connection, connection.transaction():
+            await connection.execute(query("lock_reconciliation_account"), account_id)
+            yield connection
+
+
+def _place(item: TheirItem) -> EntryPlace:
+    return EntryPlace(item.booked_on, item.statement_id, item.number)
+
+
+def _run_row(run: ReconciliationRun) -> tuple[object, ...]:
+    return (
+        run.id,
+        run.started_for.value,
+        run.who,
+        run.rules_version,
+        run.account_id,
+        run.bank or None,
+        run.currency or None,
+        run.business_date,
+    )

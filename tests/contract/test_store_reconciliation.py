@@ -1,0 +1,364 @@
+"""Reconciliation on both stores: matches, breaks and proofs, in any order, cut off, and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.reconciliation import (
+    AccountOutcome,
+    ReconciliationRun,
+    StartedFor,
+)
+from settlement_engine.engine.reconciliation import Reconciliation
+from settlement_engine.errors import Contention, NotFound, WrongState
+from settlement_engine.ports import BreakFilter, ReportFilter
+from tests.support.bank_statements import BankDay, Booked, debit, take
+from tests.support.histories import Scene, funding
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.proof import BalanceProof
+    from settlement_engine.domain.reconciliation import AccountResult, ReconciliationBreak
+    from settlement_engine.domain.settlement import Settlement
+    from tests.support.stores import Stores
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PAID_IN = 10**9
+FUNDED = Booked(minor=PAID_IN, text="incoming PAID-IN-REFERENCE thank you")
+
+
+def run_of(account_id: int | None, **changes: object) -> ReconciliationRun:
+    fields = {
+        "id": uuid.uuid4(),
+        "started_for": StartedFor.DEMAND,
+        "who": "ada",
+        "rules_version": "",
+        "account_id": account_id,
+    }
+    return ReconciliationRun(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+class Books:
+    """Our account at a bank, that bank, and the reconciliation between them."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.stores: Stores = scene.stores
+        self.id = scene.route.source_id
+
+    @classmethod
+    async def open(cls, stores: Stores) -> Books:
+        scene = await Scene.open(stores, funds_minor=0)
+        funding = {"reference": "PAID-IN-REFERENCE"}
+        await _fund(scene, **funding)
+        return cls(scene)
+
+    async def settled(self, *amounts: int) -> list[Settlement]:
+        return [await self.scene.bring(State.COMPLETED, minor=minor) for minor in amounts]
+
+    async def day(self, *entries: Booked, opening: int = 0) -> BankDay:
+        return BankDay(account=await self.scene.source(), opening=opening, entries=entries)
+
+    async def reconcile(self, **changes: object) -> AccountResult:
+        [result] = await Reconciliation(self.stores.reconciliation).reconcile(
+            run_of(self.id, **changes)
+        )
+        return result
+
+    async def breaks(self, **wanted: object) -> list[ReconciliationBreak]:
+        filtered = {"limit": 100, "account_id": self.id, "is_open": True, **wanted}
+        return await self.stores.reconciled.breaks(BreakFilter(**filtered))  # type: ignore[arg-type]
+
+    async def kinds(self) -> list[str]:
+        return sorted(each.kind for each in await self.breaks())
+
+    async def proof(self) -> BalanceProof:
+        [(_, proof)] = await self.stores.reconciled.proofs(None, self.id, 0, 10)
+        return proof
+
+
+async def _fund(scene: Scene, **changes: str) -> None:
+    paid_in = funding(PAID_IN, bank=scene.source_bank, **changes)
+    await scene.stores.accounts.fund(paid_in)
+
+
+async def test_what_both_sides_have_is_matched_and_the_proof_is_zero(stores):
+    books = await Books.open(stores)
+    paid = await books.settled(100, 250, 250)
+    await take(stores, await books.day(FUNDED, *map(debit, paid)))
+    result = await books.reconcile()
+    assert result.outcome is AccountOutcome.BALANCED
+    assert await books.breaks() == []
+    proof = await books.proof()
+    assert proof == result.proof
+    assert proof.is_zero
+    assert proof.our_closing_minor == proof.their_closing_minor == PAID_IN - 600
+    assert (proof.unmatched_ours, proof.unmatched_theirs) == (0, 0)
+
+
+async def test_a_second_run_changes_nothing(stores):
+    books = await Books.open(stores)
+    paid = await books.settled(100, 200)
+    await take(stores, await books.day(FUNDED, debit(paid[0]), Booked(minor=-7)))
+    first = await books.reconcile()
+    before = await books.breaks()
+    assert await books.reconcile() == first
+    assert await books.breaks() == before
+
+
+async def test_two_offsetting_errors_with_equal_balances_are_found(stores):
+    """The balances agree to the cent, and yet one payment is missing and another was paid that nobody ordered."""
+    books = await Books.open(stores)
+    paid = await books.settled(100, 100)
+    await take(stores, await books.day(FUNDED, debit(paid[0]), Booked(minor=-100, text="unknown")))
+    result = await books.reconcile()
+    assert result.proof is not None
+    assert result.proof.our_closing_minor == result.proof.their_closing_minor
+    assert result.outcome is AccountOutcome.IDENTIFIED
+    assert await books.kinds() == ["MISSING_THEIRS", "UNKNOWN_DEBIT"]
+    assert (result.proof.unmatched_ours_minor, result.proof.unmatched_theirs_minor) == (-100, -100)
+
+
+async def test_each_difference_has_its_kind(stores):
+    books = await Books.open(stores)
+    twice, other_amount, missing, back = await books.settled(100, 200, 300, 400)
+    entries = (
+        debit(twice),
+        debit(twice, servicer="AGAIN-1"),
+        debit(other_amount, minor=-201),
+        debit(back),
+        debit(back, minor=400, is_reversal=True),
+        Booked(minor=55, text="nobody expects it"),
+        Booked(minor=-66, text="nobody ordered it"),
+    )
+    await take(stores, await books.day(FUNDED, *entries))
+    result = await books.reconcile()
+    assert result.proof is not None
+    assert result.proof.is_zero
+    assert await books.kinds() == sorted(
+        [
+            "AMBIGUOUS",
+            "DUPLICATE",
+            "AMOUNT",
+            "REVERSAL",
+            "MISSING_OURS",
+            "UNKNOWN_DEBIT",
+            "MISSING_THEIRS",
+        ]
+    )
+    [amount] = [each for each in await books.breaks() if each.kind == "AMOUNT"]
+    assert amount.amount_minor == -1
+    [gone] = [each for each in await books.breaks() if each.kind == "MISSING_THEIRS"]
+    assert gone.ours == (f"{missing.id}/1/1",)
+
+
+async def test_a_later_entry_closes_the_break(stores):
+    books = await Books.open(stores)
+    early, late = await books.settled(100, 200)
+    first = await books.day(FUNDED, debit(early))
+    await take(stores, first)
+    await books.reconcile()
+    [missing] = await books.breaks()
+    assert missing.kind == "MISSING_THEIRS"
+    await take(stores, first.next(debit(late)))
+    result = await books.reconcile()
+    assert result.outcome is AccountOutcome.BALANCED
+    shown = await stores.reconciled.break_by_id(missing.id)
+    assert shown is not None
+    assert not shown.is_open
+    assert [event.kind for event in shown.events] == ["opened", "matched"]
+    [(_, before)] = await stores.reconciled.proofs(first.day, books.id, 0, 10)
+    assert before.is_zero
+    assert before.unmatched_ours == 1  # as of the first day it was still a timing item
+
+
+async def test_a_later_posting_closes_the_break_of_its_entry(stores):
+    books = await Books.open(stores)
+    sent = await books.scene.bring(State.SENT, minor=100)
+    await take(stores, await books.day(FUNDED, debit(sent)))
+    await books.reconcile()
+    assert await books.kinds() == ["UNKNOWN_DEBIT"]
+    await books.scene.move(sent, Event.SETTLED)
+    assert (await books.reconcile()).outcome is AccountOutcome.BALANCED
+    assert await books.kinds() == []
+
+
+async def test_a_return_is_matched_by_its_payments_reference(stores):
+    books = await Books.open(stores)
+    [paid] = await books.settled(500)
+    await books.scene.move(paid, Event.RETURNED)
+    back = debit(paid, minor=500, servicer="RETURN-1")
+    await take(stores, await books.day(FUNDED, debit(paid), back))
+    result = await books.reconcile()
+    assert result.outcome is AccountOutcome.BALANCED, await books.breaks()
+
+
+async def test_the_first_statements_opening_balance_is_compared_with_our_books(stores):
+    books = await Books.open(stores)
+    [paid] = await books.settled(100)
+    await take(stores, await books.day(FUNDED, debit(paid), opening=777))
+    result = await books.reconcile()
+    assert result.proof is not None
+    assert result.proof.opening_difference_minor == 777
+    assert result.proof.is_zero
+    assert await books.kinds() == ["OPENING_DIFFERENCE"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+async def test_any_order_of_files_and_runs_ends_in_the_same_books(stores, order):
+    books = await Books.open(stores)
+    paid = await books.settled(100, 200, 300, 400)
+    first = await books.day(FUNDED, debit(paid[0]), Booked(minor=-9))
+    second = first.next(debit(paid[1]), Booked(minor=13))
+    third = second.next(debit(paid[2]))
+    days = (first, second, third)
+    for place in order:
+        await take(stores, days[place])
+        await books.reconcile()
+    result = await books.reconcile()
+    assert result.proof is not None
+    assert result.proof.is_zero
+    assert result.proof.booking_date == third.day
+    assert await books.kinds() == ["MISSING_OURS", "MISSING_THEIRS", "UNKNOWN_DEBIT"]
+    found = []
+    for day in days:
+        [(_, proof)] = await stores.reconciled.proofs(day.day, books.id, 0, 10)
+        found.append((proof.unmatched_ours_minor, proof.unmatched_theirs_minor, proof.is_zero))
+    assert found == [(-900, -9, True), (-700, 4, True), (-400, 4, True)]
+
+
+async def test_a_missing_statement_holds_the_proof_back(stores):
+    books = await Books.open(stores)
+    paid = await books.settled(100, 200, 300)
+    first = await books.day(FUNDED, debit(paid[0]))
+    second = first.next(debit(paid[1]))
+    third = second.next(debit(paid[2]))
+    await take(stores, first, third)
+    result = await books.reconcile()
+    assert result.outcome is AccountOutcome.UNRESOLVED
+    assert result.proof is not None
+    assert "missing" in result.proof.held_back_by
+    assert not result.proof.is_zero
+    before = await books.reconcile(business_date=first.day)
+    assert before.proof is not None
+    assert before.proof.is_zero
+    await take(stores, second)
+    assert (await books.reconcile()).outcome is AccountOutcome.BALANCED
+
+
+async def test_a_statement_that_was_corrected_counts_as_corrected(stores):
+    books = await Books.open(stores)
+    one, other = await books.settled(100, 200)
+    wrong = await books.day(FUNDED, debit(one), Booked(minor=-5, text="a mistake"))
+    await take(stores, wrong)
+    await books.reconcile()
+    assert await books.kinds() == ["MISSING_THEIRS", "UNKNOWN_DEBIT"]
+    right = replace(wrong, entries=(FUNDED, debit(one), debit(other)), made=23)
+    await take(stores, right)
+    result = await books.reconcile()
+    assert result.outcome is AccountOutcome.BALANCED
+    assert await books.kinds() == []
+
+
+async def test_a_match_that_was_taken_back_opens_its_items(stores):
+    books = await Books.open(stores)
+    [paid] = await books.settled(100)
+    await take(stores, await books.day(FUNDED, debit(paid)))
+    await books.reconcile()
+    match_id = await _a_match(books)
+    await stores.reconciliation.unmatch(match_id, who="ada", reason="it was another one")
+    with pytest.raises(WrongState):
+        await stores.reconciliation.unmatch(match_id, who="ada", reason="again")
+    with pytest.raises(NotFound):
+        await stores.reconciliation.unmatch(10**9, who="ada", reason="none")
+    sums = await stores.reconciliation.books(books.id, None)
+    assert sum(each.matched_ours for each in sums.days) == 1
+    assert (await books.reconcile()).outcome is AccountOutcome.BALANCED
+    sums = await stores.reconciliation.books(books.id, None)
+    assert sum(each.matched_ours for each in sums.days) == 2
+
+
+async def _a_match(books: Books) -> int:
+    """The number of the last match: stores number them."""
+    number = 0
+    for candidate in range(1, 1_000):
+        found = await books.stores.reconciled.match(candidate)
+        if found is None:
+            break
+        if found.account_id == books.id:
+            number = candidate
+    return number
+
+
+async def test_one_run_at_a_time_in_all_engines(stores):
+    books = await Books.open(stores)
+    beside = stores.beside()
+    assert await stores.reconciliation.begin(run_of(books.id, rules_version="1"))
+    for other in (stores, beside):
+        with pytest.raises(Contention):
+            await Reconciliation(other.reconciliation).reconcile(run_of(books.id))
+    await stores.reconciliation.leave()
+    await take(stores, await books.day(FUNDED))
+    done = await asyncio.gather(
+        *(
+            Reconciliation(each.reconciliation).reconcile(run_of(books.id))
+            for each in (stores, beside)
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(each, Contention) for each in done) <= 1
+    assert any(isinstance(each, list) for each in done)
+
+
+async def test_runs_are_reported_for_each_currency(stores):
+    books = await Books.open(stores)
+    [paid] = await books.settled(100)
+    await take(stores, await books.day(FUNDED, debit(paid, minor=-150)))
+    run = run_of(books.id)
+    await Reconciliation(stores.reconciliation).reconcile(run)
+    report = await stores.reconciled.report(run.id)
+    assert report is not None
+    assert report.run.who == "ada"
+    assert report.ended_at is not None
+    [part] = report.parts
+    assert (part.currency, part.total_accounts, part.discrepancy_accounts) == ("EUR", 1, 1)
+    assert part.total_discrepancy_minor == 50
+    assert part.accounts[0].account_id == books.id
+    assert part.accounts[0].proof == await books.proof()
+    [latest] = await stores.reconciled.reports(ReportFilter(limit=1))
+    assert latest == report
+    older = await stores.reconciled.reports(ReportFilter(limit=5, before=run.id))
+    assert run.id not in {each.run.id for each in older}
+    assert await stores.reconciled.report(uuid.uuid4()) is None
+
+
+async def test_an_account_without_statements_waits_for_them(stores):
+    books = await Books.open(stores)
+    await books.settled(100)
+    result = await books.reconcile()
+    assert (result.outcome, result.proof) == (AccountOutcome.PENDING, None)
+    assert await books.breaks() == []
+    with pytest.raises(NotFound):
+        await Reconciliation(stores.reconciliation).reconcile(run_of(10**9))
+
+
+async def test_an_account_at_the_agent_is_reconciled_too(stores):
+    """A transfer between two accounts at banks is an item of both."""
+    books = await Books.open(stores)
+    [paid] = await books.settled(100)
+    await take(stores, await books.day(FUNDED, debit(paid)))
+    await books.reconcile()
+    agent = await books.scene.account(AccountKind.SETTLEMENT)
+    assert agent.id != books.id
+    day = BankDay(account=agent, opening=0, entries=[debit(paid, minor=100)])
+    await take(stores, day)
+    [result] = await Reconciliation(stores.reconciliation).reconcile(run_of(agent.id))
+    assert result.proof is not None
+    assert result.proof.unmatched_theirs == 0
