@@ -32,7 +32,7 @@ class DaySums(msgspec.Struct, frozen=True):
     matched_theirs: int = 0
 
 
-class AccountBooks(msgspec.Struct, frozen=True):
+class ReconciledBooks(msgspec.Struct, frozen=True):
     """What our books say of an account.
 
     ``balance_minor`` is the account's balance, of which ``days`` are the postings; None while some are not read
@@ -77,7 +77,7 @@ def first_day(chain: StatementChain) -> date | None:
 
 
 def prove(
-    chain: StatementChain, books: AccountBooks, heads: Iterable[StatementHead] = ()
+    chain: StatementChain, books: ReconciledBooks, heads: Iterable[StatementHead] = ()
 ) -> list[BalanceProof]:
     """Prove each day on which a statement of the chain ends, in order. ``heads`` are all statements kept.
 
@@ -103,7 +103,7 @@ def prove(
 
 
 def _proof(
-    total: DaySums, books: AccountBooks, opening_difference: int, closing: int, reason: str
+    total: DaySums, books: ReconciledBooks, opening_difference: int, closing: int, reason: str
 ) -> BalanceProof:
     """Prove one day by the sums of all days up to it."""
     unmatched_theirs = total.theirs_minor - total.matched_theirs_minor
@@ -128,7 +128,7 @@ def last_proved(proofs: Sequence[BalanceProof]) -> date | None:
     return next((each.booking_date for each in reversed(proofs) if each.is_zero), None)
 
 
-def _not_in_days(books: AccountBooks) -> int:
+def _not_in_days(books: ReconciledBooks) -> int:
     """Return what the account's balance has beside its postings: 0, or the books are wrong."""
     if books.balance_minor is None:
         return 0

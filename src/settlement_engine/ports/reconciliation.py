@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import date
     from uuid import UUID
 
-    from settlement_engine.domain.proof import AccountBooks, BalanceProof
+    from settlement_engine.domain.proof import BalanceProof, ReconciledBooks
     from settlement_engine.domain.reconciliation import (
         AccountResult,
         AccountToReconcile,
@@ -149,7 +149,7 @@ class ReconciliationStore(Protocol):
         """Open the break of an opening difference, and close those of another one."""
         ...
 
-    async def books(self, account_id: int, begins: date | None) -> AccountBooks:
+    async def books(self, account_id: int, begins: date | None) -> ReconciledBooks:
         """Return the sums of an account's days, its balance, and what is open before its first statement."""
         ...
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain.proof import AccountBooks
+from settlement_engine.domain.proof import ReconciledBooks
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
     MOVES_AT_ONCE,
@@ -276,14 +276,14 @@ class PostgresReconciliation:
         async with self._of(account_id) as connection:
             await break_pages.set_opening(connection, account_id, run_id, wanted)
 
-    async def books(self, account_id: int, begins: date | None) -> AccountBooks:
+    async def books(self, account_id: int, begins: date | None) -> ReconciledBooks:
         """Return the sums of an account's days, its balance, and what is open before its first statement."""
         async with self._of(account_id) as connection:
             days = await connection.fetch(query("reconciliation_books"), account_id)
             row = await connection.fetchrow(query("reconciliation_balance"), account_id, begins)
         if row is None:
             raise NotFound(f"there is no account {account_id}")
-        return AccountBooks(
+        return ReconciledBooks(
             days=tuple(map(rows_of.to_day_sums, days)),
             balance_minor=int(row["balance_minor"]) if row["is_read"] else None,
             open_before_minor=int(row["open_before_minor"]),

@@ -14,7 +14,7 @@ from settlement_engine.domain.matching_pages import (
     day_changes,
     settled_days,
 )
-from settlement_engine.domain.proof import AccountBooks, DaySums, last_proved
+from settlement_engine.domain.proof import DaySums, ReconciledBooks, last_proved
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
     MOVES_AT_ONCE,
@@ -318,7 +318,7 @@ class MemoryReconciliation(MemoryBreaks):
 
     # --- proofs -------------------------------------------------------------------------------------
 
-    async def books(self, account_id: int, begins: date | None) -> AccountBooks:
+    async def books(self, account_id: int, begins: date | None) -> ReconciledBooks:
         """Return the sums of an account's days, its balance, and what is open before its first statement."""
         account = self._records.accounts.get(account_id)
         if account is None:
@@ -329,7 +329,7 @@ class MemoryReconciliation(MemoryBreaks):
             if owner == account_id and begins is not None and ours.booked_on < begins
         ]
         days = [each for (owner, _), each in self._kept.days.items() if owner == account_id]
-        return AccountBooks(
+        return ReconciledBooks(
             days=tuple(sorted(days, key=lambda each: each.day)),
             balance_minor=account.debits_posted - account.credits_posted,
             open_before_minor=sum(before),

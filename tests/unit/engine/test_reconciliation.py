@@ -1,0 +1,104 @@
+"""A run of reconciliation: one account's failure is its own, and a run that fails is given free."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from typing_extensions import override
+
+from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.reconciliation import (
+    AccountOutcome,
+    ReconciliationRun,
+    StartedFor,
+)
+from settlement_engine.domain.statement_import import AccountNames
+from settlement_engine.engine.reconciliation import Reconciliation
+from settlement_engine.errors import Unavailable
+from settlement_lab.memory import MemoryReconciliation
+from tests.support.bank_statements import BankDay, debit, take
+from tests.support.histories import Scene
+from tests.support.stores import MemoryStores
+
+if TYPE_CHECKING:
+    from settlement_engine.ports import StatementToMatch, Zones
+
+
+class Unreachable(MemoryReconciliation):
+    """A store that fails for one account, or for all."""
+
+    account_id = 0
+    is_down = False
+    zones: Zones | None = None
+
+    @override
+    async def statements_to_match(self, account_id: int, limit: int) -> list[StatementToMatch]:
+        if account_id == self.account_id:
+            raise Unavailable("the database is gone", why="the test says so")
+        return await super().statements_to_match(account_id, limit)
+
+    @override
+    async def take_in_postings(self, zones: Zones) -> bool:
+        self.zones = zones
+        if self.is_down:
+            raise Unavailable("the database is gone", why="the test says so")
+        return await super().take_in_postings(zones)
+
+
+def run_of_all() -> ReconciliationRun:
+    return ReconciliationRun(
+        id=uuid.uuid4(), started_for=StartedFor.SCHEDULE, who="engine", rules_version=""
+    )
+
+
+@pytest.fixture
+async def scenes() -> list[Scene]:
+    """Two accounts at banks, each with a payment that its statement has."""
+    stores = MemoryStores()
+    found = [await Scene.open(stores) for _ in range(2)]
+    for scene in found:
+        paid = await scene.bring(State.COMPLETED, minor=100)
+        day = BankDay(account=await scene.source(), opening=10**9, entries=[debit(paid)])
+        await take(stores, day)
+    return found
+
+
+async def test_an_account_that_fails_does_not_stop_the_others(scenes):
+    store = Unreachable(scenes[0].stores.records)
+    store.account_id = scenes[0].route.source_id
+    results = {
+        each.account_id: each for each in await Reconciliation(store).reconcile(run_of_all())
+    }
+    failed = results[scenes[0].route.source_id]
+    assert failed.outcome is AccountOutcome.FAILED
+    assert "gone" in failed.reason
+    other = results[scenes[1].route.source_id]
+    assert other.proof is not None
+    assert other.proof.unmatched_theirs == 0
+
+
+async def test_a_run_that_fails_is_given_free_and_the_next_one_completes_it(scenes):
+    store = Unreachable(scenes[0].stores.records)
+    store.is_down = True
+    with pytest.raises(Unavailable):
+        await Reconciliation(store).reconcile(run_of_all())
+    store.is_down = False
+    results = await Reconciliation(store).reconcile(run_of_all())
+    assert AccountOutcome.FAILED not in {each.outcome for each in results}
+
+
+async def test_the_zone_of_an_account_decides_its_booking_days(scenes):
+    account = await scenes[0].source()
+    store = Unreachable(scenes[0].stores.records)
+    names = AccountNames(
+        bank=account.bank,
+        currency=account.currency,
+        number=account.account_number,
+        zone="Pacific/Kiritimati",
+    )
+    await Reconciliation(store, [names], zone="Asia/Dubai").reconcile(run_of_all())
+    assert store.zones is not None
+    assert store.zones.default == "Asia/Dubai"
+    assert store.zones.by_account == {account.id: "Pacific/Kiritimati"}
