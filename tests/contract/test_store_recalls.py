@@ -14,6 +14,8 @@ from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.recalls import RecallState
 from settlement_engine.errors import NotFound, WrongState
+from settlement_engine.evidence import bundle
+from settlement_engine.evidence.verification import verify
 from settlement_engine.ports import CaseFilter, RecallCommand
 
 if TYPE_CHECKING:
@@ -152,6 +154,28 @@ async def test_an_overdue_recall_is_a_case_until_the_bank_answers(scene, event, 
     assert state.value in closed.close_reason
     [untouched] = await cases_of(scene, other)
     assert untouched.closed_at is None
+
+
+async def test_open_recalls_are_counted_by_state(scene):
+    before = (await scene.stores.gauges.gauges(0)).open_recalls
+    recall, recalls = await requested(scene), scene.stores.recalls
+    counted = (await scene.stores.gauges.gauges(0)).open_recalls
+    assert counted["requested"] == before.get("requested", 0) + 1
+    assert await recalls.step_recall(command(recall, Event.RECALLED, RecallState.PROMISED))
+    counted = (await scene.stores.gauges.gauges(0)).open_recalls
+    assert counted["promised"] == before.get("promised", 0) + 1
+    assert counted.get("requested", 0) == before.get("requested", 0)
+
+
+async def test_a_dossier_has_the_recall(scene):
+    recall, recalls = await requested(scene), scene.stores.recalls
+    assert await recalls.step_recall(command(recall, Event.OVERDUE, RecallState.OVERDUE))
+    dossier = await scene.stores.archive.dossier(recall.settlement_id)
+    assert [step.state for step in dossier.recall] == [RecallState.REQUESTED, RecallState.OVERDUE]
+    assert dossier.recall[0].detail == {"requested_by": "ada", "reason": 'paid "twice" ü'}
+    checks = verify(bundle.write(dossier, "1.0"), "1.0").checks
+    titles = [check.title for check in checks if check.faults]
+    assert not [title for title in titles if "recall" in title]
 
 
 async def test_a_person_may_close_the_case_of_an_overdue_recall(scene):

@@ -61,6 +61,9 @@ ASKING: Final = frozenset({R.REQUESTED, R.IN_PROCESS})
 ENDED_RECALLS: Final = frozenset({R.REFUSED, R.RETURNED})
 """The states in which nothing is waited for."""
 
+OPEN_RECALLS: Final = tuple(state for state in R if state not in ENDED_RECALLS)
+"""The states in which something is waited for."""
+
 
 class RecallStep(msgspec.Struct, frozen=True, kw_only=True):
     """One recorded change of a recall; ``detail`` has who asked and why, or the bank's code and text."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Meter, Report, Screening, SendRail
 
     Hear = Callable[[Iterable[Answer]], None]
+    Carried = Callable[[UUID], Settlement | None]
 
 QUESTIONS_BATCH_MAX: Final = 500
 """The most questions in one call."""
@@ -67,13 +68,25 @@ class Asker:
         self._possible_rails = possible_rails
         self._at_gate: dict[tuple[str, ...], int] = {}
         self._hear: Hear = _nobody
+        self._carried: Carried = _knows_none
         self.keep_message: Callable[[Answer], None] = _ignore
         """Keeps the message of an answer that comes too late, or twice."""
 
-    def attach(self, hear: Hear, carried: Callable[[UUID], Settlement | None]) -> None:
+    def attach(self, hear: Hear, carried: Carried) -> None:
         """Set the function that receives the answers, and the one that knows the settlements in memory."""
-        self._hear = hear
+        self._hear, self._carried = hear, carried
         self._dispatcher.attach(EngineHooks(hear=hear, carried=carried, put=self._put))
+
+    def divert(self, asked: Carried, take: Callable[[Iterable[Answer]], Iterable[Answer]]) -> None:
+        """Set who asks about settlements that are not in memory, because they have ended: recalls.
+
+        ``asked`` knows those that are asked about; ``take`` gets all answers first, and returns those of others.
+        """
+        hear, carried = self._hear, self._carried
+        self.attach(
+            lambda answers: hear(take(answers)),
+            lambda settlement_id: asked(settlement_id) or carried(settlement_id),
+        )
 
     def ask(self, settlements: Sequence[Settlement]) -> None:
         """Ask the open question of each settlement; returns at once."""
@@ -271,6 +284,10 @@ class Asker:
 
 def _ignore(_answer: Answer) -> None:
     """Keep nothing: there is no journal."""
+
+
+def _knows_none(_settlement_id: UUID) -> None:
+    """Know no settlement: there is no mailbox yet."""
 
 
 def _nobody(_answers: Iterable[Answer]) -> None:

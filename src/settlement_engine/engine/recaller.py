@@ -1,7 +1,8 @@
 """The recaller: it asks banks to give back the money of settlements that have completed.
 
 Promises: a request is durable before the bank is asked; the same recall is asked again, under the same identifier,
-until the bank answers or the rail's time limit has passed; a response is stored before it counts. Must never: change
+until the bank answers or the rail's time limit has passed; a response is stored before it counts. A recall waits in
+the lane of its bank like every other question, and while sending to it is stopped it is not asked. Must never: change
 a settlement. A return is booked as every other one, by its own message.
 """
 
@@ -22,19 +23,20 @@ from settlement_engine.domain.recalls import (
     transition_of_recall,
     why_not_recalled,
 )
-from settlement_engine.engine.asker import question_of
-from settlement_engine.engine.external_timeout import external_timeout
+from settlement_engine.engine.dispatch.breaker import BreakerState
 from settlement_engine.engine.integrity import may_be_put
 from settlement_engine.errors import Broken, Contention, Unavailable, WrongState
-from settlement_engine.ports import RecallCommand, RecallRail
+from settlement_engine.ports import RecallCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.asker import Asker
+    from settlement_engine.engine.dispatch.dispatcher import Dispatcher
     from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.integrity import Integrity
     from settlement_engine.engine.lease import EngineLease
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from settlement_engine.engine.waiters import EndWaiters
     from settlement_engine.engine.window_calendar import WindowCalendar
     from settlement_engine.ports import Answer, RecallStore, SendRail, SettlementStore
+
+NOTHING_SAID: Final = frozenset({Event.NO_ANSWER, Event.UNDELIVERED})
+"""What is no word of the bank: it is asked again."""
 
 STEP_TRIES_MAX: Final = 3
 """How often a step is tried when another engine has changed the recall meanwhile."""
@@ -62,6 +67,8 @@ class Recaller:
         self._settings = settings
         self._recalls = recalls
         self._rails = rails
+        self._asked: dict[UUID, Settlement] = {}
+        self._turn = 0
 
     def attach(  # noqa: PLR0913 - the parts of the engine that it hands on to
         self,
@@ -73,6 +80,8 @@ class Recaller:
         gate: Gate,
         integrity: Integrity,
         calendar: WindowCalendar,
+        asker: Asker,
+        dispatcher: Dispatcher,
     ) -> None:
         """Set the parts of the engine that it uses; before that it is not asked for anything."""
         self._store = store
@@ -82,6 +91,8 @@ class Recaller:
         self._gate = gate
         self._integrity = integrity
         self._calendar = calendar
+        self._dispatcher = dispatcher
+        asker.divert(self._asked.get, self._take_responses)
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -130,6 +141,11 @@ class Recaller:
 
     async def look(self) -> None:
         """Work on the recalls that are due."""
+        if (
+            self._turn != self._gate.turn
+        ):  # what waited in the lanes was discarded, and nobody answers it
+            self._turn = self._gate.turn
+            self._asked.clear()
         first, most = self._settings.recall.first_seconds, self._settings.recall.max_seconds
         due = await self._recalls.take_due_recalls(self._settings.case_batch_max, first, most)
         if not due:
@@ -145,9 +161,9 @@ class Recaller:
                 await self._step(recall, event, {})
             elif recall.state in ASKING and self._may_ask(settlement):
                 by_rail.setdefault(settlement.attempt.route.rail, []).append(settlement)
-        async with asyncio.TaskGroup() as group:
-            for name, settlements in by_rail.items():
-                group.create_task(self._ask(self._rails[name], settlements))
+        for name, settlements in by_rail.items():
+            self._asked |= {settlement.id: settlement for settlement in settlements}
+            self._dispatcher.offer(Ask.RECALL, name, settlements)
 
     def _without_answer(self, recall: RecallRequest, settlement: Settlement) -> Event | None:
         assert settlement.attempt is not None, "what has completed was sent"
@@ -178,30 +194,40 @@ class Recaller:
         rail = self._rails.get(name)
         if rail is None or Ask.RECALL not in rail.capabilities.asks:
             return False
-        if not self._gate.is_open_for(name):
+        if settlement.id in self._asked or not self._gate.is_open_for(name):
+            return False
+        bank = settlement.instruction.from_bank
+        if self._dispatcher.breaker(name, bank) is not BreakerState.CLOSED:
+            return False
+        if self._dispatcher.is_stopped(name, bank):
             return False
         found = self._integrity.of_question(settlement, Ask.RECALL)
         return may_be_put(Ask.RECALL, settlement, found)
 
-    async def _ask(self, rail: SendRail, settlements: Sequence[Settlement]) -> None:
-        assert isinstance(rail, RecallRail), "a rail that takes recalls has a way for them"
-        heard: list[Answer] = []
-        questions = [question_of(settlement, Ask.RECALL) for settlement in settlements]
-        try:
-            async with external_timeout(rail.capabilities.answer_timeout_seconds):
-                await rail.recall(questions, heard.extend)
-        except TimeoutError:
-            pass
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is silence
-            log.warning("question_failed", rail=rail.name, ask="recall", error=repr(error))
-        known = {settlement.id: settlement for settlement in settlements}
-        for answer in heard:
+    def _take_responses(self, answers: Iterable[Answer]) -> Iterable[Answer]:
+        """Take the responses to recalls, and return the other answers."""
+        if not self._asked:
+            return answers
+        others, taken = [], []
+        for answer in answers:
+            settlement = self._asked.pop(answer.settlement_id, None)
+            if settlement is None:
+                others.append(answer)
+            else:
+                taken.append((answer, settlement))
+        if taken:
+            self._lease.spawn(self._hear(taken))
+        return others
+
+    async def _hear(self, responses: Sequence[tuple[Answer, Settlement]]) -> None:
+        """Record responses; one that also says something of the payment itself is judged as such."""
+        for answer, settlement in responses:
             self._mailbox.keep_message(answer)
             event = event_of_recall(answer, is_response=True)
-            settlement = known[answer.settlement_id]
             if event is not None:
                 await self._record(answer, event)
-            if event is None or not is_about_recall_only(settlement):
+            is_silence = event is None and answer.event in NOTHING_SAID
+            if not is_silence and (event is None or not is_about_recall_only(settlement)):
                 self._mailbox.hear([answer])
 
     # --- answers --------------------------------------------------------------------------------

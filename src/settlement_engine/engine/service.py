@@ -172,6 +172,8 @@ class SettlementService:
                 gate=self._gate,
                 integrity=self._integrity,
                 calendar=self._window_calendar,
+                asker=self._asker,
+                dispatcher=self._dispatcher,
             )
         return Canceller(self._waiting, self._decider, self._mailbox), Intake(
             self._settings, self._store, self._mailbox, self._lease, ids, meter, listed=needed

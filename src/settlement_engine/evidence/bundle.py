@@ -32,6 +32,7 @@ from settlement_engine.evidence.dossier import (
     MessagesRecord,
     MoveRecord,
     ProposalRecord,
+    RecallStepRecord,
     Record,
     StandingRecord,
     TransferRecord,
@@ -73,6 +74,9 @@ PARTS: Final[Mapping[str, Any]] = {
 
 MESSAGES: Final = "messages.json"
 """The messages to and from the bank. Evidence of older versions has no such file."""
+
+RECALL: Final = "recall.json"
+"""The steps of a recall after completion; without a recall there is no such file."""
 
 _BYTES: Final = re.compile(r"(payload|paper|message)-([1-9][0-9]{0,17})\.bin", re.ASCII)
 
@@ -160,6 +164,8 @@ def write(dossier: Dossier, engine_version: str) -> dict[str, bytes]:
     files |= {f"message-{number}.bin": data for number, data in dossier.contents.items()}
     if dossier.messages.latest:
         files[MESSAGES] = canonical(dossier.messages)
+    if dossier.recall:
+        files[RECALL] = canonical(dossier.recall)
     files[ABOUT] = canonical(about)
     files[TAKEN] = canonical(Taken(taken_at=dossier.taken_at))
     files[STATE_MACHINE] = canonical(transition_rows())
@@ -220,6 +226,8 @@ def read(files: Mapping[str, bytes]) -> Dossier:
     parts = {name: read_file(files, f"{name}.json", kind) for name, kind in PARTS.items()}
     if MESSAGES in files:
         parts["messages"] = read_file(files, MESSAGES, MessagesRecord)
+    if RECALL in files:
+        parts["recall"] = read_file(files, RECALL, tuple[RecallStepRecord, ...])
     kept: dict[str, dict[int, bytes]] = {"payload": {}, "paper": {}, "message": {}}
     for name, data in sorted(files.items()):
         if match := _BYTES.fullmatch(name):
@@ -241,5 +249,6 @@ def expected_names(dossier: Dossier) -> set[str]:
         *(f"paper-{proposal.id}.bin" for proposal in dossier.proposals),
         *(message.file for message in dossier.messages.latest if message.file),
         *((MESSAGES,) if dossier.messages.latest else ()),
+        *((RECALL,) if dossier.recall else ()),
         *(ABOUT, STATE_MACHINE, EXPLANATION, MANIFEST, TAKEN),
     }

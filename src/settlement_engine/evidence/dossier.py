@@ -18,6 +18,7 @@ from settlement_engine.domain.ledger import AccountKind  # noqa: TC001 - as abov
 from settlement_engine.domain.lifecycle import Event, State  # noqa: TC001 - as above
 from settlement_engine.domain.money import EXPONENT_MAX, MoneyError, exponent
 from settlement_engine.domain.payment import Delivery, PaymentDetails
+from settlement_engine.domain.recalls import RecallState  # noqa: TC001 - as above
 from settlement_engine.domain.settlement import Attestation  # noqa: TC001 - as above
 
 ANSWERS_MAX: Final = 5_000
@@ -251,6 +252,16 @@ class ProposalRecord(Record, frozen=True, kw_only=True):
     ending: str
 
 
+class RecallStepRecord(Record, frozen=True, kw_only=True):
+    """One step of a recall after completion. ``event`` is null for the request itself."""
+
+    seq: int
+    event: Event | None
+    state: RecallState
+    at: datetime
+    detail: dict[str, str]
+
+
 def payload_file(attempt: int) -> str:
     """Name the file with the bytes of an attempt."""
     return f"payload-{attempt}.bin"
@@ -265,7 +276,8 @@ class Dossier(Record, frozen=True, kw_only=True):
     """All records of a settlement, as they were at ``taken_at`` by the database's clock.
 
     ``payloads`` are the bytes of attempts by number, ``papers`` those of proposals' evidence by id, and
-    ``contents`` those of messages by their number in the list, from 1. Older versions wrote no messages.
+    ``contents`` those of messages by their number in the list, from 1. ``recall`` are the steps of a recall after
+    completion, oldest first. Older versions wrote no messages and no recall.
     """
 
     taken_at: datetime
@@ -283,6 +295,7 @@ class Dossier(Record, frozen=True, kw_only=True):
     papers: dict[int, bytes]
     messages: MessagesRecord = NO_MESSAGES
     contents: dict[int, bytes] = msgspec.field(default_factory=dict)
+    recall: tuple[RecallStepRecord, ...] = ()
 
 
 def decimals_of(instruction: InstructionRecord) -> int:

@@ -19,6 +19,7 @@ from settlement_engine.evidence.dossier import (
     MessagesRecord,
     MoveRecord,
     ProposalRecord,
+    RecallStepRecord,
     StandingRecord,
     TransferRecord,
     message_file,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.kept_messages import MessageDirection
     from settlement_engine.domain.ledger import Account, Transfer
     from settlement_engine.domain.proposals import Proposal
+    from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Attempt, Moved, Settlement
 
 
@@ -193,6 +195,20 @@ def _message_name(message: CopiedMessage) -> MessageName | None:
         return MessageName("", message.message_id)
     name = name_of(message.content)
     return name if name.type else None
+
+
+def record_recall(recall: RecallRequest | None) -> tuple[RecallStepRecord, ...]:
+    """Record the steps of a recall, oldest first; none if there is no recall."""
+    return tuple(
+        RecallStepRecord(
+            seq=step.seq,
+            event=step.event,
+            state=step.state,
+            at=instant(step.at),
+            detail=dict(step.detail),
+        )
+        for step in (recall.steps if recall is not None else ())
+    )
 
 
 def record_transfers(transfers: Iterable[Transfer]) -> tuple[TransferRecord, ...]:

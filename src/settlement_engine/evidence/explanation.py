@@ -26,6 +26,7 @@ from settlement_engine.domain.routing import read_rejected
 from settlement_engine.domain.settlement import Attestation
 from settlement_engine.evidence.explanation_history import ExplanationLine, history_lines
 from settlement_engine.evidence.explanation_money import money_sentences
+from settlement_engine.evidence.explanation_recall import recall_waits
 from settlement_engine.evidence.sentences import as_sentence, clock, counted, refusal_sentence
 from settlement_engine.evidence.wording import ASKS, MAY_ACT, STANDS, payment_words
 
@@ -183,7 +184,8 @@ def _next(dossier: Dossier) -> Iterator[str]:
         what = f"the event {happened} cannot be booked" if happened else "nothing can be booked"
         yield as_sentence(f"somebody has to act: {what} until this is repaired: {why}")
     if standing.state in ENDS:
-        yield "Nothing: it has ended."
+        waits = tuple(recall_waits(dossier))
+        yield from waits or ("Nothing: it has ended.",)
         return
     asks = QUESTION.get(standing.state)
     what = ASKS[asks] if asks is not None else "it is checked again"

@@ -13,6 +13,7 @@ import msgspec
 
 from settlement_engine.domain.lifecycle import QUESTION, TRANSITIONS, Ask
 from settlement_engine.domain.proposals import OF_PARKED
+from settlement_engine.evidence.explanation_recall import recall_lines
 from settlement_engine.evidence.sentences import as_sentence, clock, refusal_sentence
 from settlement_engine.evidence.wording import ASKED, ASKS, DID, HAPPENED, REPLIED
 
@@ -50,6 +51,7 @@ def history_lines(dossier: Dossier) -> tuple[ExplanationLine, ...]:
     lines = [*_moves(dossier), *_quiet(dossier)]
     lines += [line for each in dossier.exceptions for line in _exception(each)]
     lines += [line for each in dossier.proposals for line in _proposal(each)]
+    lines += [ExplanationLine(at, text) for at, text in recall_lines(dossier)]
     left_out = dossier.standing.proposals - len(dossier.proposals)
     if left_out and dossier.proposals:
         at = dossier.proposals[0].proposed_at

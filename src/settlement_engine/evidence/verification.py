@@ -39,6 +39,7 @@ from settlement_engine.evidence.verified_postings import (
     route_of,
     transfer_faults,
 )
+from settlement_engine.evidence.verified_recall import recall_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -376,4 +377,5 @@ _CHECKS: Final[Mapping[str, Callable[[Dossier, StateMachine], Iterator[str]]]] =
     "attested moves stand on approved proposals": _attested,
     "accounts are identified": _accounts,
     "announcements have their names": _announcements,
+    "recall follows its transitions without a gap": recall_faults,
 }

@@ -23,6 +23,7 @@ from prometheus_client import (
 from settlement_engine.domain.exceptions import LATE, SEVERITY, CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, PARTLY, Do, State
+from settlement_engine.domain.recalls import OPEN_RECALLS
 from settlement_engine.domain.stuck import StuckReason
 from settlement_engine.monitoring.families import OTHER, BatchHistogram, Families
 
@@ -194,6 +195,9 @@ class Metrics:
         self._oldest_cases = families.gauge(
             "exceptions_oldest_seconds", "Age of the oldest open exception.", "kind", "severity"
         )
+        self._recalls = families.gauge(
+            "recalls_open", "Recalls for which something is waited for.", "state"
+        )
         self._stuck = families.gauge(
             "settlement_stuck", "Stuck settlements by reason; must be 0.", "reason"
         )
@@ -344,6 +348,8 @@ class Metrics:
             labels = (kind.value, SEVERITY[kind].value)
             self._cases(*labels).set(gauges.open_cases.get(kind, 0))
             self._oldest_cases(*labels).set(gauges.oldest_cases_seconds.get(kind, 0.0))
+        for recall in OPEN_RECALLS:
+            self._recalls(recall.value).set(gauges.open_recalls.get(recall, 0))
         self._backlog.set(gauges.outbox_backlog)
         self._dead_letters.set(gauges.open_dead_letters)
         self._oldest_dead_letter.set(gauges.oldest_dead_letter_seconds)

@@ -139,6 +139,7 @@ class Gauges:
     oldest_dead_letter_seconds: float = 0.0
     open_inbound_reports: int = 0
     oldest_inbound_report_seconds: float = 0.0
+    open_recalls: Mapping[str, int] = field(default_factory=dict)  # by the recall's state
 
 
 class StuckFinder(Protocol):

@@ -13,6 +13,7 @@ from settlement_engine.evidence import dossier as records
 from settlement_engine.evidence import dossier_recording as recording
 from settlement_engine.store.loading import load_one
 from settlement_engine.store.queries import query
+from settlement_engine.store.recalls import to_recalls
 from settlement_engine.store.resolutions import to_proposal
 from settlement_engine.store.rows import (
     to_account,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Attempt
     from settlement_engine.store.database import Connection, Readers
 
@@ -85,7 +87,13 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
         papers={row["id"]: row["evidence"] for row in proposals},
         messages=messages,
         contents=contents,
+        recall=recording.record_recall(await _recall(connection, settlement_id)),
     )
+
+
+async def _recall(connection: Connection, settlement_id: UUID) -> RecallRequest | None:
+    rows = await connection.fetch(query("recall_steps"), [settlement_id])
+    return to_recalls(rows).get(settlement_id)
 
 
 async def _messages(

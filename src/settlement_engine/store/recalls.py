@@ -51,7 +51,7 @@ class PostgresRecalls:
             if state is None:
                 what = f"there is no settlement {settlement_id}"
                 raise NotFound(what, listed_by="list")
-            found = _recalls(await connection.fetch(query("recall_steps"), [settlement_id]))
+            found = to_recalls(await connection.fetch(query("recall_steps"), [settlement_id]))
             if found:
                 return msgspec.structs.replace(found[settlement_id], is_replay=True)
             require_completed(settlement_id, State(state))
@@ -59,7 +59,7 @@ class PostgresRecalls:
             await _add(connection, settlement_id, 1, REQUESTED, RecallState.REQUESTED, detail)
             await connection.execute(query("open_recall"), settlement_id)
             written = await connection.fetch(query("recall_steps"), [settlement_id])
-        return _recalls(written)[settlement_id]
+        return to_recalls(written)[settlement_id]
 
     async def recall(self, settlement_id: UUID) -> RecallRequest | None:
         """Return the recall of a settlement."""
@@ -67,7 +67,7 @@ class PostgresRecalls:
 
     async def recalls(self, settlement_ids: Sequence[UUID]) -> dict[UUID, RecallRequest]:
         """Return the recalls of these settlements, where there are any."""
-        return _recalls(await self._readers.fetch("recall_steps", list(settlement_ids)))
+        return to_recalls(await self._readers.fetch("recall_steps", list(settlement_ids)))
 
     async def take_due_recalls(
         self, limit: int, first_seconds: float, max_seconds: float
@@ -130,7 +130,8 @@ async def _note_overdue(
         await connection.execute(query("close_overdue_recall"), settlement_id, ENGINE, why)
 
 
-def _recalls(rows: Sequence[asyncpg.Record]) -> dict[UUID, RecallRequest]:
+def to_recalls(rows: Sequence[asyncpg.Record]) -> dict[UUID, RecallRequest]:
+    """Return the recalls whose steps these rows are."""
     steps: dict[UUID, list[RecallStep]] = {}
     for row in rows:
         steps.setdefault(row["settlement_id"], []).append(

@@ -205,6 +205,7 @@ class PostgresGauges:
         assert dead_letters is not None
         reports = await self._readers.fetchrow("waiting_inbound_reports", COUNTED_MAX)
         assert reports is not None
+        recalls = await self._readers.fetch("open_recall_counts", COUNTED_MAX)
         balances, left_out = await self._balances(accounts_max)
         oldest = {row["state"]: float(row["oldest_seconds"]) for row in rows}
         return Gauges(
@@ -221,4 +222,5 @@ class PostgresGauges:
             oldest_dead_letter_seconds=dead_letters["oldest_seconds"],
             open_inbound_reports=reports["reports"],
             oldest_inbound_report_seconds=reports["oldest_seconds"],
+            open_recalls={row["state"]: row["recalls"] for row in recalls},
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from settlement_engine.domain.breaker_orders import EVERY_BANK
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.recalls import RecallState
 from settlement_engine.errors import NotFound, WrongState
+from settlement_engine.ports import LaneLimits
 from tests.unit.engine.engine_world import ScriptedRail, running
 from tests.unit.engine.test_case_worker import kinds, say
 
@@ -131,6 +134,79 @@ async def test_the_time_limit_is_counted_in_banking_days() -> None:
         )
         assert until is not None
         assert timedelta(days=7) < until - requested <= timedelta(days=8)
+
+
+async def test_a_bank_to_which_sending_is_stopped_is_not_asked_until_it_is_allowed_again() -> None:
+    async with running(recall_interval_seconds=600.0) as world:
+        found = await recalled(world)
+        lanes = world.engine._dispatcher.lanes
+        world.rail.recalls.extend([None, Event.RECALLED])
+        for stopped in ({("scripted", "AAA")}, {("scripted", EVERY_BANK)}):
+            lanes.stop_only(stopped)
+            make_due(world, found)
+            await world.recaller.look()
+            assert recalls_asked(world) == 0
+        lanes.stop_only([])
+        lane = lanes.find("scripted", "AAA")
+        assert lane is not None
+        lane.breaker.ended(0, 100, 0.0)
+        assert not lane.breaker.is_closed
+        make_due(world, found)
+        await world.recaller.look()
+        assert recalls_asked(world) == 0
+        lane.breaker.close()
+        for asked in (1, 2):
+            make_due(world, found)
+            await world.recaller.look()
+            await world.until(lambda asked=asked: recalls_asked(world) == asked)
+            await world.until(lambda: not world.recaller._asked)
+        await comes_to(world, found, RecallState.PROMISED)
+
+
+async def test_a_recall_waits_in_the_lane_of_its_bank_and_goes_before_the_sends() -> None:
+    narrow = rail(lane=LaneLimits(concurrency_max=1), answer_timeout_seconds=5.0)
+    async with running(rail=narrow, recall_interval_seconds=600.0) as world:
+        found = await recalled(world)
+        world.rail.answer_delay_seconds = 0.2
+        others = [
+            asyncio.create_task(world.settle(f"o{number}", obligation_id=f"o{number}"))
+            for number in range(3)
+        ]
+        await world.until(lambda: len(world.rail.asked) == 2)
+        await world.recaller.look()
+        await world.recaller.look()  # it waits already
+        await asyncio.gather(*others)
+        await world.until(lambda: recalls_asked(world) == 1)
+        assert [word for word, _, _ in world.rail.asked] == [
+            "send",
+            "send",
+            "recall",
+            "send",
+            "send",
+        ]
+        await comes_to(world, found, RecallState.REFUSED)
+
+
+async def test_a_recall_that_was_discarded_with_the_lanes_is_asked_later() -> None:
+    narrow = rail(lane=LaneLimits(concurrency_max=1), answer_timeout_seconds=0.2)
+    async with running(rail=narrow, recall_interval_seconds=600.0) as world:
+        found = await recalled(world)
+        world.rail.answer_delay_seconds = 0.1
+        other = asyncio.create_task(world.settle("o1", wait_seconds=0.1, obligation_id="o1"))
+        await world.until(lambda: len(world.rail.asked) == 2)
+        await world.recaller.look()
+        assert found.id in world.recaller._asked
+        world.engine._gate.turn += 1
+        await other
+        world.rail.answer_delay_seconds = 0.0
+        make_due(world, found)
+        world.rail.recalls.append(Event.RECALLED)
+        await world.recaller.look()
+        await comes_to(world, found, RecallState.PROMISED)
+
+
+def make_due(world: EngineWorld, settlement: Settlement) -> None:
+    world.records.open_recalls[settlement.id].due_at = world.records.clock.now()
 
 
 async def test_a_recall_survives_the_engine_that_took_it() -> None:

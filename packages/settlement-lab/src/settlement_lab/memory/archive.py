@@ -61,6 +61,7 @@ class MemoryArchive:
             papers={each.proposal.id: each.evidence for each in filed},
             messages=messages,
             contents=contents,
+            recall=recording.record_recall(records.recalls.get(settlement_id)),
         )
 
     def _proposals(self, settlement_id: UUID) -> list[Filed]:

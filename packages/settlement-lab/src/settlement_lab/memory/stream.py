@@ -175,6 +175,9 @@ class MemoryGauges:
             oldest_dead_letter_seconds=max(dead_letters, default=0.0),
             open_inbound_reports=min(len(reports), COUNTED_MAX),
             oldest_inbound_report_seconds=max(reports, default=0.0),
+            open_recalls=Counter(
+                self._records.recalls[key].state.value for key in self._records.open_recalls
+            ),
         )
 
 

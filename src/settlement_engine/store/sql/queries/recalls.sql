@@ -44,6 +44,16 @@ ON CONFLICT DO NOTHING;
 UPDATE exceptions SET closed_at = clock_timestamp(), closed_by = $2, close_reason = $3
 WHERE settlement_id = $1 AND kind = 'recall_overdue' AND closed_at IS NULL;
 
+-- name: open_recall_counts
+-- The number of recalls for which something is waited for, by state, counted up to a limit.
+SELECT s.state, count(*) AS recalls
+FROM (SELECT o.settlement_id FROM open_recalls AS o LIMIT $1) AS q
+CROSS JOIN LATERAL (
+    SELECT r.state FROM recall_steps AS r WHERE r.settlement_id = q.settlement_id
+    ORDER BY r.seq DESC LIMIT 1
+) AS s
+GROUP BY s.state;
+
 -- name: take_due_recalls
 -- Take recalls that are due, oldest first. Each is due again after a pause that doubles up to $3 seconds.
 UPDATE open_recalls AS o SET
