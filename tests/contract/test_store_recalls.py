@@ -156,6 +156,18 @@ async def test_an_overdue_recall_is_a_case_until_the_bank_answers(scene, event, 
     assert untouched.closed_at is None
 
 
+async def test_an_ended_recall_is_due_again_when_money_comes_back(scene):
+    recall, recalls = await requested(scene), scene.stores.recalls
+    refused = command(recall, Event.RECALL_REFUSED, RecallState.REFUSED)
+    assert await recalls.step_recall(refused)
+    await recalls.expect_returns([recall.settlement_id, UUID(int=7)])
+    assert recall.settlement_id in await due(scene)
+    assert recall.settlement_id not in await due(scene)
+    await recalls.expect_returns([recall.settlement_id])
+    await recalls.stop_expecting(recall.settlement_id)
+    assert recall.settlement_id not in await due(scene)
+
+
 async def test_open_recalls_are_counted_by_state(scene):
     before = (await scene.stores.gauges.gauges(0)).open_recalls
     recall, recalls = await requested(scene), scene.stores.recalls

@@ -197,6 +197,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "open_overdue_recall": ("uuid int2", ""),
     "close_overdue_recall": ("uuid text text", ""),
     "open_recall_counts": ("int8", "state text, recalls int8"),
+    "expect_returns": ("uuid[]", ""),
     "close_recall": ("uuid", ""),
     "take_due_recalls": ("int8 float8 float8", "settlement_id uuid"),
     "give_breaker_order": ("text text text text text", BREAKER_ORDER),

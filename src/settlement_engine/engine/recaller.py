@@ -19,6 +19,7 @@ from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.domain.readable import plain
 from settlement_engine.domain.recalls import (
     ASKING,
+    ENDED_RECALLS,
     is_about_recall_only,
     transition_of_recall,
     why_not_recalled,
@@ -159,6 +160,9 @@ class Recaller:
             if event is not None:
                 log.warning("recall_changed", settlement=str(settlement.id), what=event.value)
                 await self._step(recall, event, {})
+            elif recall.state in ENDED_RECALLS:
+                if settlement.returns:  # a part came back: the next return makes it due again
+                    await self._recalls.stop_expecting(settlement.id)
             elif recall.state in ASKING and self._may_ask(settlement):
                 by_rail.setdefault(settlement.attempt.route.rail, []).append(settlement)
         for name, settlements in by_rail.items():
@@ -233,7 +237,14 @@ class Recaller:
     # --- answers --------------------------------------------------------------------------------
 
     async def take(self, batch: Sequence[PendingTransition]) -> list[PendingTransition]:
-        """Record what unasked answers say of recalls; return those that say nothing of the payment itself."""
+        """Record what unasked answers say of recalls; return those that say nothing of the payment itself.
+
+        A return is booked as every other one; whether all has come back is looked at afterwards.
+        """
+        if returned := [
+            pending.settlement.id for pending in batch if pending.answer.event is Event.RETURNED
+        ]:
+            await self._lease.until_reached(lambda: self._recalls.expect_returns(returned))
         wanted = [
             pending
             for pending in batch

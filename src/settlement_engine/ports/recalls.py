@@ -57,6 +57,14 @@ class RecallStore(Protocol):
         """Take open recalls that are due; each is due again after a pause that doubles, up to ``max_seconds``."""
         ...
 
+    async def expect_returns(self, settlement_ids: Sequence[UUID]) -> None:
+        """Make the recalls of these settlements due, where there are any: money comes back."""
+        ...
+
+    async def stop_expecting(self, settlement_id: UUID) -> None:
+        """Wait for nothing more about a recall, until it changes or money comes back."""
+        ...
+
     async def step_recall(self, command: RecallCommand) -> bool:
         """Append a step; False if the recall has changed meanwhile."""
         ...

@@ -77,6 +77,14 @@ class PostgresRecalls:
         found = await self.recalls([row["settlement_id"] for row in rows])
         return [found[row["settlement_id"]] for row in rows]
 
+    async def expect_returns(self, settlement_ids: Sequence[UUID]) -> None:
+        """Make the recalls of these settlements due; see the port."""
+        await self._writing.fetch("expect_returns", list(settlement_ids))
+
+    async def stop_expecting(self, settlement_id: UUID) -> None:
+        """Wait for nothing more about a recall; see the port."""
+        await self._writing.fetch("close_recall", settlement_id)
+
     async def step_recall(self, command: RecallCommand) -> bool:
         """Append a step; see the port."""
         settlement_id, seq = command.settlement_id, command.after_seq + 1

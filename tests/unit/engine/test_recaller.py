@@ -13,6 +13,7 @@ from settlement_engine.domain.breaker_orders import EVERY_BANK
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.recalls import RecallState
+from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import LaneLimits
 from tests.unit.engine.engine_world import ScriptedRail, running
@@ -78,6 +79,22 @@ async def test_a_refusal_closes_it_with_the_banks_reason() -> None:
         assert recalls_asked(world) == 1
         assert world.records.histories[found.id].state is State.COMPLETED
         assert kinds(world) == []
+
+
+async def test_money_that_comes_back_after_a_refusal_ends_the_recall_as_returned() -> None:
+    async with running() as world:
+        world.rail.recalls.append(Event.RECALL_REFUSED)
+        found = await recalled(world)
+        await comes_to(world, found, RecallState.REFUSED)
+        part = StatedAmount(minor=40, reference="R-1")
+        say(world, found, Event.RETURNED, stated=part)
+        await world.until(lambda: world.records.histories[found.id].returns)
+        await world.until(lambda: found.id not in world.records.open_recalls)
+        assert world.records.recalls[found.id].state is RecallState.REFUSED
+        say(world, found, Event.RETURNED, stated=StatedAmount(minor=60, reference="R-2"))
+        await comes_to(world, found, RecallState.RETURNED)
+        assert world.records.histories[found.id].state is State.RETURNED
+        assert found.id not in world.records.open_recalls
 
 
 async def test_a_bank_that_only_says_settled_leaves_the_payment_as_it_is() -> None:
@@ -158,7 +175,7 @@ async def test_a_bank_to_which_sending_is_stopped_is_not_asked_until_it_is_allow
         for asked in (1, 2):
             make_due(world, found)
             await world.recaller.look()
-            await world.until(lambda asked=asked: recalls_asked(world) == asked)
+            await asked_so_often(world, asked)
             await world.until(lambda: not world.recaller._asked)
         await comes_to(world, found, RecallState.PROMISED)
 
@@ -203,6 +220,10 @@ async def test_a_recall_that_was_discarded_with_the_lanes_is_asked_later() -> No
         world.rail.recalls.append(Event.RECALLED)
         await world.recaller.look()
         await comes_to(world, found, RecallState.PROMISED)
+
+
+async def asked_so_often(world: EngineWorld, count: int) -> None:
+    await world.until(lambda: recalls_asked(world) == count)
 
 
 def make_due(world: EngineWorld, settlement: Settlement) -> None:

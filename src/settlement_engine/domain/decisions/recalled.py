@@ -6,7 +6,7 @@ event of the settlement itself, which a recall does not change.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.recalls import ASKING
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Settlement
 
 
+ALREADY_RETURNED: Final = "ARDT"
+"""The bank refuses a recall because it has returned the money already: that is a promise of what is on its way."""
+
+
 def event_of_recall(answer: Answer, *, is_response: bool) -> Event | None:
     """Return what an answer says of a recall; None if it says nothing of it.
 
@@ -26,6 +30,8 @@ def event_of_recall(answer: Answer, *, is_response: bool) -> Event | None:
     bank leaves the payment as it is; unasked, it only repeats the payment's status.
     """
     if answer.event is Event.SETTLED and answer.promises_return:
+        return Event.RECALLED
+    if answer.event is Event.RECALL_REFUSED and answer.code == ALREADY_RETURNED:
         return Event.RECALLED
     if answer.event in (Event.RECALLED, Event.RECALL_REFUSED):
         return answer.event

@@ -84,6 +84,17 @@ class MemoryRecalls:
             open_.due_at = now + timedelta(seconds=pause)
         return [self._records.recalls[key] for _, key in due[:limit]]
 
+    async def expect_returns(self, settlement_ids: Sequence[UUID]) -> None:
+        """Make the recalls of these settlements due; see the port."""
+        now = self._records.clock.now()
+        for key in settlement_ids:
+            if key in self._records.recalls:
+                self._records.open_recalls.setdefault(key, OpenRecall(due_at=now)).due_at = now
+
+    async def stop_expecting(self, settlement_id: UUID) -> None:
+        """Wait for nothing more about a recall; see the port."""
+        self._records.open_recalls.pop(settlement_id, None)
+
     async def step_recall(self, command: RecallCommand) -> bool:
         """Append a step; see the port."""
         known = self._records.recalls.get(command.settlement_id)

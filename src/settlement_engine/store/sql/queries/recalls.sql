@@ -21,6 +21,13 @@ ON CONFLICT DO NOTHING RETURNING seq;
 INSERT INTO open_recalls (settlement_id) VALUES ($1)
 ON CONFLICT (settlement_id) DO UPDATE SET due_at = clock_timestamp();
 
+-- name: expect_returns
+-- The recalls of these settlements are due, also those that have ended: money comes back.
+INSERT INTO open_recalls (settlement_id)
+SELECT r.settlement_id FROM recall_steps AS r WHERE r.settlement_id = ANY ($1::uuid[]) AND r.seq = 1
+ORDER BY r.settlement_id
+ON CONFLICT (settlement_id) DO UPDATE SET due_at = clock_timestamp();
+
 -- name: close_recall
 -- Nothing is waited for any more.
 DELETE FROM open_recalls WHERE settlement_id = $1;
