@@ -297,3 +297,22 @@ async def test_a_configured_alias_names_the_account(stores):
     jump = replace(last, opening=first.end)
     [result] = await importer.import_file(replace(file, content=file_of(jump)))
     assert result.outcome == IMPORTED, "only balances show what is missing"
+
+
+async def test_our_accounts_at_banks_are_listed_with_those_at_agents(stores):
+    account = await opened(stores, bank="FETCDEFF")
+    closed = await opened(stores, bank="FETCDEFFXXX")
+    await stores.accounts.set_active(closed.id, is_active=False)
+    elsewhere = await opened(stores, bank="FETCGB2L")
+    [agent] = await stores.accounts.ensure_controls([(AccountKind.SETTLEMENT, "fetched", "EUR")])
+
+    async def at(bank: str, after_id: int = account.id - 1) -> list[int]:
+        found = await stores.statements.accounts_at_banks(bank, after_id=after_id, limit=100)
+        assert {each.id: each.is_at_agent for each in found}[agent.id]
+        return [each.id for each in found]
+
+    assert await at("") == [account.id, elsewhere.id, agent.id]
+    assert await at("fetcdeff") == [account.id, agent.id]
+    assert await at("", account.id) == [elsewhere.id, agent.id]
+    limited = await stores.statements.accounts_at_banks("", after_id=account.id - 1, limit=1)
+    assert [(each.id, each.is_at_agent) for each in limited] == [(account.id, False)]

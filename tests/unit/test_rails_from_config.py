@@ -11,7 +11,7 @@ import pytest
 from settlement_engine.app.application import SystemClock
 from settlement_engine.app.evidence import READERS
 from settlement_engine.app.rails import BuiltRails, built_rails
-from settlement_engine.app.settings import api_settings
+from settlement_engine.app.settings import api_settings, statement_accounts
 from settlement_engine.config import load
 from settlement_engine.domain.decisions.resending import RailClass
 from settlement_engine.domain.lifecycle import Ask
@@ -302,3 +302,18 @@ def test_what_a_file_could_not_say_is_refused_at_the_start(tmp_path, changes, wh
 def test_two_banks_may_not_take_the_same_payments(tmp_path):
     with pytest.raises(Misconfigured, match=r"banks\.ach\.0 and to banks\.ach\.1"):
         built(tmp_path, banks__ach=[ach(tmp_path), ach(tmp_path)])
+
+
+def test_a_rails_settlement_account_is_named_by_its_agent(tmp_path):
+    bank = {"settlement_agent": "MARKDEFF", "settlement_account": "4711", **BANK}
+    off = {**bank, "enabled": False, "settlement_account": "4712"}
+    overrides: dict[str, object] = {
+        "banks.swift": [bank, dict(bank), off, BANK],
+        "banks.ach": [ach(tmp_path)],
+    }
+    found = statement_accounts(load(None, overrides, search=False).config)
+    assert [(each.bank, each.servicer, each.aliases) for each in found] == [
+        ("swift", "MARKDEFF", ("4711",)),
+        ("ach", "231380104", ("4711",)),
+    ]
+    assert {(each.number, each.currency) for each in found} == {("control", "")}

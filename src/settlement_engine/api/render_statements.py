@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.statement_import import ImportedStatement
     from settlement_engine.domain.statements import Entry, EntryDetail, StatementReferences
+    from settlement_engine.ports import FetchedAccount
 
 
 def to_statement(one: ImportedStatement) -> pb.Statement:
@@ -41,6 +42,20 @@ def to_statement(one: ImportedStatement) -> pb.Statement:
         entries=one.entries,
         imported_by=one.who,
         imported_time=timestamp(one.at) if one.at is not None else None,
+    )
+
+
+def to_fetched(one: FetchedAccount) -> pb.FetchedAccount:
+    """Render what has become of a question for a statement."""
+    return pb.FetchedAccount(
+        account_id=str(one.account_id),
+        bank=one.bank,
+        account_number=one.account_number,
+        currency=one.currency,
+        rail=one.rail,
+        outcome=pb.FetchOutcome.Value(f"FETCH_OUTCOME_{one.outcome.value}"),
+        reason=one.reason,
+        statements=[to_statement(each) for each in one.statements],
     )
 
 

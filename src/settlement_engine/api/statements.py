@@ -14,7 +14,7 @@ from settlement_engine.api.bounds import ReadBounds
 from settlement_engine.api.call import CallLimit, Service, Unary
 from settlement_engine.api.exceptions import who_acts
 from settlement_engine.api.pages import make_token, read_token
-from settlement_engine.api.render_statements import to_entry, to_statement
+from settlement_engine.api.render_statements import to_entry, to_fetched, to_statement
 from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.readable import has_unseen
 from settlement_engine.domain.statement_import import (
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from settlement_engine.api.call import Call, Drain, Undisturbed
-    from settlement_engine.ports import StatementImporter, StatementStore
+    from settlement_engine.ports import StatementFetcher, StatementImporter, StatementStore
 
 IMPORTS_MAX: Final = 4
 """The most files that are received or imported at once: each is in memory."""
+
+FETCHES_MAX: Final = 2
+"""The most calls at once that ask banks for statements."""
 
 RECEIVE_SECONDS_MAX: Final = 300.0
 """How long a file may take to arrive."""
@@ -53,6 +56,7 @@ class StatementPorts(NamedTuple):
 
     importer: StatementImporter
     store: StatementStore
+    fetcher: StatementFetcher
 
 
 class StatementCalls:
@@ -66,16 +70,18 @@ class StatementCalls:
         *,
         trusts_names: bool = True,
     ) -> None:
-        self._importer, self._store = ports
+        self._importer, self._store, self._fetcher = ports
         self._undisturbed = undisturbed
         self._drain = drain
         self._trusts_names = trusts_names
         self._imports = CallLimit("imports of statements", IMPORTS_MAX)
+        self._fetches = CallLimit("calls that fetch statements", FETCHES_MAX)
 
     def unary(self) -> Service:
         """Map the names of the calls, as in the proto, to their handlers; an import here is of one part."""
         return {
             "ImportStatement": Unary(pb.ImportStatementRequest, self.import_whole, _WHOLE_FILE),
+            "FetchStatements": Unary(pb.FetchStatementsRequest, self.fetch),
             "ListStatements": Unary(pb.ListStatementsRequest, self.list_statements),
             "GetStatement": Unary(pb.GetStatementRequest, self.get),
             "GetStatementFile": Unary(pb.GetStatementFileRequest, self.get_file),
@@ -104,6 +110,21 @@ class StatementCalls:
             file_sha256=file.sha256.hex(),
             statements=await in_parts(found, to_statement),
         )
+
+    async def fetch(
+        self, request: pb.FetchStatementsRequest, call: Call
+    ) -> pb.FetchStatementsResponse:
+        """Ask banks for the statements of a day, and import them."""
+        who = who_acts(call, trusts_names=self._trusts_names)
+        found: grammar.Found = []
+        if request.bank:
+            grammar.check_bank("bank", request.bank, found)
+        day = grammar.check_date("date", request.date, found) if request.date else None
+        grammar.refuse(found)
+        with self._fetches:
+            fetching = self._fetcher.fetch(request.bank, day, who)
+            accounts = await self._undisturbed.run(fetching)
+        return pb.FetchStatementsResponse(accounts=await in_parts(accounts, to_fetched))
 
     async def list_statements(
         self, request: pb.ListStatementsRequest, call: Call

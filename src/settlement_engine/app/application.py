@@ -27,6 +27,7 @@ from settlement_engine.app.settings import (
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import Misconfigured
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
@@ -114,7 +115,6 @@ class Application:
         self.archive = PostgresArchive(self.readers)
         self.inbound = PostgresInbound(self.watched, self.readers)
         self.messages = PostgresMessages(self.watched, self.readers)
-        self.statements = PostgresStatements(self.watched, self.readers)
         self.past_balances = PostgresPastBalances(self.watched, self.readers)
         self.breaker_orders = PostgresBreakerOrders(self.watched, self.readers)
         self.dead_letters = PostgresDeadLetters(self.watched, self.readers)
@@ -127,6 +127,7 @@ class Application:
         )
         self.recalls = PostgresRecalls(self.watched, self.readers)
         self.recaller = Recaller(engine_settings(config), self.recalls, self.rails)
+        self._build_statements()
         self.engine = self._engine()
         self.api, self.metrics_connections_max = bounded_api(config)
         self.stuck_limits = stuck_limits(
@@ -134,6 +135,15 @@ class Application:
         )
         self.calls = self._calls()
         self.relay, self.clearing = self._events()
+
+    def _build_statements(self) -> None:
+        """Build the store of statements, and the ways in which they come."""
+        named = statement_accounts(self.config)
+        self.statements = PostgresStatements(self.watched, self.readers)
+        self.importer = StatementImport(self.statements, named)
+        self.fetcher = StatementFetch(
+            self.statements, self.importer, self.rails, SystemClock(), named
+        )
 
     def _build_rails(self) -> None:
         """Build the rails, and the store of those that send files."""
@@ -157,9 +167,7 @@ class Application:
             case_management=self.case_management,
             messages=self.messages,
             rails=self.rail_control,
-            statements=StatementPorts(
-                StatementImport(self.statements, statement_accounts(self.config)), self.statements
-            ),
+            statements=StatementPorts(self.importer, self.statements, self.fetcher),
             past_balances=self.past_balances,
             settings=self.api,
             stuck_limits=self.stuck_limits,

@@ -18,10 +18,11 @@ from settlement_engine.errors import Misconfigured
 from settlement_engine.ports import BreakerLimits, DoubtLimit
 from settlement_engine.rails.mock import MockSettings
 from settlement_engine.screening.builtin import ScreeningRules
+from settlement_engine.store.accounts import CONTROL_NUMBER
 from settlement_engine.store.database import DatabaseSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from settlement_engine.config import Config, RailBank
     from settlement_engine.config.banks import RailBreaker
@@ -46,8 +47,8 @@ def database_settings(config: Config) -> DatabaseSettings:
 
 
 def statement_accounts(config: Config) -> tuple[AccountNames, ...]:
-    """Convert what is configured of our accounts' statements."""
-    return tuple(
+    """Convert what is configured of our accounts' statements, with our accounts at settlement agents."""
+    said = tuple(
         AccountNames(
             bank=each.bank,
             currency=each.currency,
@@ -57,6 +58,31 @@ def statement_accounts(config: Config) -> tuple[AccountNames, ...]:
         )
         for each in config.reconciliation.accounts
     )
+    return (*said, *dict.fromkeys(_accounts_at_agents(config)))
+
+
+def _accounts_at_agents(config: Config) -> Iterator[AccountNames]:
+    """Name the settlement account of each rail as its settlement agent does (decision 0033)."""
+    over_http = ((rails_of(bank), bank) for _, bank in config.banks.over_http() if bank.enabled)
+    named = [
+        (rail, bank.settlement_agent, bank.settlement_account)
+        for rails, bank in over_http
+        for rail in rails
+    ]
+    named += [
+        ("ach", bank.settlement_routing_number, bank.settlement_account)
+        for bank in config.banks.ach
+        if bank.enabled
+    ]
+    for rail, agent, number in named:
+        if agent and number:
+            yield AccountNames(
+                bank=rail,
+                currency="",
+                number=CONTROL_NUMBER,
+                aliases=(number,),
+                servicer=agent,
+            )
 
 
 def engine_settings(config: Config) -> EngineSettings:

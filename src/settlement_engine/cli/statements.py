@@ -32,6 +32,8 @@ from settlement_engine.cli.output import (
     table,
 )
 from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
+from settlement_engine.cli.statement_fetch import fetch
+from settlement_engine.cli.statement_outcomes import FINE, LOST, outcome_of
 from settlement_engine.errors import Misconfigured
 from settlement_engine.proto import settlement_pb2 as wire
 
@@ -47,13 +49,6 @@ PART_BYTES: Final = 32 * 1024
 
 IMPORT_SECONDS: Final = 600.0
 NAME_CHARACTERS_MAX: Final = 255
-
-PREFIX: Final = "STATEMENT_OUTCOME_"
-FINE: Final = frozenset({"IMPORTED", "ALREADY_IMPORTED"})
-"""The outcomes after which nothing is left to do."""
-
-LOST: Final = frozenset({"UNREADABLE", "WRONG_CONTAINER", "UNKNOWN_ACCOUNT", "WRONG_CURRENCY"})
-"""The outcomes of what was not kept."""
 
 COLUMNS: Final = ("NO.", "OUTCOME", "ACCOUNT", "ID", "DATE", "ENTRIES", "OPENING", "CLOSING", "")
 
@@ -188,13 +183,9 @@ def _line(file: str, found: wire.Statement) -> dict[str, Any]:
         "entries": found.entries,
         "opening": found.opening or None,
         "closing": found.closing or None,
-        "outcome": _outcome(found),
+        "outcome": outcome_of(found),
         "reason": found.reason,
     }
-
-
-def _outcome(found: wire.Statement) -> str:
-    return wire.StatementOutcome.Name(found.outcome).removeprefix(PREFIX)
 
 
 def _tell(found: dict[str, Any], *, is_json: bool) -> None:
@@ -207,6 +198,9 @@ def _tell(found: dict[str, Any], *, is_json: bool) -> None:
     mark(sign, f"{found['file']}: {outcome} {named}".rstrip())
     if outcome not in FINE:
         say(f"  {found['reason']}")
+
+
+statements.add_command(fetch)
 
 
 @lasting
@@ -236,13 +230,13 @@ def list_(
 
 
 def _as_dict(found: wire.Statement) -> dict[str, Any]:
-    return {**as_dict(found), "outcome": _outcome(found)}
+    return {**as_dict(found), "outcome": outcome_of(found)}
 
 
 def _row(found: wire.Statement) -> tuple[str, ...]:
     return (
         str(found.number),
-        _outcome(found),
+        outcome_of(found),
         found.account or found.file_name,
         found.id,
         found.date,
@@ -296,7 +290,7 @@ def _facts(found: wire.Statement) -> list[tuple[str, str]]:
         ("ours", f"account {found.account_id}" if found.account_id else "no account of ours"),
         ("days", " to ".join(dict.fromkeys(filter(None, (found.begin_date, found.date))))),
         ("balances", balances),
-        ("outcome", f"{_outcome(found)}: {found.reason}"),
+        ("outcome", f"{outcome_of(found)}: {found.reason}"),
         ("file", f"{found.file_name}, {found.place}"),
         ("SHA-256", found.file_sha256),
         ("imported", f"by {found.imported_by} at {day_and_time(found.imported_time)}"),

@@ -20,7 +20,7 @@ from settlement_engine.domain.statement_chain import head_of
 from settlement_engine.domain.statements import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from settlement_engine.domain.bank_directory import ListedBank
@@ -61,18 +61,27 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountAtBank:
-    """An account of ours at a bank, with the bank's entry in the directory if it has one."""
+    """An account of ours at a bank, with the bank's entry in the directory if it has one.
+
+    With ``is_at_agent`` it is a rail's settlement account: ``bank`` is the rail, and its bank and number there are
+    those of the configuration (``AccountNames``).
+    """
 
     id: int
     bank: str
     currency: str
     number: str
     listed: ListedBank | None = None
+    is_at_agent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountNames:
-    """What is configured of an account's statements: other identifiers of it, and how the bank numbers them."""
+    """What is configured of an account's statements: other identifiers of it, and how the bank numbers them.
+
+    An empty ``currency`` is every one. ``servicer`` is the bank that keeps the account, where it is not ``bank``: the
+    settlement agent of a rail.
+    """
 
     bank: str
     currency: str
@@ -81,6 +90,16 @@ class AccountNames:
     numbers_count_by_one: bool = True
     zone: str = ""
     """The zone of the bank's booking days; empty: that of all accounts."""
+    servicer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountToAsk:
+    """An account whose statement is asked for: the bank that keeps it, and the number that the bank knows."""
+
+    account: AccountAtBank
+    bank: str
+    number: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,22 +179,70 @@ def known_accounts(
     account in a currency is the account's, if it is our only one there in that currency.
     """
     listed = list(accounts)
-    counts = Counter((folded_bank(each.bank), each.currency) for each in listed)
-    names = {_key(each.bank, each.currency, each.number): each for each in named}
+    counts = _counted(listed)
+    names = _names(named)
     known = []
     for each in listed:
         is_only = counts[folded_bank(each.bank), each.currency] == 1
-        said = names.get(_key(each.bank, each.currency, each.number))
-        aliases = said.aliases if said is not None else ()
-        found = KnownAccount(
-            key=str(each.id),
-            servicer=(each.listed.bic if each.listed is not None else "") or each.bank,
-            currency=each.currency,
-            identifiers=tuple(dict.fromkeys((*_numbers(each, is_only=is_only), *aliases))),
-            numbers_count_by_one=said is None or said.numbers_count_by_one,
-        )
-        known.append(found)
+        for said in _said_of(each, names) or (None,):
+            aliases = said.aliases if said is not None else ()
+            bank = (said.servicer if said is not None else "") or each.bank
+            found = KnownAccount(
+                key=str(each.id),
+                servicer=(each.listed.bic if each.listed is not None else "") or bank,
+                currency=each.currency,
+                identifiers=tuple(dict.fromkeys((*_numbers(each, is_only=is_only), *aliases))),
+                numbers_count_by_one=said is None or said.numbers_count_by_one,
+            )
+            known.append(found)
     return known
+
+
+def accounts_to_ask(
+    accounts: Iterable[AccountAtBank], named: Iterable[AccountNames] = ()
+) -> list[AccountToAsk]:
+    """Return how statements are asked for: by the number in the directory, else by the account's own.
+
+    A rail's settlement account is asked for at its agent, by the configured number; without one it is left out.
+    """
+    listed = list(accounts)
+    counts, names = _counted(listed), _names(named)
+    found: list[AccountToAsk] = []
+    for each in listed:
+        if each.is_at_agent:
+            found += [
+                AccountToAsk(account=each, bank=said.servicer, number=said.aliases[0])
+                for said in _said_of(each, names)
+                if said.servicer and said.aliases
+            ]
+            continue
+        is_only = counts[folded_bank(each.bank), each.currency] == 1
+        own, *others = _numbers(each, is_only=is_only)
+        bank = (each.listed.bic if each.listed is not None else "") or each.bank
+        found.append(AccountToAsk(account=each, bank=bank, number=(*others, own)[0]))
+    return found
+
+
+def _counted(accounts: Iterable[AccountAtBank]) -> Counter[tuple[str, str]]:
+    return Counter((folded_bank(each.bank), each.currency) for each in accounts)
+
+
+def _names(named: Iterable[AccountNames]) -> dict[tuple[str, str, str], list[AccountNames]]:
+    found: dict[tuple[str, str, str], list[AccountNames]] = {}
+    for each in named:
+        found.setdefault(_key(each.bank, each.currency, each.number), []).append(each)
+    return found
+
+
+def _said_of(
+    account: AccountAtBank, names: Mapping[tuple[str, str, str], list[AccountNames]]
+) -> list[AccountNames]:
+    """Return what is configured of an account, in its currency or in every one."""
+    return [
+        each
+        for currency in (account.currency, "")
+        for each in names.get(_key(account.bank, currency, account.number), ())
+    ]
 
 
 def _key(bank: str, currency: str, number: str) -> tuple[str, str, str]:

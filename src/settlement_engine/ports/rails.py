@@ -8,6 +8,7 @@ rail decide about a settlement; it only classifies what the bank says.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date  # noqa: TC003 - msgspec reads it at run time
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -209,27 +210,36 @@ class PaymentLister(Protocol):
         ...
 
 
-class FetchedStatement(msgspec.Struct, frozen=True, kw_only=True):
-    """A statement file, unchanged, with the bank's name for it. It is parsed and checked elsewhere."""
+class StatementQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """One statement: of our account at a bank, by the number that the bank knows, for one day."""
 
-    name: str
-    content: bytes
-    received_at: datetime
+    bank: str
+    account_number: str
+    currency: str
+    day: date
 
 
-class StatementPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a bank's statement files. ``after`` is the key of the next page; empty on the last one."""
+class StatementAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A bank's answer: the bytes of a statement file, unchanged, or why there are none.
 
-    statements: Sequence[FetchedStatement]
-    after: str = ""
+    ``was_reached`` says whether the bank has answered. The bytes are parsed and checked elsewhere.
+    """
+
+    content: bytes = b""
+    reason: str = ""
+    was_reached: bool = True
 
 
 @runtime_checkable
 class StatementSource(Protocol):
-    """The part of a rail whose bank delivers account statements over it."""
+    """The part of a rail whose bank gives out account statements over it."""
 
-    async def statements_since(self, since: datetime, after: str = "") -> StatementPage:
-        """Return unchanged statement files that the bank has made available since then, oldest first."""
+    def gives_statements(self, bank: str, currency: str) -> bool:
+        """Say whether this rail reaches the bank that keeps our account."""
+        ...
+
+    async def statement(self, question: StatementQuestion) -> StatementAnswer:
+        """Ask the bank for a statement. It may be asked again: nothing changes at the bank."""
         ...
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import date
 
     from settlement_engine.domain.continuity import ImportOutcome
     from settlement_engine.domain.statement_chain import StatementHead
@@ -52,6 +54,15 @@ class StatementStore(Protocol):
         """Return our accounts at banks that may have one of these numbers, in any spelling."""
         ...
 
+    async def accounts_at_banks(
+        self, bank: str, *, after_id: int, limit: int
+    ) -> list[AccountAtBank]:
+        """Return our active accounts at banks behind an id: at one bank, or at all where none is named.
+
+        Those of rails at their settlement agents are always among them.
+        """
+        ...
+
     async def import_found(
         self, found: FoundStatement, account_id: int | None, judge: Judge
     ) -> ImportedStatement:
@@ -83,5 +94,51 @@ class StatementImporter(Protocol):
         """Keep the file, read it, and import each statement; each has an outcome, in the order of the file.
 
         Raises InvalidInstruction for a CSV mapping that cannot be read, Unavailable, Contention.
+        """
+        ...
+
+
+class FetchOutcome(StrEnum):
+    """What has become of the question for a statement."""
+
+    FETCHED = "FETCHED"
+    NOT_GIVEN = "NOT_GIVEN"  # the bank has answered without a statement
+    NOT_REACHED = "NOT_REACHED"  # the bank has not answered
+    NOT_OFFERED = "NOT_OFFERED"  # no rail asks the bank that keeps the account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedAccount:
+    """An account whose statement was asked for, and the statements that have come."""
+
+    account_id: int
+    bank: str
+    account_number: str
+    currency: str
+    outcome: FetchOutcome
+    reason: str
+    rail: str = ""
+    statements: tuple[ImportedStatement, ...] = ()
+
+    def with_outcome(
+        self,
+        outcome: FetchOutcome,
+        rail: str,
+        reason: str,
+        statements: tuple[ImportedStatement, ...] = (),
+    ) -> FetchedAccount:
+        """Return the account with what the bank has answered."""
+        return replace(self, outcome=outcome, rail=rail, reason=reason, statements=statements)
+
+
+class StatementFetcher(Protocol):
+    """Asks banks for statements, and has them imported."""
+
+    async def fetch(self, bank: str, day: date | None, who: str) -> list[FetchedAccount]:
+        """Ask for the statements of a day: of our accounts at a bank, or of all where none is named.
+
+        Without a day it is yesterday, in UTC.
+
+        Raises WrongState for too many accounts, Unavailable, Contention.
         """
         ...

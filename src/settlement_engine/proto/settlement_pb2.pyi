@@ -544,6 +544,35 @@ STATEMENT_OUTCOME_GAP: StatementOutcome.ValueType  # 11
 STATEMENT_OUTCOME_IMPORTED: StatementOutcome.ValueType  # 12
 Global___StatementOutcome: _TypeAlias = StatementOutcome  # noqa: Y015
 
+class _FetchOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FetchOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FetchOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FETCH_OUTCOME_UNSPECIFIED: _FetchOutcome.ValueType  # 0
+    FETCH_OUTCOME_FETCHED: _FetchOutcome.ValueType  # 1
+    """The bank has sent something; the outcomes of its import are in `statements`."""
+    FETCH_OUTCOME_NOT_GIVEN: _FetchOutcome.ValueType  # 2
+    """The bank has answered without a statement."""
+    FETCH_OUTCOME_NOT_REACHED: _FetchOutcome.ValueType  # 3
+    """The bank has not answered."""
+    FETCH_OUTCOME_NOT_OFFERED: _FetchOutcome.ValueType  # 4
+    """No rail over which statements are asked for reaches the bank."""
+
+class FetchOutcome(_FetchOutcome, metaclass=_FetchOutcomeEnumTypeWrapper): ...
+
+FETCH_OUTCOME_UNSPECIFIED: FetchOutcome.ValueType  # 0
+FETCH_OUTCOME_FETCHED: FetchOutcome.ValueType  # 1
+"""The bank has sent something; the outcomes of its import are in `statements`."""
+FETCH_OUTCOME_NOT_GIVEN: FetchOutcome.ValueType  # 2
+"""The bank has answered without a statement."""
+FETCH_OUTCOME_NOT_REACHED: FetchOutcome.ValueType  # 3
+"""The bank has not answered."""
+FETCH_OUTCOME_NOT_OFFERED: FetchOutcome.ValueType  # 4
+"""No rail over which statements are asked for reaches the bank."""
+Global___FetchOutcome: _TypeAlias = FetchOutcome  # noqa: Y015
+
 @_typing.final
 class ListRailsRequest(_message.Message):
     """--- rails ---------------------------------------------------------------------------------------"""
@@ -4547,3 +4576,92 @@ class GetStatementFileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatementFileResponse: _TypeAlias = GetStatementFileResponse  # noqa: Y015
+
+@_typing.final
+class FetchStatementsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    bank: _builtins.str
+    """Empty: every bank that keeps an account of ours. In any spelling."""
+    date: _builtins.str
+    """The day of the statements, as YYYY-MM-DD. Empty: yesterday, in UTC."""
+    def __init__(
+        self,
+        *,
+        bank: _builtins.str = ...,
+        date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "date", b"date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchStatementsRequest: _TypeAlias = FetchStatementsRequest  # noqa: Y015
+
+@_typing.final
+class FetchStatementsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FetchedAccount]:
+        """One for each of our accounts at the bank, or at all banks."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___FetchedAccount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchStatementsResponse: _TypeAlias = FetchStatementsResponse  # noqa: Y015
+
+@_typing.final
+class FetchedAccount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NUMBER_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    RAIL_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    bank: _builtins.str
+    account_number: _builtins.str
+    """The number by which the bank was asked."""
+    currency: _builtins.str
+    rail: _builtins.str
+    """The rail over which it was asked; empty if there is none."""
+    outcome: Global___FetchOutcome.ValueType
+    reason: _builtins.str
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement]: ...
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        account_number: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        rail: _builtins.str = ...,
+        outcome: Global___FetchOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+        statements: _abc.Iterable[Global___Statement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_number", b"account_number", "bank", b"bank", "currency", b"currency", "outcome", b"outcome", "rail", b"rail", "reason", b"reason", "statements", b"statements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchedAccount: _TypeAlias = FetchedAccount  # noqa: Y015

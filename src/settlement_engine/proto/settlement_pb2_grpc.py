@@ -2189,6 +2189,11 @@ class StatementServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.FromString,
                 _registered_method=True)
+        self.FetchStatements = channel.unary_unary(
+                '/settlement.StatementService/FetchStatements',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.FromString,
+                _registered_method=True)
 
 
 class StatementServiceServicer:
@@ -2227,6 +2232,14 @@ class StatementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchStatements(self, request, context):
+        """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
+        Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2249,6 +2262,11 @@ def add_StatementServiceServicer_to_server(servicer, server):
                     servicer.GetStatementFile,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.SerializeToString,
+            ),
+            'FetchStatements': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchStatements,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2360,6 +2378,33 @@ class StatementService:
             '/settlement.StatementService/GetStatementFile',
             settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchStatements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/FetchStatements',
+            settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.FromString,
             options,
             channel_credentials,
             insecure,

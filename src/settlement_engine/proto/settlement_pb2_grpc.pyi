@@ -849,6 +849,10 @@ class StatementServiceStub:
     """Returns one statement, with its entries page by page."""
     GetStatementFile: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementFileRequest, _settlement_pb2.GetStatementFileResponse]
     """Returns a part of a file as it came, from an offset."""
+    FetchStatements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.FetchStatementsRequest, _settlement_pb2.FetchStatementsResponse]
+    """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
+    Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
+    """
 
 @_typing.type_check_only
 class StatementServiceAsyncStub(StatementServiceStub):
@@ -868,6 +872,10 @@ class StatementServiceAsyncStub(StatementServiceStub):
     """Returns one statement, with its entries page by page."""
     GetStatementFile: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementFileRequest, _settlement_pb2.GetStatementFileResponse]  # type: ignore[assignment]
     """Returns a part of a file as it came, from an offset."""
+    FetchStatements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.FetchStatementsRequest, _settlement_pb2.FetchStatementsResponse]  # type: ignore[assignment]
+    """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
+    Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
+    """
 
 class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes in the account statements of banks, and shows what became of each. Nothing is deleted or overwritten."""
@@ -908,5 +916,15 @@ class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.GetStatementFileResponse, _abc.Awaitable[_settlement_pb2.GetStatementFileResponse]]:
         """Returns a part of a file as it came, from an offset."""
+
+    @_abc_1.abstractmethod
+    def FetchStatements(
+        self,
+        request: _settlement_pb2.FetchStatementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.FetchStatementsResponse, _abc.Awaitable[_settlement_pb2.FetchStatementsResponse]]:
+        """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
+        Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
+        """
 
 def add_StatementServiceServicer_to_server(servicer: StatementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

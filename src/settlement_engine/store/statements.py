@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.bank_directory import ListedBank
 from settlement_engine.domain.continuity import KEPT
 from settlement_engine.domain.statement_import import (
@@ -91,6 +92,14 @@ class PostgresStatements:
         if len(rows) > ACCOUNTS_MAX:
             what = f"the statements of the file may belong to more than {ACCOUNTS_MAX:,} accounts"
             raise WrongState(what)
+        return [_to_account(row) for row in rows]
+
+    async def accounts_at_banks(
+        self, bank: str, *, after_id: int, limit: int
+    ) -> list[AccountAtBank]:
+        """Return our active accounts at banks; see the port."""
+        folded = folded_bank(bank) or None
+        rows = await self._readers.fetch("accounts_at_banks", folded, after_id, limit)
         return [_to_account(row) for row in rows]
 
     async def import_found(
@@ -186,5 +195,6 @@ def _to_account(row: asyncpg.Record) -> AccountAtBank:
         bank=row["bank"],
         currency=row["currency"],
         number=row["account_number"],
+        is_at_agent=row["is_at_agent"],
         listed=None if listed is None else msgspec.json.decode(listed, type=ListedBank),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -11,10 +12,14 @@ from aiohttp import web
 
 from settlement_engine.domain.kept_messages import MessageDirection
 from settlement_engine.domain.recalls import RecallState
+from settlement_engine.engine.statement_fetch import StatementFetch
+from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.naming import name_of
+from settlement_engine.ports.statements import FetchOutcome
 from settlement_engine.rails.transport.http import HttpSettings
+from settlement_lab.memory.statements import MemoryStatements
 from tests.support.isorails import agreed_profile, connection, iso_rail
 from tests.support.scriptedbank import ScriptedBank
 from tests.support.waiting import until
@@ -258,3 +263,26 @@ async def test_nothing_that_never_left_is_in_doubt(world) -> None:
     assert await world.state(settlement, "completed") == "completed"
     (line,) = await world.bank.ledger()
     assert (line.times_received, line.times_debited) == (1, 1)
+
+
+async def test_a_statement_is_fetched_from_the_bank_and_imported(world) -> None:
+    settlement = await world.settle("settle")
+    await world.state(settlement, "completed")
+    store = MemoryStatements(world.engine_world.records)
+    importer = StatementImport(store)
+    fetch = StatementFetch(store, importer, {"swift": world.rail}, RealClock())
+    today = datetime.now(UTC).date()
+    found = {each.bank: each for each in await fetch.fetch("", today, "ada")}
+    assert found[FROM].outcome is FetchOutcome.FETCHED
+    [statement] = found[FROM].statements
+    assert (statement.outcome, statement.entries, statement.source) == ("IMPORTED", 1, "camt.053")
+    assert found[TO].outcome is FetchOutcome.NOT_GIVEN
+    assert "no such account" in found[TO].reason
+    kept = await store.statement(statement.id, entries_max=10)
+    assert kept is not None
+    assert kept.entries[0].references.instruction == settlement.id.hex
+    [again] = await fetch.fetch(FROM, today, "ada")
+    assert [each.outcome for each in again.statements] == ["ALREADY_IMPORTED"]
+    await world.bank.close()
+    [lost] = await fetch.fetch(FROM, today, "ada")
+    assert lost.outcome is FetchOutcome.NOT_REACHED

@@ -13,10 +13,12 @@ import msgspec
 
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.statements import StatementPorts
+from settlement_engine.app.application import SystemClock
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallStep
 from settlement_engine.domain.settlement import Moved, Settlement
+from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
 from settlement_engine.ports import Announcement, LaneStatus, RailStatus
@@ -394,6 +396,13 @@ class World:
         return found[: wanted.limit]
 
 
+def statement_ports(world: World) -> StatementPorts:
+    """Import into the memory, and ask nobody for statements."""
+    store = world.stores.statements
+    importer = StatementImport(store)
+    return StatementPorts(importer, store, StatementFetch(store, importer, {}, SystemClock()))
+
+
 def calls(world: Any, settings: ApiSettings) -> Calls:
     return Calls(
         engine=world,
@@ -408,9 +417,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         case_management=world.case_management,
         messages=world,
         rails=world.rail_control,
-        statements=StatementPorts(
-            StatementImport(world.stores.statements), world.stores.statements
-        ),
+        statements=statement_ports(world),
         past_balances=world.stores.past_balances,
         settings=settings,
     )

@@ -145,3 +145,20 @@ async def test_what_is_not_there_is_not_found(edge: Edge) -> None:
     assert (await failed(missing)).code() is grpc.StatusCode.NOT_FOUND
     file = edge.statements.GetStatementFile(pb.GetStatementFileRequest(sha256="00" * 32))
     assert (await failed(file)).code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_fetched_accounts_have_outcomes(edge: Edge, account: str) -> None:
+    wanted = pb.FetchStatementsRequest(bank="HOUSDEFF", date="2026-03-02")
+    answer = await edge.statements.FetchStatements(wanted, metadata=ADA)
+    [found] = answer.accounts
+    assert (found.account_id, found.account_number, found.bank) == (account, NUMBER, "HOUSDEFF")
+    assert (found.outcome, found.rail) == (pb.FETCH_OUTCOME_NOT_OFFERED, "")
+    assert "no rail" in found.reason
+
+
+async def test_a_fetch_has_a_named_person_and_checked_fields(edge: Edge) -> None:
+    error = await failed(edge.statements.FetchStatements(pb.FetchStatementsRequest()))
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    wanted = pb.FetchStatementsRequest(bank="a bank", date="yesterday")
+    error = await failed(edge.statements.FetchStatements(wanted, metadata=ADA))
+    assert set(violations(error)) == {"bank", "date"}

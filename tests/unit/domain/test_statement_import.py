@@ -15,6 +15,7 @@ from settlement_engine.domain.statement_chain import head_of
 from settlement_engine.domain.statement_import import (
     AccountAtBank,
     AccountNames,
+    accounts_to_ask,
     known_accounts,
     neighbour_days,
     wanted_numbers,
@@ -55,6 +56,37 @@ def test_the_directory_gives_numbers_to_our_only_account_in_a_currency() -> None
     assert [each.identifiers for each in known_accounts([one, other])] == [("111",), ("222",)]
     unlisted = AccountAtBank(id=3, bank="CHASUS33", currency="USD", number="3")
     assert known_accounts([unlisted])[0].servicer == "CHASUS33"
+
+
+def test_a_settlement_account_is_named_as_its_agent_names_it() -> None:
+    """The ledger keeps it under the rail's name; the agent and the number there are configured."""
+    one = AccountAtBank(id=1, bank="sepa_sct", currency="EUR", number="control", is_at_agent=True)
+    named = AccountNames(
+        bank="sepa_sct",
+        currency="",
+        number="control",
+        aliases=("DE02500105170137075030",),
+        servicer="MARKDEFF",
+    )
+    [known] = known_accounts([one], [named])
+    assert (known.key, known.servicer, known.currency) == ("1", "MARKDEFF", "EUR")
+    assert known.identifiers == ("control", "DE02500105170137075030")
+    [asked] = accounts_to_ask([one], [named])
+    assert (asked.bank, asked.number) == ("MARKDEFF", "DE02500105170137075030")
+    assert accounts_to_ask([one]) == [], "nobody can be asked for it"
+
+
+def test_a_statement_is_asked_for_by_the_number_in_the_directory() -> None:
+    ours = PaymentAccount(iban="DE56500700100123456600")
+    instructions = (StandingInstruction(currency="EUR", our_account=ours),)
+    bank = ListedBank(code="BANK0001", name="A", bic="DEUTDEFF", instructions=instructions)
+    one = AccountAtBank(id=1, bank="BANK0001", currency="EUR", number="111", listed=bank)
+    dollars = AccountAtBank(id=2, bank="BANK0001", currency="USD", number="222", listed=bank)
+    asked = accounts_to_ask([one, dollars])
+    assert [(each.bank, each.number) for each in asked] == [
+        ("DEUTDEFF", "DE56500700100123456600"),
+        ("DEUTDEFF", "222"),
+    ]
 
 
 def test_the_days_around_a_statement_stay_within_the_calendar() -> None:

@@ -32,12 +32,17 @@ PAUSE_SECONDS: Final = 0.5
 ANSWER_SECONDS: Final = 5
 TOKEN_BYTES: Final = 32
 PROFILES: Final = resources.files("settlement_engine.rails.iso20022") / "profiles"
-EURO_ACCOUNTS: Final[dict[str, Any]] = {
-    "our_account": "DE02120300000000202051",
-    "settlement_agent": "MARKDEFF",
-    "settlement_account": "DE02500105170137075030",
+EURO_ACCOUNT: Final = "DE02120300000000202051"
+"""Our account where SEPA needs an IBAN: made up, with valid check digits, as the others."""
+
+SETTLEMENT_AGENT: Final = "MARKDEFF"
+SETTLEMENT_ACCOUNTS: Final = {
+    "swift": "SWIFT-4711",
+    "sepa_sct": "DE02500105170137075030",
+    "sepa_inst": "DE72500105170137075031",
+    "realtime": "REALTIME-4711",
 }
-"""Our accounts where SEPA needs an IBAN: made up, with valid check digits."""
+"""Our account at the settlement agent, for each rail: one number is one rail's."""
 
 DOLLAR_FILES: Final[dict[str, Any]] = {
     "profile": "simulator_ach",
@@ -161,7 +166,9 @@ class DevelopmentBank:
         """
         swift = SwiftBank(**self._reached("swift", "simulator_swift"))
         sepa = tuple(
-            SepaBank(**self._reached(rail, f"simulator_{rail}"), **EURO_ACCOUNTS, rails=(rail,))
+            SepaBank(
+                **self._reached(rail, f"simulator_{rail}"), our_account=EURO_ACCOUNT, rails=(rail,)
+            )
             for rail in ("sepa_sct", "sepa_inst")
         )
         realtime = RealtimeBank(**self._reached("realtime", "simulator_fednow"))
@@ -179,4 +186,6 @@ class DevelopmentBank:
             "timeout_seconds": ANSWER_SECONDS,
             "profile_file": Path(str(PROFILES / f"{profile}.toml")),
             "callback_token_file": self._token_file,
+            "settlement_agent": SETTLEMENT_AGENT,
+            "settlement_account": SETTLEMENT_ACCOUNTS[rail],
         }

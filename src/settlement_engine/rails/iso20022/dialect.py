@@ -14,12 +14,14 @@ from settlement_engine.messages.head import Head
 from settlement_engine.messages.parties import Agent
 from settlement_engine.messages.references import OriginalGroup, Reason
 from settlement_engine.rails.iso20022.orders import OrderWriter
+from settlement_engine.rails.iso20022.statement_requests import request_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.settlement import Instruction, Settlement
+    from settlement_engine.ports import StatementQuestion
     from settlement_engine.rails.iso20022.orders import Order
     from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
     from settlement_engine.rails.iso20022.profile import IsoProfile
@@ -101,6 +103,10 @@ class Dialect:
             underlying=(camt056.Underlying(cancellations=(cancellation,)),),
         )
         return built(self._profile.recall, wanted)
+
+    def statement_request(self, question: StatementQuestion, now: datetime) -> bytes:
+        """Ask for the statement of a day. Raises MessageError."""
+        return request_of(question, self._us, now)
 
 
 def _group(order: Order, references: References) -> OriginalGroup:

@@ -21,12 +21,14 @@ from settlement_engine.ports import (
     InboundMessage,
     MessageSource,
     PaymentReferences,
+    StatementAnswer,
     StatusReport,
 )
 from settlement_engine.ports.inbound import CONTENT_BYTES_MAX, REPORTS_MAX
 from settlement_engine.rails.classification import Asked, Purpose, classify, read_body, unasked
 from settlement_engine.rails.iso20022.connections import heard_scope
 from settlement_engine.rails.iso20022.orders import read_order, read_terms
+from settlement_engine.rails.iso20022.statement_requests import STATEMENT_BYTES_MAX, answer_of
 from settlement_engine.rails.keeping import MessageKeeper
 from settlement_engine.rails.transport.results import (
     ExchangeProgress,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.messages.envelope import Opened
-    from settlement_engine.ports import Clock, Question, RailCapabilities
+    from settlement_engine.ports import Clock, Question, RailCapabilities, StatementQuestion
     from settlement_engine.ports.messages import Keep
     from settlement_engine.ports.rails import Receive, Report
     from settlement_engine.rails.iso20022.connections import BankConnection, Connections
@@ -151,6 +153,22 @@ class IsoRail:
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
         """Recall payments; answers recalled, recall refused, settled, rejected, acknowledged."""
         await self._ask_all(questions, report, Purpose.RECALL)
+
+    def gives_statements(self, bank: str, currency: str) -> bool:
+        """Say whether one of its banks keeps our account."""
+        return self._connections.of(bank, currency) is not None
+
+    async def statement(self, question: StatementQuestion) -> StatementAnswer:
+        """Ask a bank for a statement (camt.060)."""
+        bank = self._connections.of(question.bank, question.currency)
+        if bank is None:
+            return StatementAnswer(reason=UNREACHED, was_reached=False)
+        try:
+            body = bank.dialect.statement_request(question, self._clock.now())
+        except MessageError as error:
+            return StatementAnswer(reason=str(error), was_reached=False)
+        result = await bank.transport.post(PATH, body, HEADERS, bytes_max=STATEMENT_BYTES_MAX)
+        return answer_of(result)
 
     async def take(self, body: bytes, senders: Collection[str]) -> None:
         """Store a message that a bank sent unasked; it may be acknowledged when this returns.

@@ -130,8 +130,9 @@ class HttpTransport:
         body: bytes,
         headers: Mapping[str, str],
         progress: ExchangeProgress | None = None,
+        bytes_max: int | None = None,
     ) -> ExchangeResult:
-        """Send bytes and read the response.
+        """Send bytes and read the response, which may have ``bytes_max``, or else what the settings say.
 
         Network errors are returned as a result, never raised. A caller that may be cancelled passes ``progress``,
         which tells afterwards whether anything may have been sent.
@@ -148,7 +149,7 @@ class HttpTransport:
                 ssl=self._tls(),
                 trace_request_ctx=progress,
             ) as response:
-                return await self._read(response)
+                return await self._read(response, bytes_max or self._settings.response_bytes_max)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = f"{type(error).__name__}: {error}"[:WHY_CHARACTERS_MAX]
             return NoResponse(why) if progress.has_begun else NothingSent(why)
@@ -157,10 +158,9 @@ class HttpTransport:
         # aiohttp reuses connections of the same context only: after a renewal no old connection is used.
         return True if self._certificates is None else self._certificates.context()
 
-    async def _read(self, response: aiohttp.ClientResponse) -> ExchangeResult:
+    async def _read(self, response: aiohttp.ClientResponse, most: int) -> ExchangeResult:
         if not _says_its_length(response):
             return NoResponse("the response does not say where it ends")
-        most = self._settings.response_bytes_max
         body = bytearray()
         async for piece in response.content.iter_chunked(READ_BYTES):
             body += piece

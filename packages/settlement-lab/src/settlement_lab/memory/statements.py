@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.continuity import KEPT, StatementOutcome
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.statement_chain import head_of
@@ -44,6 +45,23 @@ class MemoryStatements:
     async def accounts_by_numbers(self, numbers: Sequence[str]) -> list[AccountAtBank]:
         """Return all our accounts at banks: in memory there are few."""
         del numbers
+        return self._at_banks()
+
+    async def accounts_at_banks(
+        self, bank: str, *, after_id: int, limit: int
+    ) -> list[AccountAtBank]:
+        """Return our active accounts at banks; see the port."""
+        wanted = folded_bank(bank)
+        found = [
+            each
+            for each in self._at_banks()
+            if each.id > after_id
+            and self._records.accounts[each.id].is_active
+            and (not wanted or each.is_at_agent or folded_bank(each.bank) == wanted)
+        ]
+        return found[:limit]
+
+    def _at_banks(self) -> list[AccountAtBank]:
         present = {each.bank.code: each.bank for each in self._records.bank_versions}
         return [
             AccountAtBank(
@@ -52,6 +70,7 @@ class MemoryStatements:
                 currency=account.currency,
                 number=account.account_number,
                 listed=present.get(account.bank),
+                is_at_agent=account.kind is AccountKind.SETTLEMENT,
             )
             for _, account in sorted(self._records.accounts.items())
             if account.kind in AT_BANKS

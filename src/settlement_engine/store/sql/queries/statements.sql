@@ -7,7 +7,8 @@ ON CONFLICT DO NOTHING RETURNING received_at;
 -- name: accounts_by_numbers
 -- Our accounts at banks that have one of these numbers, or whose bank's entry states one of them as our account;
 -- each with that entry. The first numbers are in capitals without spaces, the second in any spelling.
-SELECT a.id, a.bank, a.currency, a.account_number, v.content::text AS listed
+SELECT a.id, a.bank, a.currency, a.account_number, a.kind = 'settlement' AS is_at_agent,
+    v.content::text AS listed
 FROM accounts AS a
 LEFT JOIN LATERAL (
     SELECT b.content FROM bank_versions AS b WHERE b.code = folded_bank(a.bank)
@@ -24,6 +25,19 @@ WHERE a.id IN (
         WHERE jsonb_path_query_array(b.content, '$.instructions[*].our_account.*') ?| $2::text[]
     )
 )
+ORDER BY a.id LIMIT $3;
+
+-- name: accounts_at_banks
+-- Our active accounts at banks ($1: at this one, in its folded code), behind an id, each with its bank's entry.
+SELECT a.id, a.bank, a.currency, a.account_number, a.kind = 'settlement' AS is_at_agent,
+    v.content::text AS listed
+FROM accounts AS a
+LEFT JOIN LATERAL (
+    SELECT b.content FROM bank_versions AS b WHERE b.code = folded_bank(a.bank)
+    ORDER BY b.version DESC LIMIT 1
+) AS v ON true
+WHERE a.kind IN ('nostro', 'settlement') AND a.is_active AND a.id > $2
+    AND ($1::text IS NULL OR a.kind = 'settlement' OR folded_bank(a.bank) = $1)
 ORDER BY a.id LIMIT $3;
 
 -- name: lock_statements
