@@ -32,6 +32,7 @@ from settlement_engine.store.reconciliation import PostgresReconciliation
 from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.statement_evidence import PostgresEvidence
 from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
@@ -45,6 +46,7 @@ from settlement_lab.memory import (
     MemoryBreakerOrders,
     MemoryCases,
     MemoryDeadLetters,
+    MemoryEvidence,
     MemoryGauges,
     MemoryInbound,
     MemoryMessages,
@@ -65,6 +67,7 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from settlement_engine import ports
+    from settlement_engine.ports.statement_evidence import EvidenceStore
 
 TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.005
@@ -102,6 +105,7 @@ class Stores(ABC):
     past_balances: ports.PastBalances
     reconciliation: ports.ReconciliationStore
     reconciled: ports.ReconciliationReader
+    evidence: EvidenceStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -164,6 +168,7 @@ class MemoryStores(Stores):
         self.past_balances = MemoryPastBalances(self.records)
         self.reconciliation = MemoryReconciliation(self.records)
         self.reconciled = MemoryReconciliationReader(self.records)
+        self.evidence = MemoryEvidence(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -218,6 +223,7 @@ class PostgresStores(Stores):
         self.breaker_orders: PostgresBreakerOrders = PostgresBreakerOrders(settings, self._readers)
         self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
         self.statements: PostgresStatements = PostgresStatements(settings, self._readers)
+        self.evidence: PostgresEvidence = PostgresEvidence(settings)
         self.past_balances: PostgresPastBalances = PostgresPastBalances(settings, self._readers)
         self.reconciliation: PostgresReconciliation = PostgresReconciliation(
             settings, self._readers
@@ -291,6 +297,7 @@ class PostgresStores(Stores):
         await self.breaker_orders.close()
         await self.rail_files.close()
         await self.statements.close()
+        await self.evidence.close()
         await self.past_balances.close()
         await self.reconciliation.close()
         await self.cases.close()

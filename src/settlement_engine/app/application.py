@@ -27,6 +27,7 @@ from settlement_engine.app.settings import (
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.statement_evidence import StatementSearch
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import Misconfigured
@@ -54,6 +55,7 @@ from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.statement_evidence import PostgresEvidence
 from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
@@ -137,13 +139,15 @@ class Application:
         self.relay, self.clearing = self._events()
 
     def _build_statements(self) -> None:
-        """Build the store of statements, and the ways in which they come."""
+        """Build the stores of statements, the ways in which they come, and the search in them."""
         named = statement_accounts(self.config)
         self.statements = PostgresStatements(self.watched, self.readers)
         self.importer = StatementImport(self.statements, named)
         self.fetcher = StatementFetch(
             self.statements, self.importer, self.rails, SystemClock(), named
         )
+        self.evidence = PostgresEvidence(self.watched)
+        self.statement_search = StatementSearch(engine_settings(self.config), self.evidence)
 
     def _build_rails(self) -> None:
         """Build the rails, and the store of those that send files."""
@@ -276,6 +280,7 @@ class Application:
         await self.messages.close()
         await self.rail_files.close()
         await self.statements.close()
+        await self.evidence.close()
         await self.past_balances.close()
         await self.breaker_orders.close()
         await self.dead_letters.close()
