@@ -50,9 +50,8 @@ async def doubted(world: EngineWorld, key: str = "k1") -> Settlement:
     """Send a payment whose confirmation is lost for ever."""
     world.rail.sends.extend([None])
     world.rail.enquiries.extend([None] * 10_000)
-    [accepted] = await world.engine.submit([payment_request(key)])
-    assert not isinstance(accepted, Exception)
-    found = accepted.settlement
+    [found] = await world.engine.submit([payment_request(key)])
+    assert not isinstance(found, Exception)
     await world.until(lambda: world.records.histories[found.id].state is State.IN_DOUBT)
     return world.records.histories[found.id]
 
