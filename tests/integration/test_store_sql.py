@@ -93,39 +93,16 @@ STATEMENT = (
     " opening_minor int8, closing_minor int8, entries int4, imported_by text,"
     " imported_at timestamptz"
 )
+ISSUED = (
+    "id int8, account_id int8, kind text, bank text, currency text, account_number text, number int4, day date,"
+    " begins timestamptz, ends timestamptz, opening_minor numeric, closing_minor numeric, credits_minor numeric,"
+    " debits_minor numeric, entries int4, previous_day date, issued_by text, issued_at timestamptz"
+)
+BOOKING = (
+    "group_id uuid, posting int2, leg int2, is_credit bool, amount_minor int8, reference text, value_date date,"
+    " from_bank text, to_bank text, obligation_id text, end_to_end_id text, uetr text"
+)
 SIGNATURES: dict[str, tuple[str, str]] = {
-    "unsearched_statement": (
-        "",
-        "statement_id int8, after_entry int4, after_detail int4, account_id int8, source text, outcome text, file_sha256 text",
-    ),
-    "unsearched_rows": (
-        "int8 int4 int4 int8",
-        "number int4, amount_minor int8, currency text, status text, booking_date date, value_date date, is_reversal bool, code text, text text, refs text, details_differ bool, detail_number int4, detail_minor int8, detail_charges_minor int8, detail_text text, detail_refs text, is_only bool",
-    ),
-    "mentioned_payments": (
-        "int4[] uuid[] text[] text[] uuid[] text[] int8",
-        "place int4, settlement_id uuid, attempt int2, amount_minor int8, currency text, has_moved bool",
-    ),
-    "told_of_payments": (
-        "uuid[]",
-        "settlement_id uuid, kind text, amount_minor int8, counted int8",
-    ),
-    "add_statement_evidence": (
-        "int8 int4[] int4[] uuid[] int2[] text[] text[] int8[] int4[] bool[] bool[]",
-        "",
-    ),
-    "add_statement_reports": (
-        "text text text bytea text[] uuid[] int2[]",
-        "",
-    ),
-    "note_searched": (
-        "int8 int4 int4",
-        "",
-    ),
-    "end_search": (
-        "int8",
-        "",
-    ),
     "acknowledge_matter": ("int8 text", ""),
     "close_ended_doubts": ("text int8", "id int8"),
     "close_matter": ("int8 text text", ""),
@@ -151,6 +128,22 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "write_proposal": ("uuid text text text bytea bytea text float8 text int4", "id int8"),
     # What the Python wrappers pass, and what they read.
     "accounts_left_out": ("int8", "accounts int8"),
+    "lock_issued_statements": ("int8", "pg_advisory_xact_lock void"),
+    "list_issued_statements": (
+        "int8 date int8 int8",
+        f"{ISSUED}, formats text[], hashes bytea[], sizes int4[]",
+    ),
+    "first_booking_between": ("int8 timestamptz timestamptz", "at timestamptz"),
+    "bookings_between": (
+        "int8 timestamptz timestamptz int8",
+        BOOKING,
+    ),
+    "add_issued_statement": (
+        "int8 int4 date timestamptz timestamptz numeric numeric numeric numeric int4 date text",
+        "",
+    ),
+    "add_issued_file": ("int8 text bytea", ""),
+    "issued_file_part": ("int8 int4 text int4 int4", "sha256 bytea, bytes int4, part bytea"),
     "complete_until": ("float8", "at timestamptz"),
     "balances_at": (
         "int8[] timestamptz",

@@ -23,6 +23,7 @@ from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.inbound import PostgresInbound
+from settlement_engine.store.issued_statements import PostgresIssuedStatements
 from settlement_engine.store.messages import PostgresMessages
 from settlement_engine.store.past_balances import PostgresPastBalances
 from settlement_engine.store.queries import query
@@ -32,7 +33,6 @@ from settlement_engine.store.reconciliation import PostgresReconciliation
 from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
-from settlement_engine.store.statement_evidence import PostgresEvidence
 from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
@@ -46,9 +46,9 @@ from settlement_lab.memory import (
     MemoryBreakerOrders,
     MemoryCases,
     MemoryDeadLetters,
-    MemoryEvidence,
     MemoryGauges,
     MemoryInbound,
+    MemoryIssuedStatements,
     MemoryMessages,
     MemoryPastBalances,
     MemoryRailFiles,
@@ -67,7 +67,6 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from settlement_engine import ports
-    from settlement_engine.ports.statement_evidence import EvidenceStore
 
 TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.005
@@ -105,7 +104,7 @@ class Stores(ABC):
     past_balances: ports.PastBalances
     reconciliation: ports.ReconciliationStore
     reconciled: ports.ReconciliationReader
-    evidence: EvidenceStore
+    issued: ports.IssuedStatementStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -168,7 +167,7 @@ class MemoryStores(Stores):
         self.past_balances = MemoryPastBalances(self.records)
         self.reconciliation = MemoryReconciliation(self.records)
         self.reconciled = MemoryReconciliationReader(self.records)
-        self.evidence = MemoryEvidence(self.records)
+        self.issued = MemoryIssuedStatements(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -223,12 +222,12 @@ class PostgresStores(Stores):
         self.breaker_orders: PostgresBreakerOrders = PostgresBreakerOrders(settings, self._readers)
         self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
         self.statements: PostgresStatements = PostgresStatements(settings, self._readers)
-        self.evidence: PostgresEvidence = PostgresEvidence(settings)
         self.past_balances: PostgresPastBalances = PostgresPastBalances(settings, self._readers)
         self.reconciliation: PostgresReconciliation = PostgresReconciliation(
             settings, self._readers
         )
         self.reconciled = PostgresReconciliationReader(self._readers)
+        self.issued: PostgresIssuedStatements = PostgresIssuedStatements(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -297,9 +296,9 @@ class PostgresStores(Stores):
         await self.breaker_orders.close()
         await self.rail_files.close()
         await self.statements.close()
-        await self.evidence.close()
         await self.past_balances.close()
         await self.reconciliation.close()
+        await self.issued.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

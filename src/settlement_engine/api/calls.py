@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from settlement_engine.api.accounts import AccountCalls
-from settlement_engine.api.balances import BalanceCalls
 from settlement_engine.api.banks import BankCalls
+from settlement_engine.api.books import BookCalls, BookPorts
 from settlement_engine.api.call import Drain, Undisturbed
 from settlement_engine.api.dossiers import DossierCalls
 from settlement_engine.api.exceptions import ExceptionCalls
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         DeadLetterStore,
         Engine,
         MessageStore,
-        PastBalances,
         RailControl,
         Recalls,
         SettlementStore,
@@ -62,7 +61,7 @@ class Calls:
         messages: MessageStore,
         rails: RailControl,
         statements: StatementPorts,
-        past_balances: PastBalances,
+        books: BookPorts,
         settings: ApiSettings,
         stuck_limits: StuckLimits | None = None,
     ) -> None:
@@ -78,7 +77,7 @@ class Calls:
         self.account = AccountCalls(
             accounts, self.undisturbed, needs_listed_banks=settings.needs_listed_banks
         )
-        self.balances = BalanceCalls(accounts, past_balances, settings.zone)
+        self.books = BookCalls(books, accounts, self.undisturbed, settings)
         self.bank = BankCalls(banks, self.undisturbed, **named)
         self.exceptions = ExceptionCalls(case_management, self.undisturbed, **named)
         self.rails = RailCalls(rails, self.undisturbed, **named)
@@ -96,12 +95,12 @@ class Calls:
                 **self.recalls.unary(),
                 **self.messages.unary(),
             },
-            "AccountService": {**self.account.unary(), **self.balances.unary()},
+            "AccountService": {**self.account.unary(), **self.books.balances.unary()},
             "BankService": self.bank.unary(),
             "IntakeService": self.intake.unary(),
             "ExceptionService": self.exceptions.unary(),
             "RailService": self.rails.unary(),
-            "StatementService": self.statements.unary(),
+            "StatementService": {**self.statements.unary(), **self.books.issued.unary()},
         }
         known = pb.DESCRIPTOR.services_by_name
         return {known[name].full_name: service for name, service in named.items()}

@@ -11,8 +11,10 @@ from uuid import UUID
 import uuid_utils
 
 from settlement_engine import __version__
+from settlement_engine.api.books import BookPorts
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.clearing import read_instruction
+from settlement_engine.api.issued_statements import IssuedPorts
 from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.descriptors import bounded_api
 from settlement_engine.app.rails import built_rails
@@ -27,9 +29,9 @@ from settlement_engine.app.settings import (
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.service import SettlementService
-from settlement_engine.engine.statement_evidence import StatementSearch
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
+from settlement_engine.engine.statement_issuing import StatementIssuing
 from settlement_engine.errors import Misconfigured
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
@@ -48,6 +50,7 @@ from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
 from settlement_engine.store.hosts import addresses
 from settlement_engine.store.inbound import PostgresInbound
+from settlement_engine.store.issued_statements import PostgresIssuedStatements
 from settlement_engine.store.messages import PostgresMessages
 from settlement_engine.store.past_balances import PostgresPastBalances
 from settlement_engine.store.probe import WriteProbe
@@ -55,7 +58,6 @@ from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
-from settlement_engine.store.statement_evidence import PostgresEvidence
 from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
@@ -117,7 +119,6 @@ class Application:
         self.archive = PostgresArchive(self.readers)
         self.inbound = PostgresInbound(self.watched, self.readers)
         self.messages = PostgresMessages(self.watched, self.readers)
-        self.past_balances = PostgresPastBalances(self.watched, self.readers)
         self.breaker_orders = PostgresBreakerOrders(self.watched, self.readers)
         self.dead_letters = PostgresDeadLetters(self.watched, self.readers)
         self.finder = PostgresStuckFinder(self.readers)
@@ -139,15 +140,13 @@ class Application:
         self.relay, self.clearing = self._events()
 
     def _build_statements(self) -> None:
-        """Build the stores of statements, the ways in which they come, and the search in them."""
+        """Build the store of statements, and the ways in which they come."""
         named = statement_accounts(self.config)
         self.statements = PostgresStatements(self.watched, self.readers)
         self.importer = StatementImport(self.statements, named)
         self.fetcher = StatementFetch(
             self.statements, self.importer, self.rails, SystemClock(), named
         )
-        self.evidence = PostgresEvidence(self.watched)
-        self.statement_search = StatementSearch(engine_settings(self.config), self.evidence)
 
     def _build_rails(self) -> None:
         """Build the rails, and the store of those that send files."""
@@ -172,10 +171,18 @@ class Application:
             messages=self.messages,
             rails=self.rail_control,
             statements=StatementPorts(self.importer, self.statements, self.fetcher),
-            past_balances=self.past_balances,
+            books=self._books(),
             settings=self.api,
             stuck_limits=self.stuck_limits,
         )
+
+    def _books(self) -> BookPorts:
+        """Build what reads the books of the past, and issues from them."""
+        issued = PostgresIssuedStatements(self.watched, self.readers)
+        self.past_balances = PostgresPastBalances(self.watched, self.readers)
+        self._closers = (self.past_balances.close, issued.close)
+        issuing = StatementIssuing(issued, self.config.institution.bic)
+        return BookPorts(self.past_balances, IssuedPorts(issuing, issued))
 
     @property
     def rail_control(self) -> BreakerControl:
@@ -280,8 +287,8 @@ class Application:
         await self.messages.close()
         await self.rail_files.close()
         await self.statements.close()
-        await self.evidence.close()
-        await self.past_balances.close()
+        for close in self._closers:
+            await close()
         await self.breaker_orders.close()
         await self.dead_letters.close()
         await self.stream.close()

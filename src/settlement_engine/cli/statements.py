@@ -16,6 +16,8 @@ from settlement_engine.cli.acting import acting, who_option
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.files import write_new
+from settlement_engine.cli.issued_statements import issue, issued
 from settlement_engine.cli.messages import as_dict, day_and_time
 from settlement_engine.cli.output import (
     BAD,
@@ -56,7 +58,11 @@ COLUMNS: Final = ("NO.", "OUTCOME", "ACCOUNT", "ID", "DATE", "ENTRIES", "OPENING
 @lasting
 @click.group()
 def statements() -> None:
-    """Import, list, show and export account statements of banks."""
+    """Import, list, show and export account statements of banks, and issue statements to them."""
+
+
+statements.add_command(issue)
+statements.add_command(issued)
 
 
 @lasting
@@ -332,13 +338,7 @@ def export(*, number: int, target: Path, address: EngineAddress, is_json: bool) 
     with reach(address) as engine:
         found = _statement(engine, number)
         content = _read_file(engine, found.file_sha256)
-    try:
-        with target.open("xb") as opened:
-            opened.write(content)
-    except OSError as error:
-        what = f"{target} cannot be written"
-        todo = "Name a file that does not exist, in a directory that you may write to."
-        raise Misconfigured(what, why=error.strerror or "", todo=todo) from None
+    write_new(target, (content,))
     if is_json:
         print_json({"file": str(target), "bytes": len(content), "sha256": found.file_sha256})
         return

@@ -50,6 +50,12 @@ from settlement_engine.ports.inbound import (
     ReportOutcome,
     StatusReport,
 )
+from settlement_engine.ports.issued_statements import (
+    HolderStatementIssuer,
+    IssuedFilter,
+    IssuedPart,
+    IssuedStatementStore,
+)
 from settlement_engine.ports.lanes import BreakerLimits, LaneLimits, LaneReport
 from settlement_engine.ports.messages import Keep, MessageRail, MessageStore
 from settlement_engine.ports.past_balances import PastBalances
@@ -165,9 +171,13 @@ __all__ = [
     "Funding",
     "GaugeSource",
     "Gauges",
+    "HolderStatementIssuer",
     "Ids",
     "InboundMessage",
     "InboundStore",
+    "IssuedFilter",
+    "IssuedPart",
+    "IssuedStatementStore",
     "Judge",
     "Keep",
     "KnownPayment",
@@ -221,6 +231,7 @@ __all__ = [
     "StatementFetcher",
     "StatementFilter",
     "StatementImporter",
+    "StatementPage",
     "StatementQuestion",
     "StatementSource",
     "StatementStore",

@@ -573,6 +573,24 @@ FETCH_OUTCOME_NOT_OFFERED: FetchOutcome.ValueType  # 4
 """No rail over which statements are asked for reaches the bank."""
 Global___FetchOutcome: _TypeAlias = FetchOutcome  # noqa: Y015
 
+class _IssuedFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IssuedFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IssuedFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ISSUED_FORMAT_UNSPECIFIED: _IssuedFormat.ValueType  # 0
+    ISSUED_FORMAT_CAMT053: _IssuedFormat.ValueType  # 1
+    ISSUED_FORMAT_MT950: _IssuedFormat.ValueType  # 2
+
+class IssuedFormat(_IssuedFormat, metaclass=_IssuedFormatEnumTypeWrapper):
+    """In which form a statement is issued."""
+
+ISSUED_FORMAT_UNSPECIFIED: IssuedFormat.ValueType  # 0
+ISSUED_FORMAT_CAMT053: IssuedFormat.ValueType  # 1
+ISSUED_FORMAT_MT950: IssuedFormat.ValueType  # 2
+Global___IssuedFormat: _TypeAlias = IssuedFormat  # noqa: Y015
+
 @_typing.final
 class ListRailsRequest(_message.Message):
     """--- rails ---------------------------------------------------------------------------------------"""
@@ -4665,3 +4683,233 @@ class FetchedAccount(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FetchedAccount: _TypeAlias = FetchedAccount  # noqa: Y015
+
+@_typing.final
+class IssueStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    date: _builtins.str
+    """The booking date, such as 2026-01-31, in the time zone of the institution."""
+    format: Global___IssuedFormat.ValueType
+    """Unspecified means camt.053."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        date: _builtins.str = ...,
+        format: Global___IssuedFormat.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "date", b"date", "format", b"format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueStatementRequest: _TypeAlias = IssueStatementRequest  # noqa: Y015
+
+@_typing.final
+class IssuedStatementFile(_message.Message):
+    """The bytes of an issued statement in one format."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FILE_BYTES_FIELD_NUMBER: _builtins.int
+    format: Global___IssuedFormat.ValueType
+    sha256: _builtins.str
+    """In hexadecimal digits."""
+    file_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        format: Global___IssuedFormat.ValueType = ...,
+        sha256: _builtins.str = ...,
+        file_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_bytes", b"file_bytes", "format", b"format", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssuedStatementFile: _TypeAlias = IssuedStatementFile  # noqa: Y015
+
+@_typing.final
+class IssuedStatement(_message.Message):
+    """A statement that was issued to the holder of a vostro account. Amounts are the holder's: a credit is what it got."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NUMBER_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    OPENING_FIELD_NUMBER: _builtins.int
+    CLOSING_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
+    DEBITS_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    ISSUED_BY_FIELD_NUMBER: _builtins.int
+    ISSUED_TIME_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    account_number: _builtins.str
+    bank: _builtins.str
+    currency: _builtins.str
+    number: _builtins.int
+    """Counts the account's statements, from 1 and without a gap."""
+    date: _builtins.str
+    opening: _builtins.str
+    """A balance may be negative: the holder owes it."""
+    closing: _builtins.str
+    credits: _builtins.str
+    """The sums of the entries."""
+    debits: _builtins.str
+    entries: _builtins.int
+    issued_by: _builtins.str
+    replayed: _builtins.bool
+    """In the answer to IssueStatement: whether the statement had been issued in this format before."""
+    @_builtins.property
+    def issued_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___IssuedStatementFile]: ...
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        account_number: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        number: _builtins.int = ...,
+        date: _builtins.str = ...,
+        opening: _builtins.str = ...,
+        closing: _builtins.str = ...,
+        credits: _builtins.str = ...,
+        debits: _builtins.str = ...,
+        entries: _builtins.int = ...,
+        issued_by: _builtins.str = ...,
+        issued_time: _timestamp_pb2.Timestamp | None = ...,
+        files: _abc.Iterable[Global___IssuedStatementFile] | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_time", b"issued_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_number", b"account_number", "bank", b"bank", "closing", b"closing", "credits", b"credits", "currency", b"currency", "date", b"date", "debits", b"debits", "entries", b"entries", "files", b"files", "issued_by", b"issued_by", "issued_time", b"issued_time", "number", b"number", "opening", b"opening", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssuedStatement: _TypeAlias = IssuedStatement  # noqa: Y015
+
+@_typing.final
+class ListIssuedStatementsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """Empty does not filter."""
+    page_size: _builtins.int
+    """0 means 100; more than 1000 are never returned at once."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIssuedStatementsRequest: _TypeAlias = ListIssuedStatementsRequest  # noqa: Y015
+
+@_typing.final
+class ListIssuedStatementsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___IssuedStatement]: ...
+    def __init__(
+        self,
+        *,
+        statements: _abc.Iterable[Global___IssuedStatement] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "statements", b"statements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIssuedStatementsResponse: _TypeAlias = ListIssuedStatementsResponse  # noqa: Y015
+
+@_typing.final
+class GetIssuedStatementFileRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    number: _builtins.int
+    format: Global___IssuedFormat.ValueType
+    offset: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        format: Global___IssuedFormat.ValueType = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "format", b"format", "number", b"number", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIssuedStatementFileRequest: _TypeAlias = GetIssuedStatementFileRequest  # noqa: Y015
+
+@_typing.final
+class GetIssuedStatementFileResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    FILE_BYTES_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    file_bytes: _builtins.int
+    """Of the whole file."""
+    content: _builtins.bytes
+    """At most 1 MiB; empty behind the end."""
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.str = ...,
+        file_bytes: _builtins.int = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_bytes", b"file_bytes", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIssuedStatementFileResponse: _TypeAlias = GetIssuedStatementFileResponse  # noqa: Y015

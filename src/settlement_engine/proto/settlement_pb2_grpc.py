@@ -2194,6 +2194,21 @@ class StatementServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.FromString,
                 _registered_method=True)
+        self.IssueStatement = channel.unary_unary(
+                '/settlement.StatementService/IssueStatement',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.IssueStatementRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.IssuedStatement.FromString,
+                _registered_method=True)
+        self.ListIssuedStatements = channel.unary_unary(
+                '/settlement.StatementService/ListIssuedStatements',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListIssuedStatementsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListIssuedStatementsResponse.FromString,
+                _registered_method=True)
+        self.GetIssuedStatementFile = channel.unary_unary(
+                '/settlement.StatementService/GetIssuedStatementFile',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetIssuedStatementFileRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetIssuedStatementFileResponse.FromString,
+                _registered_method=True)
 
 
 class StatementServiceServicer:
@@ -2240,6 +2255,30 @@ class StatementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueStatement(self, request, context):
+        """Issues the statement of a vostro account for a booking date that is over: the account's next number, its entries
+        as the holder sees them, and the bytes, which are made once. The same call again returns the same statement; in
+        another format it has the same number and figures.
+        Who acts is named as for ImportStatement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListIssuedStatements(self, request, context):
+        """Lists statements that were issued, latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIssuedStatementFile(self, request, context):
+        """Returns a part of the bytes of an issued statement, from an offset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2267,6 +2306,21 @@ def add_StatementServiceServicer_to_server(servicer, server):
                     servicer.FetchStatements,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.SerializeToString,
+            ),
+            'IssueStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueStatement,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.IssueStatementRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.IssuedStatement.SerializeToString,
+            ),
+            'ListIssuedStatements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIssuedStatements,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListIssuedStatementsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListIssuedStatementsResponse.SerializeToString,
+            ),
+            'GetIssuedStatementFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIssuedStatementFile,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetIssuedStatementFileRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetIssuedStatementFileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2405,6 +2459,87 @@ class StatementService:
             '/settlement.StatementService/FetchStatements',
             settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/IssueStatement',
+            settlement__engine_dot_proto_dot_settlement__pb2.IssueStatementRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.IssuedStatement.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIssuedStatements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/ListIssuedStatements',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListIssuedStatementsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListIssuedStatementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIssuedStatementFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/GetIssuedStatementFile',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetIssuedStatementFileRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.GetIssuedStatementFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

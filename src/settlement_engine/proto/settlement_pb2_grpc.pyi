@@ -853,6 +853,16 @@ class StatementServiceStub:
     """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
     Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
     """
+    IssueStatement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.IssueStatementRequest, _settlement_pb2.IssuedStatement]
+    """Issues the statement of a vostro account for a booking date that is over: the account's next number, its entries
+    as the holder sees them, and the bytes, which are made once. The same call again returns the same statement; in
+    another format it has the same number and figures.
+    Who acts is named as for ImportStatement.
+    """
+    ListIssuedStatements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListIssuedStatementsRequest, _settlement_pb2.ListIssuedStatementsResponse]
+    """Lists statements that were issued, latest first."""
+    GetIssuedStatementFile: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetIssuedStatementFileRequest, _settlement_pb2.GetIssuedStatementFileResponse]
+    """Returns a part of the bytes of an issued statement, from an offset."""
 
 @_typing.type_check_only
 class StatementServiceAsyncStub(StatementServiceStub):
@@ -876,6 +886,16 @@ class StatementServiceAsyncStub(StatementServiceStub):
     """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
     Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
     """
+    IssueStatement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.IssueStatementRequest, _settlement_pb2.IssuedStatement]  # type: ignore[assignment]
+    """Issues the statement of a vostro account for a booking date that is over: the account's next number, its entries
+    as the holder sees them, and the bytes, which are made once. The same call again returns the same statement; in
+    another format it has the same number and figures.
+    Who acts is named as for ImportStatement.
+    """
+    ListIssuedStatements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListIssuedStatementsRequest, _settlement_pb2.ListIssuedStatementsResponse]  # type: ignore[assignment]
+    """Lists statements that were issued, latest first."""
+    GetIssuedStatementFile: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetIssuedStatementFileRequest, _settlement_pb2.GetIssuedStatementFileResponse]  # type: ignore[assignment]
+    """Returns a part of the bytes of an issued statement, from an offset."""
 
 class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes in the account statements of banks, and shows what became of each. Nothing is deleted or overwritten."""
@@ -926,5 +946,33 @@ class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
         Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
         """
+
+    @_abc_1.abstractmethod
+    def IssueStatement(
+        self,
+        request: _settlement_pb2.IssueStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.IssuedStatement, _abc.Awaitable[_settlement_pb2.IssuedStatement]]:
+        """Issues the statement of a vostro account for a booking date that is over: the account's next number, its entries
+        as the holder sees them, and the bytes, which are made once. The same call again returns the same statement; in
+        another format it has the same number and figures.
+        Who acts is named as for ImportStatement.
+        """
+
+    @_abc_1.abstractmethod
+    def ListIssuedStatements(
+        self,
+        request: _settlement_pb2.ListIssuedStatementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListIssuedStatementsResponse, _abc.Awaitable[_settlement_pb2.ListIssuedStatementsResponse]]:
+        """Lists statements that were issued, latest first."""
+
+    @_abc_1.abstractmethod
+    def GetIssuedStatementFile(
+        self,
+        request: _settlement_pb2.GetIssuedStatementFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.GetIssuedStatementFileResponse, _abc.Awaitable[_settlement_pb2.GetIssuedStatementFileResponse]]:
+        """Returns a part of the bytes of an issued statement, from an offset."""
 
 def add_StatementServiceServicer_to_server(servicer: StatementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,7 +11,9 @@ from uuid import UUID
 
 import msgspec
 
+from settlement_engine.api.books import BookPorts
 from settlement_engine.api.calls import Calls
+from settlement_engine.api.issued_statements import IssuedPorts
 from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.application import SystemClock
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
@@ -20,6 +22,7 @@ from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallS
 from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
+from settlement_engine.engine.statement_issuing import StatementIssuing
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
 from settlement_engine.ports import Announcement, LaneStatus, RailStatus
 from tests.support.stores import MemoryStores
@@ -418,6 +421,9 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         messages=world,
         rails=world.rail_control,
         statements=statement_ports(world),
-        past_balances=world.stores.past_balances,
+        books=BookPorts(
+            world.stores.past_balances,
+            IssuedPorts(StatementIssuing(world.stores.issued, "SETTGB2L"), world.stores.issued),
+        ),
         settings=settings,
     )

@@ -249,6 +249,31 @@ CREATE TABLE inbound_reports (
     closed_at timestamp with time zone
 );
 
+CREATE TABLE issued_statement_files (
+    statement_id bigint NOT NULL,
+    format text NOT NULL,
+    sha256 bytea NOT NULL,
+    content bytea NOT NULL,
+    made_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE issued_statements (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    account_id bigint NOT NULL,
+    number integer NOT NULL,
+    day date NOT NULL,
+    begins timestamp with time zone NOT NULL,
+    ends timestamp with time zone NOT NULL,
+    opening_minor numeric(38,0) NOT NULL,
+    closing_minor numeric(38,0) NOT NULL,
+    credits_minor numeric(38,0) NOT NULL,
+    debits_minor numeric(38,0) NOT NULL,
+    entries integer NOT NULL,
+    previous_day date,
+    issued_by text NOT NULL,
+    issued_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE match_entries (
     statement_id bigint NOT NULL,
     entry_number integer NOT NULL,
@@ -1904,6 +1929,22 @@ BEGIN
     USING ERRCODE = 'SE003';
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.require_statement_follows()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF new.number > 1 AND NOT EXISTS (
+        SELECT 1 FROM issued_statements AS s
+        WHERE s.account_id = new.account_id AND s.number = new.number - 1 AND s.day = new.previous_day
+            AND s.ends = new.begins AND s.closing_minor = new.opening_minor
+    ) THEN
+        RAISE EXCEPTION 'statement % of account % does not follow the one before', new.number, new.account_id
+        USING ERRCODE = 'SE006';
+    END IF;
+    RETURN new;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.search_statement()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2055,6 +2096,10 @@ ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_pkey PRIMARY KEY (i
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_pkey PRIMARY KEY (id);
 
+ALTER TABLE issued_statement_files ADD CONSTRAINT issued_statement_files_pkey PRIMARY KEY (statement_id, format);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_pkey PRIMARY KEY (id);
+
 ALTER TABLE match_entries ADD CONSTRAINT match_entries_pkey PRIMARY KEY (statement_id, entry_number, turn);
 
 ALTER TABLE match_postings ADD CONSTRAINT match_postings_pkey PRIMARY KEY (group_id, posting, leg, account_id, turn);
@@ -2152,6 +2197,10 @@ ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_
 ALTER TABLE inbound_messages ADD CONSTRAINT inbound_messages_rail_sha256_key UNIQUE (rail, sha256);
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_number_key UNIQUE (message_id, number);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_account_id_day_key UNIQUE (account_id, day);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_account_id_number_key UNIQUE (account_id, number);
 
 ALTER TABLE match_suggestions ADD CONSTRAINT match_suggestions_account_id_fingerprint_key UNIQUE (account_id, fingerprint);
 
@@ -2315,6 +2364,28 @@ ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_check2 CHECK (outcome
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_number_check CHECK (number >= 1 AND number <= 10000);
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_outcome_check CHECK (outcome = ANY (ARRAY['applied'::text, 'no_news'::text, 'not_heard'::text, 'unknown_payment'::text]));
+
+ALTER TABLE issued_statement_files ADD CONSTRAINT issued_statement_files_check CHECK (sha256 = sha256(content));
+
+ALTER TABLE issued_statement_files ADD CONSTRAINT issued_statement_files_format_check CHECK (format = ANY (ARRAY['camt.053'::text, 'MT950'::text]));
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_check CHECK (ends > begins);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_check1 CHECK (previous_day < day);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_check2 CHECK ((opening_minor + credits_minor - debits_minor) = closing_minor);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_check3 CHECK ((number = 1) = (previous_day IS NULL));
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_credits_minor_check CHECK (credits_minor >= 0::numeric);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_debits_minor_check CHECK (debits_minor >= 0::numeric);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_entries_check CHECK (entries >= 0);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_issued_by_check CHECK (length(issued_by) >= 1 AND length(issued_by) <= 256);
+
+ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_number_check CHECK (number >= 1 AND number <= 99999);
 
 ALTER TABLE match_entries ADD CONSTRAINT match_entries_turn_check CHECK (turn > 0);
 
@@ -2561,6 +2632,8 @@ ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey
 ALTER TABLE entry_details ADD CONSTRAINT entry_details_statement_id_entry_number_fkey FOREIGN KEY (statement_id, entry_number) REFERENCES statement_entries(statement_id, number);
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_fkey FOREIGN KEY (message_id) REFERENCES inbound_messages(id);
+
+ALTER TABLE issued_statement_files ADD CONSTRAINT issued_statement_files_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES issued_statements(id);
 
 ALTER TABLE match_entries ADD CONSTRAINT match_entries_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
 
@@ -2831,6 +2904,15 @@ ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_report_is_closed_once;
 
 CREATE TRIGGER inbound_reports_stay BEFORE DELETE OR TRUNCATE ON public.inbound_reports FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE inbound_reports ENABLE ALWAYS TRIGGER inbound_reports_stay;
+
+CREATE TRIGGER issued_statement_files_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.issued_statement_files FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE issued_statement_files ENABLE ALWAYS TRIGGER issued_statement_files_append_only;
+
+CREATE TRIGGER issued_statements_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.issued_statements FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE issued_statements ENABLE ALWAYS TRIGGER issued_statements_append_only;
+
+CREATE TRIGGER issued_statements_follow BEFORE INSERT ON public.issued_statements FOR EACH ROW EXECUTE FUNCTION require_statement_follows();
+ALTER TABLE issued_statements ENABLE ALWAYS TRIGGER issued_statements_follow;
 
 CREATE TRIGGER match_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.match_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE match_entries ENABLE ALWAYS TRIGGER match_entries_append_only;

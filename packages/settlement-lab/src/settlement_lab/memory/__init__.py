@@ -14,6 +14,7 @@ from settlement_lab.memory.breaker_orders import MemoryBreakerOrders
 from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
+from settlement_lab.memory.issued_statements import MemoryIssuedStatements
 from settlement_lab.memory.messages import MemoryMessages
 from settlement_lab.memory.past_balances import MemoryPastBalances
 from settlement_lab.memory.rail_files import MemoryRailFiles
@@ -23,7 +24,6 @@ from settlement_lab.memory.reconciliation_reads import MemoryReconciliationReade
 from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
-from settlement_lab.memory.statement_evidence import MemoryEvidence
 from settlement_lab.memory.statements import MemoryStatements
 from settlement_lab.memory.stream import MemoryGauges, MemoryRegistry, MemoryStream
 from settlement_lab.memory.stuck import MemoryStuckFinder
@@ -37,9 +37,9 @@ __all__ = [
     "MemoryBreakerOrders",
     "MemoryCases",
     "MemoryDeadLetters",
-    "MemoryEvidence",
     "MemoryGauges",
     "MemoryInbound",
+    "MemoryIssuedStatements",
     "MemoryMessages",
     "MemoryPastBalances",
     "MemoryRailFiles",

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from settlement_engine.domain.breaker_orders import BreakerOrder
     from settlement_engine.domain.deadletters import DeadLetter
     from settlement_engine.domain.exceptions import CaseKind
+    from settlement_engine.domain.issued_statements import IssuedFormat, IssuedStatement
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.ledger import Account, Leg, Transfer
     from settlement_engine.domain.past_balances import PastBalance
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Attempt, Moved, Recorded, Settlement
-    from settlement_engine.domain.statement_evidence import PaymentEvidence
     from settlement_engine.domain.statement_import import ImportedStatement, ReceivedFile
     from settlement_engine.domain.statements import Statement, StatementFault
     from settlement_engine.ports import (
@@ -229,13 +229,12 @@ class Records:
     breaker_orders: list[BreakerOrder] = field(default_factory=list)
     statement_files: dict[bytes, ReceivedFile] = field(default_factory=dict)
     statements: list[KeptStatement] = field(default_factory=list)
-    evidence: list[PaymentEvidence] = field(default_factory=list)
-    searched: set[int] = field(default_factory=set)
-    search_places: dict[int, tuple[int, int]] = field(default_factory=dict)
     message_of_report: dict[int, tuple[str, str, bytes]] = field(default_factory=dict)
     balance_moments: list[datetime] = field(default_factory=list)
     past_balances: dict[tuple[int, datetime], PastBalance] = field(default_factory=dict)
     reconciled: Reconciled = field(default_factory=Reconciled)
+    issued_statements: dict[int, IssuedStatement] = field(default_factory=dict)
+    issued_files: dict[tuple[int, IssuedFormat], bytes] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)
     messages: dict[MessageKey, tuple[KeptMessage, datetime]] = field(default_factory=dict)
     file_closed_at: dict[int, datetime] = field(default_factory=dict)

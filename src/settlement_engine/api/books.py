@@ -1,0 +1,37 @@
+"""Builds the handlers of the calls that read the books of the past, and issue from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from settlement_engine.api.balances import BalanceCalls
+from settlement_engine.api.issued_statements import IssuedPorts, IssuedStatementCalls
+
+if TYPE_CHECKING:
+    from settlement_engine.api.call import Undisturbed
+    from settlement_engine.api.settings import ApiSettings
+    from settlement_engine.ports import AccountStore, PastBalances
+
+
+class BookPorts(NamedTuple):
+    """What the calls are built over."""
+
+    past_balances: PastBalances
+    issued: IssuedPorts
+
+
+class BookCalls:
+    """The handlers."""
+
+    def __init__(
+        self,
+        ports: BookPorts,
+        accounts: AccountStore,
+        undisturbed: Undisturbed,
+        settings: ApiSettings,
+    ) -> None:
+        zone = settings.zone
+        self.balances = BalanceCalls(accounts, ports.past_balances, zone)
+        self.issued = IssuedStatementCalls(
+            ports.issued, undisturbed, zone, trusts_names=settings.trusts_names
+        )

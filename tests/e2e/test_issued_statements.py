@@ -1,0 +1,61 @@
+"""Statements that are issued, and balances of the past, on a running engine, as a person uses them."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from settlement_engine.cli.failures import ExitCode
+from settlement_engine.messages.statements import read_statements
+from tests.e2e.test_command_line import run
+from tests.e2e.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("issued")) as world:
+        yield world
+
+
+def test_a_statement_is_issued_written_and_listed(world: World, tmp_path: Path) -> None:
+    opened = run(world, "accounts", "open", "vostro", "CHASUS33", "USD", "--json").json
+    yesterday = str(datetime.now(UTC).date() - timedelta(days=1))
+    given = ("statements", "issue", "--account", opened["id"], "--date", yesterday, "--as", "ada")
+    for number, form in enumerate(("camt053", "mt950", "camt053")):
+        target = tmp_path / f"{number}.{form}"
+        done = run(world, *given, "--format", form, "--out", str(target), "--json")
+        assert done.code == ExitCode.OK, done
+        assert (done.json["number"], done.json["replayed"]) == (1, number == 2)
+        assert hashlib.sha256(target.read_bytes()).hexdigest() in {
+            each["sha256"] for each in done.json["files"]
+        }
+        [read] = read_statements(target.read_bytes(), None).statements
+        opening, closing = read.opening(), read.closing()
+        assert opening is not None
+        assert closing is not None
+        assert (opening.minor, closing.minor, str(read.ends)) == (0, 0, yesterday)
+    assert (tmp_path / "0.camt053").read_bytes() == (tmp_path / "2.camt053").read_bytes()
+    assert run(world, *given, "--out", str(tmp_path / "0.camt053")).code != ExitCode.OK
+    listed = run(world, "statements", "issued", "--account", opened["id"], "--json").json
+    assert [each["date"] for each in listed["statements"]] == [yesterday]
+    assert "issued before" in run(world, *given).out + run(world, *given).err
+    assert yesterday in run(world, "statements", "issued").out
+
+
+def test_the_balance_of_today_and_that_of_yesterday(world: World) -> None:
+    opened = run(world, "accounts", "open", "nostro", "DEUTDEFF", "EUR", "--json").json
+    run(world, "accounts", "fund", "DEUTDEFF", "EUR", "12.50", "--reference", "F1")
+    today = datetime.now(UTC).date()
+    for day, posted in ((today - timedelta(days=1), "0.00"), (today, "12.50")):
+        done = run(world, "accounts", "balance", opened["id"], "--as-of", str(day), "--json")
+        assert done.code == ExitCode.OK, done
+        assert [each["posted"] for each in done.json["balances"]] == [posted]
+        assert done.json["isFinal"] == (day < today)
+    assert "12.50" in run(world, "accounts", "balance", "--as-of", str(today)).out
