@@ -15,6 +15,7 @@ import structlog
 from settlement_engine.domain.decisions.before_the_end import ONLY_TO_A_QUESTION, when_not_taken
 from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
 from settlement_engine.engine.dispatch.dispatcher import EngineHooks
+from settlement_engine.engine.dispatch.free_calls import FailedSends
 from settlement_engine.engine.external_timeout import is_cancelled
 from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.ports import Answer, EnquiryRail, Question, RecallRail
@@ -64,7 +65,7 @@ class Asker:
         self._meter = meter
         self._gate = gate
         self._integrity = integrity
-        self._dispatcher = dispatcher
+        self._dispatcher, self._free = dispatcher, dispatcher.free
         self._possible_rails = possible_rails
         self._at_gate: dict[tuple[str, ...], int] = {}
         self._hear: Hear = _nobody
@@ -102,6 +103,10 @@ class Asker:
                 self._lease.spawn(self._miss(question, rail, group))
             elif question not in self._rails[rail].capabilities.asks:
                 self._lease.spawn(self._answer_untaken(question, rail, group))
+            elif self._free.may_leave(rail):
+                for start in range(0, len(group), QUESTIONS_BATCH_MAX):
+                    batch = group[start : start + QUESTIONS_BATCH_MAX]
+                    self._lease.spawn(self._put_freely(question, self._rails[rail], batch))
             else:
                 self._dispatcher.offer(question, rail, group)
 
@@ -161,6 +166,7 @@ class Asker:
             {settlement.id: 0 for settlement in batch},
             self._settings.screening_timeout_seconds,
             lambda report: self._screening.screen(batch, report),
+            FailedSends(),
         )
 
     async def _waits_at_gate(
@@ -179,39 +185,76 @@ class Asker:
         finally:
             self._at_gate[rails] -= len(batch)
 
-    def _leave_out_altered(self, call: LaneCall) -> None:
-        """Leave out altered settlements that must not be asked about; they are answered with NO_ANSWER.
+    def _altered(
+        self, question: Ask, settlements: Sequence[Settlement]
+    ) -> tuple[list[Settlement], list[Settlement]]:
+        """Find altered settlements that must not be asked about, and those that are enquired about instead.
 
         Instead of a recall that is not allowed, an enquiry is sent: the bank may have settled the payment.
         """
-        for settlement in call.settlements:
+        for settlement in settlements:
             if settlement.recorded is not None or settlement.is_frozen:
                 break
         else:
-            return  # the usual case: this process wrote all of them
+            return [], []  # the usual case: this process wrote all of them
         altered, asked_about = [], []
-        for settlement in call.settlements:
-            found = self._integrity.of_question(settlement, call.question)
-            if may_be_put(call.question, settlement, found):
+        for settlement in settlements:
+            found = self._integrity.of_question(settlement, question)
+            if may_be_put(question, settlement, found):
                 continue
-            if call.question is Ask.RECALL and may_be_put(Ask.ENQUIRE, settlement, found):
+            if question is Ask.RECALL and may_be_put(Ask.ENQUIRE, settlement, found):
                 asked_about.append(settlement)
             else:
                 altered.append(settlement)
-        if altered or asked_about:
-            call.leave_out([*altered, *asked_about])
+        return altered, asked_about
+
+    def _answer_altered(
+        self, rail: str, altered: list[Settlement], asked_about: list[Settlement]
+    ) -> None:
+        """Answer NO_ANSWER for altered settlements, and enquire about the others."""
         if asked_about:
-            self._dispatcher.offer(Ask.ENQUIRE, call.rail.name, asked_about)
+            self._dispatcher.offer(Ask.ENQUIRE, rail, asked_about)
         if altered:
             self._hear(silence(each) for each in altered)
 
     async def _put(self, call: LaneCall) -> None:
         """Carry out a call that has left its lanes: the time-out of its answers begins now."""
-        self._leave_out_altered(call)
-        if not call.settlements:
-            return
-        rail, question = call.rail, call.question
-        questions = [question_of(settlement, question) for settlement in call.settlements]
+        altered, asked_about = self._altered(call.question, call.settlements)
+        if altered or asked_about:
+            call.leave_out([*altered, *asked_about])
+            self._answer_altered(call.rail.name, altered, asked_about)
+        if call.settlements:
+            await self._ask_rail(call.rail, call.question, call.settlements, call)
+
+    async def _put_freely(self, question: Ask, rail: SendRail, batch: list[Settlement]) -> None:
+        """Carry out a call that needs no lane; the lanes count what was not answered."""
+        altered, asked_about = self._altered(question, batch)
+        left = batch
+        if altered or asked_about:
+            out = {each.id for each in (*altered, *asked_about)}
+            left = [each for each in batch if each.id not in out]
+            self._answer_altered(rail.name, altered, asked_about)
+        self._free.begin(rail.name, left)
+        failed = FailedSends()
+        asked: Sequence[
+            Settlement
+        ] = ()  # a call that we ended ourselves says nothing about the bank
+        try:
+            if left:
+                await self._ask_rail(rail, question, left, failed)
+            asked = left
+        finally:
+            if self._free.end(question, rail.name, left, asked=asked, failed=failed):
+                self._dispatcher.wake()
+
+    async def _ask_rail(
+        self,
+        rail: SendRail,
+        question: Ask,
+        settlements: Sequence[Settlement],
+        notes: LaneCall | FailedSends,
+    ) -> None:
+        questions = [question_of(settlement, question) for settlement in settlements]
         way = _way(rail, question)
         await self._listen_for(
             rail.name,
@@ -219,7 +262,7 @@ class Asker:
             {each.settlement_id: each.attempt for each in questions},
             rail.capabilities.answer_timeout_seconds,
             lambda report: way(questions, report),
-            call=call,
+            notes,
         )
 
     async def _listen_for(
@@ -229,15 +272,14 @@ class Asker:
         open_questions: dict[UUID, int],
         timeout_seconds: float,
         put: Callable[[Report], Awaitable[None]],
-        *,
-        call: LaneCall | None = None,
+        notes: LaneCall | FailedSends,
     ) -> None:
         """Ask a batch and pass on its answers as they arrive; questions still open at the end have none."""
         started_at = self._lease.monotonic()
         asked = len(open_questions)
         try:
             async with asyncio.timeout(timeout_seconds):
-                await put(self._reporter(open_questions, call))
+                await put(self._reporter(open_questions, notes))
         except TimeoutError:
             pass
         except asyncio.CancelledError:
@@ -251,9 +293,8 @@ class Asker:
         silent = len(unanswered)
         seconds = self._lease.monotonic() - started_at
         self._meter.rail_answered(name, question.value, seconds, asked - silent, silent)
-        if silent and call is not None:
-            call.silent(unanswered)
         if silent:
+            notes.silent(unanswered)
             self._hear(
                 [
                     Answer(settlement_id=settlement_id, event=Event.NO_ANSWER, attempt=attempt)
@@ -261,7 +302,7 @@ class Asker:
                 ]
             )
 
-    def _reporter(self, open_questions: dict[UUID, int], call: LaneCall | None) -> Report:
+    def _reporter(self, open_questions: dict[UUID, int], notes: LaneCall | FailedSends) -> Report:
         """Return the function that receives the answers of one call."""
 
         def report(answers: Sequence[Answer]) -> None:
@@ -271,8 +312,7 @@ class Asker:
                 if open_questions.pop(answer.settlement_id, None) is not None
                 or answer.event not in ONLY_TO_A_QUESTION
             ]
-            if call is not None:
-                call.heard(asked_for)
+            notes.heard(asked_for)
             self._hear(asked_for)
             if len(asked_for) < len(answers):
                 heard = set(map(id, asked_for))

@@ -179,7 +179,7 @@ class Decider:
             transition=transition_for(settlement.state, chosen.event),
             attempt=attempt,
             window_opening=route.window_opening,
-            detail=intent_detail(attempt) | route.words(),
+            detail=intent_detail(attempt) | (route.words() if route.rejected else {}),
         )
 
     def _refuse_route(self, settlement: Settlement, route: RouteDecision) -> Refusal | None:

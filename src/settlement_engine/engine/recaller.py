@@ -203,7 +203,7 @@ class Recaller:
         bank = settlement.instruction.from_bank
         if self._dispatcher.breaker(name, bank) is not BreakerState.CLOSED:
             return False
-        if self._dispatcher.is_stopped(name, bank):
+        if self._dispatcher.lanes.is_stopped(name, bank):
             return False
         found = self._integrity.of_question(settlement, Ask.RECALL)
         return may_be_put(Ask.RECALL, settlement, found)

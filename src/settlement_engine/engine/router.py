@@ -1,14 +1,16 @@
 """The router: it collects what each rail offers for a payment now, and has the route decided once.
 
 Promises: the route is decided before the accounts are looked up, and the same value is recorded with the hold, so
-that the two cannot differ. Must never: choose a rail itself (``domain/routing.py`` does).
+that the two cannot differ. Payments of one bank that say nothing but banks and amount have the same route while
+windows, directory and rules are the same: it is decided for the first of them, within the limits of its amount.
+Must never: choose a rail itself (``domain/routing.py`` does).
 """
 
 from __future__ import annotations
 
 import asyncio
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.routing import (
@@ -31,11 +33,31 @@ if TYPE_CHECKING:
     from settlement_engine.ports import RailCapabilities, SendRail
 
 
+ROUTES_KEPT_MAX: Final = 10_000
+"""The most decisions that are kept; with more, all are made again."""
+
+NO_LIMIT_MINOR: Final = 1 << 62
+
+
+class _Kept(NamedTuple):
+    """The route of plain payments whose amount is within these bounds."""
+
+    decision: RouteDecision
+    opening: WindowOpening
+    rules: RailCapabilities
+    least_minor: int
+    most_minor: int
+
+
 NOT_STATED: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 
 def _yes(_rail: str, _bank: str) -> bool:
     return True
+
+
+def _not(_rail: str) -> bool:
+    return False
 
 
 def _no(_rail: str, _bank: str) -> bool:
@@ -52,6 +74,7 @@ class Router:
         *,
         has_room: Callable[[str, str], bool] = _yes,
         is_sending: Callable[[str, str], bool] = _yes,
+        is_free: Callable[[str], bool] = _not,
         listed: ListedBanks | None = None,
         is_stopped: Callable[[str, str], bool] = _no,
         refusing: Collection[str] = (),
@@ -63,10 +86,12 @@ class Router:
         self._window_calendar = window_calendar
         self._has_room = has_room
         self._is_sending = is_sending
+        self._is_free = is_free
         self._listed = listed
         self._is_stopped = is_stopped
         self._refusing = refusing
-        self._usual: dict[str, RailOffer] = {}
+        self._kept: dict[tuple[str, str, str], _Kept] = {}
+        self._kept_for: tuple[object, int, int] = (None, 0, 0)
 
     async def make_current(self) -> None:
         """Read what has changed in the bank directory, if it is time. Raises Unavailable."""
@@ -86,7 +111,51 @@ class Router:
     def routes(self, settlements: Iterable[Settlement], now: datetime) -> list[RouteDecision]:
         """Decide the routes of several settlements; one each, in order."""
         directory = self._directory
-        return [self._choose(each.instruction, now, directory) for each in settlements]
+        facts = self._listed.facts if self._listed is not None else None
+        kept_for = (facts, facts.position if facts else 0, self._window_calendar.version)
+        if kept_for != self._kept_for:
+            self._kept.clear()
+            self._kept_for = kept_for
+        return [self._route(each.instruction, now, directory) for each in settlements]
+
+    def _route(
+        self, instruction: Instruction, now: datetime, directory: Mapping[str, frozenset[str]]
+    ) -> RouteDecision:
+        """Return the kept route of a plain payment, or decide it."""
+        if instruction.payment is not None or instruction.requested_delivery is not None:
+            return self._choose(instruction, now, directory)
+        amount = instruction.amount
+        key = (instruction.from_bank, amount.currency, instruction.rail)
+        kept = self._kept.get(key)
+        if kept is not None:
+            decision, opening, rules, least, most = kept
+            name = decision.rail
+            is_same = opening.opens_at <= now < opening.closes_at and least <= amount.minor <= most
+            if is_same and self._rails[name].capabilities is rules and self._takes(name, key[0]):
+                return decision
+        decision = self._choose(instruction, now, directory)
+        self._keep(key, decision)
+        return decision
+
+    def _keep(self, key: tuple[str, str, str], decision: RouteDecision) -> None:
+        """Keep a decision that no rail but the first was looked at for, and that waits for nothing."""
+        opening = decision.window_opening
+        if not decision.rail or decision.rejected or decision.waits_for or opening is None:
+            return
+        if len(self._kept) >= ROUTES_KEPT_MAX:
+            self._kept.clear()
+        rules, currency = self._rails[decision.rail].capabilities, key[1]
+        self._kept[key] = _Kept(
+            decision,
+            opening,
+            rules,
+            rules.amount_min_minor.get(currency, 0),
+            rules.amount_max_minor.get(currency, NO_LIMIT_MINOR),
+        )
+
+    def _takes(self, rail: str, bank: str) -> bool:
+        """Say whether the bank's lane takes a payment now; a rail whose lanes are free is asked nothing more."""
+        return self._is_free(rail) or (self._has_room(rail, bank) and self._is_sending(rail, bank))
 
     def _choose(
         self, instruction: Instruction, now: datetime, directory: Mapping[str, frozenset[str]]
@@ -103,9 +172,6 @@ class Router:
             has_room, is_sending = self._has_room(name, bank), self._is_sending(name, bank)
             fault = self._fault(name, instruction)
             unreached = _unreached(name, stated) if stated else ""
-            if window_opening and has_room and is_sending and not unreached and not fault:
-                yield self._usual_offer(name, rail.capabilities, window_opening)
-                continue
             yield RailOffer(
                 name=name,
                 rules=rail.capabilities,
@@ -125,17 +191,6 @@ class Router:
         """Return what a rail cannot carry of a payment; most payments say nothing but banks and amount."""
         part = None if instruction.payment is None else self._details.get(rail)
         return "" if part is None else part.fault_of(instruction)
-
-    def _usual_offer(
-        self, name: str, rules: RailCapabilities, window_opening: WindowOpening
-    ) -> RailOffer:
-        """Return the offer of a rail that takes payments now: nearly all payments have the same one."""
-        known = self._usual.get(name)
-        if known is None or known.window_opening is not window_opening or known.rules is not rules:
-            known = self._usual[name] = RailOffer(
-                name=name, rules=rules, window_opening=window_opening
-            )
-        return known
 
     def possible(self, settlement: Settlement) -> tuple[str, ...]:
         """Return the rails that may carry a settlement, whether or not they are open or have room now.

@@ -156,8 +156,9 @@ class SettlementService:
             has_room=self._dispatcher.has_room,
             is_sending=self._dispatcher.is_sending,
             listed=listed,
-            is_stopped=self._dispatcher.is_stopped,
-            refusing=self._dispatcher.refusing_rails(),
+            is_free=self._dispatcher.free.is_free,
+            is_stopped=self._dispatcher.lanes.is_stopped,
+            refusing=self._dispatcher.lanes.refusing_rails(),
         )
         return listed, router, Decider(self._settings, rails, self._directory, router, chance)
 

@@ -50,6 +50,8 @@ class WindowCalendar:
         self._by_rail = by_rail or {}
         self._windows: Sequence[Window] = ()
         self._open: dict[tuple[str, str], WindowOpening] = {}
+        self.version = 0
+        """Counts the changes of the windows."""
 
     @classmethod
     def of(cls, settings: EngineSettings) -> WindowCalendar:
@@ -62,6 +64,7 @@ class WindowCalendar:
         if windows != self._windows:
             self._windows = windows
             self._open.clear()
+            self.version += 1
 
     def window_opening(self, currency: str, now: datetime, rail: str = "") -> WindowOpening | None:
         """Return the window that is open for a currency on a rail, or None."""

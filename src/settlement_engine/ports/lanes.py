@@ -51,6 +51,18 @@ class LaneLimits:
     queue_max: int = 5_000
     breaker: BreakerLimits = field(default_factory=BreakerLimits)
 
+    @property
+    def is_none(self) -> bool:
+        """Say whether nothing is limited, and the breaker counts only sends without an answer."""
+        return (
+            self.concurrency_max is None
+            and self.rate_per_second_max is None
+            and self.enquiry_concurrency_max is None
+            and self.enquiry_rate_per_second_max is None
+            and self.breaker.reject_share is None
+            and self.breaker.slow_seconds is None
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReport:

@@ -164,8 +164,7 @@ async def test_a_bank_to_which_sending_is_stopped_is_not_asked_until_it_is_allow
             await world.recaller.look()
             assert recalls_asked(world) == 0
         lanes.stop_only([])
-        lane = lanes.find("scripted", "AAA")
-        assert lane is not None
+        lane = lanes.of("scripted", "AAA", 0.0, ())
         lane.breaker.ended(0, 100, 0.0)
         assert not lane.breaker.is_closed
         make_due(world, found)

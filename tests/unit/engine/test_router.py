@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import time
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.bank_directory import BankChange, DirectoryFacts
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.payment import Delivery, PaymentDetails
 from settlement_engine.domain.routing import read_rejected
 from settlement_engine.domain.windows import Window, always_open
+from settlement_engine.engine.router import Router
+from settlement_engine.engine.window_calendar import WindowCalendar
+from tests.support.decided import NOW, settlement
+from tests.support.histories import payment_request as payment
 from tests.unit.engine.engine_world import ScriptedRail, closed_window, payment_request, running
 
 if TYPE_CHECKING:
+    from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Moved, Settlement
     from tests.unit.engine.engine_world import EngineWorld
 
@@ -161,3 +170,113 @@ async def test_a_payment_with_two_possible_rails_waits_until_both_have_resumed()
         assert only_second.state is State.COMPLETED
         world.engine._gate.open(rail="first")
         assert (await world.engine.wait(either.id, 5)).state is State.COMPLETED
+
+
+def hours() -> Window:
+    return replace(always_open("EUR"), opens=time(8), closes=time(18))
+
+
+class Looked(Router):
+    """A router that counts how often a route is decided."""
+
+    decided = 0
+
+    def _choose(self, *arguments: Any) -> RouteDecision:
+        self.decided += 1
+        return super()._choose(*arguments)
+
+
+class Kept:
+    """A router over two rails, with windows and a directory that change."""
+
+    def __init__(self) -> None:
+        self.first = rail("first", amount_min_minor={"EUR": 10}, amount_max_minor={"EUR": 50})
+        self.second = rail("second")
+        self.calendar = WindowCalendar(has_real_windows=True)
+        self.calendar.replace([always_open("EUR")])
+        self.listed = SimpleNamespace(facts=DirectoryFacts())
+        self.takes: set[str] = {"first", "second"}
+        self.router = Looked(
+            {"first": self.first, "second": self.second},
+            self.calendar,
+            is_sending=lambda name, _: name in self.takes,
+            listed=cast("Any", self.listed),
+        )
+
+    def route(self, minor: int = 20, now: datetime = NOW, **fields: Any) -> str:
+        asked = settlement(State.VALIDATING, instruction=payment(minor=minor, **fields))
+        [found] = self.router.routes([asked], now)
+        [alone] = [self.router.route(asked, now)]
+        self.router.decided -= 1
+        assert found == alone, "what is kept is what would be decided now"
+        return found.rail
+
+
+def test_the_route_of_plain_payments_of_a_bank_is_decided_once() -> None:
+    made = Kept()
+    assert {made.route(minor) for minor in (10, 20, 50)} == {"first"}
+    assert made.router.decided == 1
+
+
+@pytest.mark.parametrize("minor", [9, 51])
+def test_an_amount_beyond_the_rails_limits_is_decided_by_itself(minor: int) -> None:
+    made = Kept()
+    made.route()
+    assert made.route(minor) == "second"
+    assert made.route() == "first"
+
+
+@pytest.mark.parametrize(
+    ("fields", "chosen"),
+    [
+        ({"rail": "second"}, "second"),
+        ({"from_bank": "OTHER"}, "first"),
+        ({"requested_delivery": Delivery.PAY_OUT}, "first"),
+        ({"payment": PaymentDetails(remittance="rent")}, "first"),
+    ],
+    ids=["rail", "bank", "delivery", "payment"],
+)
+def test_a_payment_that_says_more_or_comes_from_another_bank_is_decided(
+    fields: dict[str, Any], chosen: str
+) -> None:
+    made = Kept()
+    made.route()
+    assert made.route(**fields) == chosen
+    assert made.router.decided == 2
+
+
+def test_a_bank_that_is_not_sent_to_any_more_loses_its_kept_route() -> None:
+    made = Kept()
+    made.route()
+    made.takes.remove("first")
+    assert made.route() == "second"
+
+
+def test_rules_that_change_are_read_again() -> None:
+    made = Kept()
+    made.route()
+    made.first.capabilities = replace(made.first.capabilities, currencies=frozenset({"USD"}))
+    assert made.route() == "second"
+
+
+def test_windows_that_change_or_close_are_read_again() -> None:
+    made = Kept()
+    made.route()
+    made.calendar.replace([hours()])
+    evening, noon = NOW.replace(hour=20), NOW.replace(hour=12)
+    [changed] = made.router.routes([settlement(State.VALIDATING)], evening)
+    assert changed.waits_for is not None, "the kept opening is that of other windows"
+    assert made.route(now=noon) == "first"
+    [ended] = made.router.routes([settlement(State.VALIDATING)], evening)
+    assert ended.waits_for is not None, "the kept opening has ended"
+
+
+def test_rails_that_the_directory_states_since_count() -> None:
+    made = Kept()
+    made.route()
+    bank = folded_bank(payment().from_bank)
+    change = BankChange(position=1, code=bank, rails=frozenset({"second"}), is_withdrawn=False)
+    made.listed.facts.take(change)
+    assert made.route() == "second"
+    made.listed.facts = DirectoryFacts()  # after a restore: the directory is another one
+    assert made.route() == "first"

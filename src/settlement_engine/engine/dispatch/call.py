@@ -49,6 +49,11 @@ class LaneCall:
         self._reject_share, self._slow_seconds = limits.reject_share, limits.slow_seconds
         self._began_at = 0.0 if self._slow_seconds is None else monotonic()
 
+    @property
+    def lanes(self) -> Iterable[Lane]:
+        """The lanes from which the questions come."""
+        return self._counts
+
     def _by_id(self, lanes: Iterable[Lane]) -> dict[UUID, Lane]:
         wanted = set(lanes)
         return {each.id: lane for lane, group in self._groups if lane in wanted for each in group}

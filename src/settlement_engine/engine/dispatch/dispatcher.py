@@ -20,6 +20,7 @@ from settlement_engine.domain.decisions.before_the_end import when_not_put
 from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.engine.dispatch.breaker import BreakerState
 from settlement_engine.engine.dispatch.call import LaneCall
+from settlement_engine.engine.dispatch.free_calls import FreeCalls
 from settlement_engine.engine.dispatch.lane import IN_ORDER, Waiting
 from settlement_engine.engine.dispatch.lanes import Lanes
 from settlement_engine.ports import Answer, LaneReport
@@ -84,6 +85,7 @@ class Dispatcher:
         self._is_too_late = is_too_late
         self._outside: EngineHooks | None = None
         self.lanes = Lanes(rails, settings.breakers_by_rail)
+        self.free = FreeCalls(rails, self.lanes, gate, lease)
         self._looked_at = float("-inf")
         self._shown: dict[str, LaneReport] = {}
         self._woken = asyncio.Event()
@@ -118,16 +120,6 @@ class Dispatcher:
         lane = self.lanes.find(rail, bank)
         return lane.breaker.state(self._now()) if lane else BreakerState.CLOSED
 
-    def is_stopped(self, rail: str, bank: str) -> bool:
-        """Say whether a person has stopped sending to this bank."""
-        return self.lanes.is_stopped(rail, bank)
-
-    def refusing_rails(self) -> frozenset[str]:
-        """Return the rails that refuse new payments while a breaker is open."""
-        return frozenset(
-            name for name in self._rails if self.lanes.limits(name).breaker.refuses_while_open
-        )
-
     @property
     def turn(self) -> int:
         """Count how often this engine has discarded all its settlements."""
@@ -139,7 +131,7 @@ class Dispatcher:
 
     def statuses(self, rail: str, limit: int) -> tuple[LaneStatus, ...]:
         """Describe a rail's lanes."""
-        return self.lanes.statuses(rail, self._now(), limit)
+        return self.lanes.statuses(rail, self._now(), limit, self.free.under_way(rail))
 
     def wake(self) -> None:
         """Look at the waiting questions now: an order has changed what may leave."""
@@ -278,6 +270,7 @@ class Dispatcher:
         finally:
             if call.end(self._now(), is_put=is_put):
                 self._woken.set()
+            self.lanes.forget_idle(call.lanes)
 
     def _freed(self, lanes: Iterable[Lane]) -> None:
         if self.lanes.busy and any((lane.rail, lane.bank) in self.lanes.busy for lane in lanes):

@@ -16,7 +16,7 @@ from settlement_engine.engine.dispatch.lane import Lane
 from settlement_engine.ports import LaneReport, LaneStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from settlement_engine.ports import BreakerLimits, LaneLimits, SendRail
 
@@ -33,6 +33,7 @@ CLEARING_SECONDS: Final = 1.0
 class Lanes:
     """The lanes of one engine. ``busy`` are those with waiting questions.
 
+    ``watched`` are the rails with a lane, or to which a person has stopped sending.
     ``breakers`` are the limits of breakers that are configured for a rail, in place of its own.
     """
 
@@ -45,6 +46,7 @@ class Lanes:
         self._probes: set[tuple[str, str]] = set()
         self.opened: dict[tuple[str, str], Lane] = {}
         self.busy: dict[tuple[str, str], Lane] = {}
+        self.watched: frozenset[str] = frozenset()
         self._cleared_at = float("-inf")
 
     def find(self, rail: str, bank: str) -> Lane | None:
@@ -63,6 +65,7 @@ class Lanes:
             for name in idle:
                 if self.opened[name] not in in_use:
                     del self.opened[name]
+            self._watch()
         is_full = len(self.opened) >= LANES_MAX
         if is_full and not self.is_stopped(*key):  # one that is stopped has a lane of its own
             key = (key[0], SHARED)
@@ -74,7 +77,35 @@ class Lanes:
             self._probes.remove(probe)
             lane.breaker.probe()
         self.opened[key] = lane
+        if key[0] not in self.watched:
+            self._watch()
         return lane
+
+    def _watch(self) -> None:
+        self.watched = frozenset(rail for rail, _ in (*self.opened, *self._stopped))
+
+    def forget_idle(self, lanes: Iterable[Lane]) -> None:
+        """Remove lanes without limits that have nothing to count or to hold back any more."""
+        idle = [lane for lane in lanes if lane.limits.is_none and lane.is_idle]
+        for lane in idle:
+            self.opened.pop((lane.rail, lane.bank), None)
+        if idle:
+            self._watch()
+
+    def count(
+        self, rail: str, sent: Mapping[str, int], failed: Mapping[str, int], now: float
+    ) -> bool:
+        """Count sends that left without a lane, by bank; True when a breaker has opened."""
+        has_changed = False
+        for bank, count in sent.items():
+            lost = failed.get(bank, 0)
+            lane = self.of(rail, bank, now, ()) if lost else self.find(rail, bank)
+            if lane is None or (not lost and lane.breaker.is_unused):
+                continue
+            was_closed = lane.breaker.is_closed
+            lane.breaker.ended(count - lost, lost, now)
+            has_changed |= lane.breaker.is_closed is not was_closed
+        return has_changed
 
     def limits(self, rail: str) -> LaneLimits:
         """Return the limits of a rail's lanes."""
@@ -91,10 +122,17 @@ class Lanes:
         self._probes = {probe for probe in self._probes if probe[0] in rails}
         for lane in self.opened.values():
             lane.breaker.stop(is_stopped=self.is_stopped(lane.rail, lane.bank))
+        self._watch()
 
     def is_stopped(self, rail: str, bank: str) -> bool:
         """Say whether a person has stopped sending to a bank."""
         return bool(self._stopped) and not self._stopped.isdisjoint(_names(rail, bank))
+
+    def refusing_rails(self) -> frozenset[str]:
+        """Return the rails that refuse new payments while a breaker is open."""
+        return frozenset(
+            name for name in self._rails if self.limits(name).breaker.refuses_while_open
+        )
 
     def is_sending_to_new(self, rail: str, bank: str) -> bool:
         """Say whether a bank without a lane is sent to; an ordered probe lets its first send pass."""
@@ -124,11 +162,19 @@ class Lanes:
             if (rail, bank) in _names(lane.rail, lane.bank):
                 yield lane
 
-    def statuses(self, rail: str, now: float, limit: int) -> tuple[LaneStatus, ...]:
-        """Describe a rail's lanes: those that are not closed first, then those where most wait."""
+    def statuses(
+        self, rail: str, now: float, limit: int, free: Mapping[str, int]
+    ) -> tuple[LaneStatus, ...]:
+        """Describe a rail's lanes: those that are not closed first, then those where most wait.
+
+        ``free`` counts what is under way without a lane, by bank.
+        """
         lanes = [lane for lane in self.opened.values() if lane.rail == rail]
+        named = {lane.bank for lane in lanes}
+        limits = self.limits(rail)
+        lanes += [Lane(rail, bank, limits, now) for bank in free if bank not in named]
         lanes.sort(key=lambda lane: (lane.breaker.is_closed, -lane.waiting, lane.bank))
-        return tuple(_status(lane, now) for lane in lanes[:limit])
+        return tuple(_status(lane, now, free.get(lane.bank, 0)) for lane in lanes[:limit])
 
     def waiting(self, rail: str) -> int:
         """Count the waiting questions of a rail."""
@@ -157,7 +203,7 @@ def _names(rail: str, bank: str) -> tuple[tuple[str, str], tuple[str, str]]:
     return (rail, folded_bank(bank) if bank else bank), (rail, EVERY_BANK)
 
 
-def _status(lane: Lane, now: float) -> LaneStatus:
+def _status(lane: Lane, now: float, free: int) -> LaneStatus:
     breaker = lane.breaker
     state = breaker.state(now)
     is_waiting = state is BreakerState.OPEN and not breaker.is_stopped
@@ -167,6 +213,6 @@ def _status(lane: Lane, now: float) -> LaneStatus:
         why=breaker.why,
         is_stopped=breaker.is_stopped,
         waiting=lane.waiting,
-        in_flight=lane.in_flight,
+        in_flight=lane.in_flight + free,
         tries_in_seconds=breaker.wait_seconds(now) if is_waiting else 0.0,
     )
