@@ -33,6 +33,7 @@ REWRITTEN = {
         "settlement_id": "gen_random_uuid()",
     },
     "settlement_transactions": {
+        "compensates": "gen_random_uuid()",
         "id": "gen_random_uuid()",
         "key_hash": "gen_random_uuid()",
         "caller": "'another'",

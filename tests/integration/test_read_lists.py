@@ -19,7 +19,7 @@ import pytest_asyncio
 from settlement_engine.domain.lifecycle import ENDS, State
 from settlement_engine.ports import NAMED_MAX, SettlementFilter
 from settlement_engine.store.queries import query
-from settlement_engine.store.settlements import filter_values, list_statement
+from settlement_engine.store.settlement_lists import filter_values, list_statement
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:

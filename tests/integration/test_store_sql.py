@@ -41,7 +41,7 @@ MOVE = (
 )
 FACTS = (
     "id uuid, obligation_id text, from_bank text, to_bank text, amount_minor int8, currency text,"
-    " value_date date, priority int2"
+    " value_date date, priority int2, compensates uuid"
 )
 SETTLEMENT = (
     "id uuid, key_hash uuid, content_hash bytea, caller text, idempotency_key text, obligation_id text, from_bank text, to_bank text,"
@@ -52,7 +52,7 @@ SETTLEMENT = (
     " agent_id int8, clearing_id int8, target_id int8, uetr uuid, end_to_end_id text,"
     " message_id text, trace text, payload bytea, recorded_at timestamptz, valid_until timestamptz, sends int4,"
     " undelivered int4, delivery text, payment text, requested_rail text, requested_delivery text,"
-    " intent text, returns text"
+    " compensates uuid, intent text, returns text, compensations text"
 )
 LISTED = ("text[] text text text uuid uuid timestamptz timestamptz int8", "id uuid")
 TRANSFER = (
@@ -192,7 +192,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "try_opening": ("", "pg_try_advisory_lock bool"),
     "unclaimed": ("", "count int8"),
     "unknown_payments": ("int8", "reference text"),
-    "admit": (f"int8{' text' * 17}", "at timestamptz, verdicts int2[], ids uuid[]"),
+    "admit": (f"int8{' text' * 19}", "at timestamptz, verdicts int2[], ids uuid[]"),
     "apply": (f"int8{' text' * 40}", "at timestamptz, results int2[], available int8[]"),
     "apply_and_keep": (
         f"int8{' text' * 49}",
@@ -488,7 +488,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
             "id uuid, key_hash uuid, content_hash bytea, caller text, idempotency_key text,"
             " obligation_id text, from_bank text, to_bank text, amount_minor int8, currency text,"
             " requested_value_date date, priority int2, metadata text, payment text, requested_rail text,"
-            " requested_delivery text"
+            " requested_delivery text, compensates uuid"
         ),
     ),
     "prove_totals": (

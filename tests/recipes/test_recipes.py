@@ -192,7 +192,7 @@ def test_add_a_refusal(copy):
     copy.before(f"{domain}/preconditions.py", code, '    PURPOSE_FORBIDDEN = "PURPOSE_FORBIDDEN"\n')
     copy.before(
         "tests/unit/domain/test_preconditions.py",
-        '        "RISK_LIMIT_EXCEEDED",\n        "ACCOUNT_FULL",\n',
+        '        "RISK_LIMIT_EXCEEDED",\n        "NOT_COMPENSABLE",\n',
         '        "PURPOSE_FORBIDDEN",\n',
     )
     copy.before(

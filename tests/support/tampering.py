@@ -7,6 +7,35 @@ SENT = "(SELECT id FROM settlement_transactions WHERE state = 'sent')"
 NOSTRO = "(SELECT min(id) FROM accounts WHERE kind = 'nostro')"
 
 TAMPERED: dict[str, tuple[str, set[str]]] = {
+    "a payment became a compensation in the same direction": (
+        f"UPDATE settlement_transactions SET compensates = {COMPLETED} WHERE id = {SENT}",
+        {
+            "compensations_are_released",
+            "compensations_pay_back",
+            "instructions_are_as_received",
+        },
+    ),
+    "a payment became a compensation of nothing": (
+        f"UPDATE settlement_transactions SET compensates = gen_random_uuid() WHERE id = {SENT}",
+        {
+            "compensations_are_released",
+            "compensations_pay_back",
+            "instructions_are_as_received",
+        },
+    ),
+    "a payment became a compensation of more than was settled": (
+        (
+            f"UPDATE settlement_transactions SET compensates = {COMPLETED}, from_bank = to_bank,"
+            f" to_bank = from_bank, amount_minor = amount_minor + 1 WHERE id = {SENT}"
+        ),
+        {
+            "compensations_are_covered",
+            "compensations_are_released",
+            "instructions_are_as_received",
+            "locks_follow_histories",
+            "routes_name_their_accounts",
+        },
+    ),
     "a balance was raised": (
         f"UPDATE accounts SET debits_posted = debits_posted + 1 WHERE id = {NOSTRO}",
         {"balances", "conservation"},

@@ -21,6 +21,7 @@ from settlement_engine.proto import settlement_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from settlement_engine.domain.compensation import Compensation
     from settlement_engine.domain.lifecycle import State
     from settlement_engine.domain.payment import Delivery
     from settlement_engine.domain.returns import Return
@@ -101,6 +102,17 @@ def _returned(back: Return, currency: str) -> pb.SettlementReturn:
     )
 
 
+def _compensation(each: Compensation, currency: str) -> pb.SettlementCompensation:
+    """Convert one settlement that compensates another one."""
+    return pb.SettlementCompensation(
+        settlement_id=str(each.settlement_id),
+        status=_STATUSES[each.state],
+        state=each.state.name,
+        amount=format_amount(each.amount_minor, currency),
+        returned=format_amount(each.returned_minor, currency),
+    )
+
+
 def status_response(
     settlement: Settlement, moves: Iterable[Moved] = (), *, has_metadata: bool = False
 ) -> pb.SettlementStatusResponse:
@@ -135,6 +147,10 @@ def status_response(
         if has_metadata and instruction.payment is not None
         else None,
     )
+    if instruction.compensates is not None:
+        answer.compensates = str(instruction.compensates)
+    currency = instruction.amount.currency
+    answer.compensations.extend(_compensation(each, currency) for each in settlement.compensations)
     _add_progress(answer, settlement)
     return answer
 
@@ -194,6 +210,7 @@ def event(announcement: Announcement) -> pb.SettlementEvent:
         currency=amount.currency,
         value_date=announcement.value_date.isoformat(),
         priority=pb.Priority.ValueType(int(announcement.priority)),
+        compensates=str(announcement.compensates or ""),
     )
     return pb.SettlementEvent(
         event_id=event_id(moved),

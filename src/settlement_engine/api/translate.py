@@ -20,6 +20,7 @@ from settlement_engine.api.grammar import (
     check_no_card_number,
     check_obligation,
     check_text,
+    check_uuid,
 )
 from settlement_engine.api.payment import check_delivery, check_payment, check_rail
 from settlement_engine.domain.bank_codes import folded_bank
@@ -28,6 +29,8 @@ from settlement_engine.domain.settlement import Instruction, Priority
 from settlement_engine.errors import InvalidInstruction
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from settlement_engine.proto.settlement_pb2 import SettlementRequest
 
 METADATA_ENTRIES_MAX: Final = 32
@@ -59,10 +62,8 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
         found.append(("priority", "must be NORMAL, HIGH or URGENT"))
     metadata = _metadata(request, found) if request.metadata else {}
     payment = check_payment(request.payment, found) if request.HasField("payment") else None
-    rail = request.rail
-    if rail:
-        check_rail(rail, found)
     delivery = check_delivery(request.delivery, found) if request.delivery else None
+    compensates = _named(request, found)
     key = check_key(request.idempotency_key, header_key, found)
     if found or amount is None or priority is None:
         raise InvalidInstruction(found)
@@ -77,9 +78,19 @@ def to_instruction(request: SettlementRequest, *, caller: str, header_key: str =
         priority=priority,
         metadata=metadata,
         payment=payment,
-        rail=rail,
+        rail=request.rail,
         requested_delivery=delivery,
+        compensates=compensates,
     )
+
+
+def _named(request: SettlementRequest, found: Found) -> UUID | None:
+    """Check the rail that the caller names, and return the settlement that it compensates, if any."""
+    if request.rail:
+        check_rail(request.rail, found)
+    if not request.compensates:
+        return None
+    return check_uuid("compensates", request.compensates, found)
 
 
 def _value_date(seconds: int, found: Found) -> date | None:

@@ -112,6 +112,8 @@ def print_history(found: wire.SettlementStatusResponse) -> None:
             say(f"  {title:<11} {text}")
     for back in found.returns:
         say(f"  {'returned':<11} {_returned(back, found.currency)}")
+    for each in found.compensations:
+        say(f"  {'compensated':<11} {_compensated(each, found.currency)}")
     if found.HasField("recall"):
         say(f"  {'recall':<11} {recall_words(found.recall)}")
     say()
@@ -158,6 +160,7 @@ def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
         ("value date", found.value_date),
         ("priority", wire.Priority.Name(found.priority)),
         ("accepted", day_and_time(found.created_time)),
+        ("compensates", found.compensates),
         ("delivery", delivery_name(found.delivery)),
         ("rail", rail),
         ("reference", found.reference),
@@ -171,6 +174,12 @@ def _returned(back: wire.SettlementReturn, currency: str) -> str:
     charged = f" less {back.charges} of charges" if back.charges.strip("0.") else ""
     named = "".join(f", {text}" for text in (back.reference, back.value_date) if text)
     return f"{back.amount} {currency}{charged}, {back.left} left{named}"
+
+
+def _compensated(each: wire.SettlementCompensation, currency: str) -> str:
+    """Describe one compensation: amount, what came back of it, its state and its id."""
+    came_back = f", {each.returned} came back" if each.returned.strip("0.") else ""
+    return f"{each.amount} {currency}{came_back}, {each.state}, settlement {each.settlement_id}"
 
 
 def recall_words(found: wire.SettlementRecall) -> str:

@@ -44,6 +44,7 @@ class Said(NamedTuple):
     rail: str
     delivery: str
     metadata: Mapping[str, str]
+    compensates: str = ""
 
     def write(self, request: wire.SettlementRequest) -> None:
         """Set the fields of the request that were said."""
@@ -54,6 +55,7 @@ class Said(NamedTuple):
         if self.delivery:
             request.delivery = DELIVERIES[self.delivery]
         request.metadata.update(self.metadata)
+        request.compensates = self.compensates
 
     def content(self) -> dict[str, object]:
         """Return what was said beside the metadata, to derive a name from it."""
@@ -64,6 +66,8 @@ class Said(NamedTuple):
             content["rail"] = self.rail
         if self.delivery:
             content["delivery"] = self.delivery
+        if self.compensates:
+            content["compensates"] = self.compensates
         return content
 
 
@@ -78,6 +82,7 @@ def payment_options(function: Callable[..., Any]) -> Callable[..., Any]:
             rail=arguments.pop("rail"),
             delivery=arguments.pop("delivery") or "",
             metadata=_pairs(arguments.pop("metadata")),
+            compensates=arguments.pop("compensates"),
         )
         return function(said=said, **arguments)
 
@@ -104,6 +109,12 @@ def _options() -> Iterator[Callable[[Any], Any]]:
     )
     yield click.option(
         "--metadata", multiple=True, metavar="KEY=VALUE", help="Additional data; may be repeated."
+    )
+    yield click.option(
+        "--compensates",
+        metavar="ID",
+        default="",
+        help="The completed settlement that this one pays back. Two other people have to release it.",
     )
     for name, (_, text) in _TEXTS.items():
         yield click.option(f"--{name.replace('_', '-')}", default="", help=text)

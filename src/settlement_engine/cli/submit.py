@@ -96,6 +96,7 @@ settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR
 settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --another
 settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --metadata simulate=lost_answer --json
 settlement-engine submit DEUTDEFF CHASUS33 1000.00 EUR --creditor-name Ada --remittance "invoice 4711"
+settlement-engine submit CHASUS33 DEUTDEFF 1000.00 EUR --compensates 0199c2d4-6f0e-7c1a-9d51-1f2a33445566 --no-wait
 """)
 def submit(  # noqa: PLR0913 -- each option of the command is an argument
     *,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.compensation_checks import is_own_compensation
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongState
@@ -143,6 +144,14 @@ def check_attestable(settlement: Settlement, finding: Finding) -> None:
     raise WrongState(what, why="nothing was sent, so its outcome is not in doubt", todo=todo)
 
 
+def check_person(settlement: Settlement, finding: Finding, who: str) -> None:
+    """Refuse a release of a compensation by the person who has submitted it. Raises NotPermitted."""
+    if finding is Finding.RELEASE and is_own_compensation(settlement, who):
+        what = f"{who} has submitted this compensation and cannot release it"
+        todo = "Ask two other people to release it."
+        raise NotPermitted(what, why="two other people are required", todo=todo)
+
+
 def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed: bytes) -> None:
     """Refuse an approval that must not be. Raises NotPermitted, WrongState, InvalidInstruction."""
     if is_same_person(proposal.proposed_by, who):
@@ -150,6 +159,7 @@ def check_approval(proposal: Proposal, settlement: Settlement, who: str, signed:
         raise NotPermitted(
             what, why="two different people are required", todo="Ask another person to approve it."
         )
+    check_person(settlement, proposal.finding, who)
     if signed != proposal.content_sha256:
         raise InvalidInstruction(
             [("content_sha256", "is not the fingerprint of this proposal: read it again")]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from uuid import UUID
 
+    from settlement_engine.domain.compensation import Compensation
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.money import Money
     from settlement_engine.domain.payment import PaymentDetails
@@ -43,8 +44,8 @@ class Instruction:
     """A request to settle an obligation, as received and validated.
 
     ``value_date`` is None when the caller left it open: then the day of receipt counts. ``payment`` is what the
-    caller said about the payment, ``rail`` the rail that it named and ``requested_delivery`` the delivery; each may
-    be left out.
+    caller said about the payment, ``rail`` the rail that it named, ``requested_delivery`` the delivery and
+    ``compensates`` the settlement that it compensates; each may be left out.
     """
 
     caller: str
@@ -59,6 +60,7 @@ class Instruction:
     payment: PaymentDetails | None = None
     rail: str = ""
     requested_delivery: Delivery | None = None
+    compensates: UUID | None = None
 
     def content(self) -> dict[str, object]:
         """Return the fields that must be equal for a repeated call to count as a replay.
@@ -81,6 +83,8 @@ class Instruction:
             content["rail"] = self.rail
         if self.requested_delivery is not None:
             content["delivery"] = self.requested_delivery.value
+        if self.compensates is not None:
+            content["compensates"] = str(self.compensates)
         return content
 
     @property
@@ -159,8 +163,8 @@ class Settlement:
     ``seq`` counts its moves. ``fencing_token`` is the fencing token of its owner: a write with an older one changes
     nothing. ``asked`` counts how often the question of the current state was asked without a new status;
     after the point of no return it is not reset until the end. ``returns`` are the returns after completion,
-    oldest first. ``is_replay``: the call that returned it was a repetition.
-    ``recorded`` is set when the settlement was read back from a store; it is None once this
+    ``compensations`` the settlements that compensate it, both oldest first. ``is_replay``: the call that returned
+    it was a repetition. ``recorded`` is set when the settlement was read back from a store; it is None once this
     process has written the attempt itself.
     """
 
@@ -182,6 +186,7 @@ class Settlement:
     attestation: Attestation = Attestation.NONE
     next_action_at: datetime | None = None
     returns: tuple[Return, ...] = ()
+    compensations: tuple[Compensation, ...] = ()
     is_replay: bool = field(default=False, compare=False)
     recorded: Recorded | None = field(default=None, compare=False)
 

@@ -279,5 +279,6 @@ class Executor:
 
 def _needs_no_lookup(pending: PendingTransition) -> bool:
     """Say whether only the accounts have to be read, as for nearly every answer."""
+    settlement = pending.settlement
     is_plain = pending.chosen is None and pending.answer.event not in DEPENDS_ON_HISTORY
-    return is_plain and pending.settlement.state not in ENDS
+    return is_plain and settlement.state not in ENDS and settlement.instruction.compensates is None

@@ -20,6 +20,7 @@ from settlement_engine.domain.money import (
     takes_every_amount_today,
 )
 from settlement_engine.engine.batching import Batcher
+from settlement_engine.engine.compensations import faults_of_compensations, why_not_left
 from settlement_engine.errors import (
     Broken,
     Contention,
@@ -186,25 +187,28 @@ class Intake:
         today = self._lease.now().astimezone(UTC).date()
         instructions = [entry.instruction for entry in batch]
         faults = self._faults(instructions, today)
-        if self._listed is not None:
-            try:
-                unlisted = await self._listed.faults(instructions)
-            except SettlementEngineError as error:
-                for entry in batch:
-                    entry.put(error)
-                return []
-            faults = [fault or other for fault, other in zip(faults, unlisted, strict=True)]
-        others = [(entry, fault) for entry, fault in zip(batch, faults, strict=True) if fault]
-        if not others:
+        try:
+            unlisted = await self._listed.faults(instructions) if self._listed is not None else []
+            unfit: Sequence[tuple[str, str] | None] = ()
+            if any(each.compensates for each in instructions):
+                unfit = await faults_of_compensations(self._store, instructions)
+        except SettlementEngineError as error:
+            for entry in batch:
+                entry.put(error)
+            return []
+        for others in filter(None, (unlisted, unfit)):
+            faults = [fault or other for fault, other in zip(faults, others, strict=True)]
+        refused = [(entry, fault) for entry, fault in zip(batch, faults, strict=True) if fault]
+        if not refused:
             return batch
-        keys = [entry.instruction.key_hash for entry, _ in others]
+        keys = [entry.instruction.key_hash for entry, _ in refused]
         try:
             known = await self._store.find_by_keys(keys)
         except SettlementEngineError as error:
-            for entry, _ in others:
+            for entry, _ in refused:
                 entry.put(error)
         else:
-            for (entry, fault), key in zip(others, keys, strict=True):
+            for (entry, fault), key in zip(refused, keys, strict=True):
                 entry.put(_refused(entry.instruction, known.get(key), fault))
         return [entry for entry, fault in zip(batch, faults, strict=True) if not fault]
 
@@ -308,6 +312,9 @@ class Intake:
         begun: list[Settlement] = []
         for entry, answer in pairs:
             settlement = known[answer.settlement_id]
+            if answer.verdict is Verdict.NOT_LEFT:
+                entry.put(why_not_left(entry.instruction, settlement))
+                continue
             if answer.verdict is not Verdict.REPLAYED:
                 entry.put(_conflict(entry.instruction, settlement, answer.verdict))
                 continue

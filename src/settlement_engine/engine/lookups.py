@@ -1,4 +1,4 @@
-"""Reads what some answers need before they can be decided: suspense and fees accounts, and histories.
+"""Reads what some answers need before they can be decided: accounts, histories, and what is compensated.
 
 Promises: only answers that need it cause a query. A settlement whose query the database refuses as broken is set
 aside and does not stop the others. Must never: decide an answer.
@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from settlement_engine.domain.decisions.after_the_end import needs_suspense
-from settlement_engine.domain.decisions.history import after_release, needs_fees, needs_history
+from settlement_engine.domain.decisions.history import (
+    after_release,
+    is_screened_compensation,
+    needs_fees,
+    needs_history,
+    while_compensable,
+)
+from settlement_engine.domain.lifecycle import Event
 from settlement_engine.errors import Broken
 
 if TYPE_CHECKING:
@@ -55,9 +62,36 @@ class Lookups:
                 log.exception("history_not_read", why=error.why or error.what)
                 self._set_aside(pending, error)
                 continue
-            pending.answer = after_release(pending.history, pending.answer)
+            pending.answer = after_release(pending.settlement, pending.history, pending.answer)
             kept.append(pending)
-        return kept
+        return await self._check_compensations(kept)
+
+    async def _check_compensations(self, batch: list[PendingTransition]) -> list[PendingTransition]:
+        """Refuse released compensations for which not enough is left to compensate."""
+        released = [each for each in batch if _is_released_compensation(each)]
+        if not released:
+            return batch
+        ids = {each.settlement.instruction.compensates for each in released}
+        try:
+            found = await self._lease.until_reached(
+                lambda: self._store.load([each for each in ids if each is not None])
+            )
+        except Broken as error:
+            if len(released) == 1:
+                log.exception("compensated_not_read", why=error.why or error.what)
+                self._set_aside(released[0], error)
+                return [each for each in batch if each is not released[0]]
+            kept = [each for each in batch if each not in released]
+            for pending in released:  # one record that cannot be read costs no other's answer
+                kept += await self._check_compensations([pending])
+            return kept
+        for pending in released:
+            compensates = pending.settlement.instruction.compensates
+            assert compensates is not None, "it is a compensation"
+            pending.answer = while_compensable(
+                pending.settlement, found.get(compensates), pending.answer
+            )
+        return batch
 
     async def _history(self, settlement_id: UUID) -> tuple[Moved, ...]:
         return tuple(await self._lease.until_reached(lambda: self._store.history(settlement_id)))
@@ -93,3 +127,9 @@ class Lookups:
                 self._set_aside(pending, error)
             return [pending for pending in batch if pending not in wanted]
         return batch
+
+
+def _is_released_compensation(pending: PendingTransition) -> bool:
+    """Say whether it is a compensation that would hold funds now."""
+    answer = pending.answer
+    return answer.event is Event.CLEARED and is_screened_compensation(pending.settlement, answer)

@@ -66,8 +66,10 @@ class Message(NamedTuple):
     body: str
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True):
+class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The JSON body. Fields are added at the end and never removed or given another meaning.
+
+    Only a compensation has ``compensates``: the id of the settlement that it compensates.
 
     Bodies are assembled from cached parts: one for each kind of move, and one for each settlement, which is
     announced several times within a short time. The result has exactly the bytes of this structure.
@@ -91,6 +93,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     priority: str
     time: str
     detail: dict[str, str]
+    compensates: str = ""
 
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +140,14 @@ class _Words(NamedTuple):
     fields: str
 
 
+class _Known(NamedTuple):
+    """The parts of a body that depend on the settlement only, built once for each; ``end`` follows the details."""
+
+    settlement_id: str
+    facts: str
+    end: str
+
+
 class Announcer:
     """Builds announcements for one subject prefix and one CloudEvents source."""
 
@@ -147,8 +158,8 @@ class Announcer:
         self._source = source
         self._encoder = msgspec.json.Encoder()
         self._words: dict[tuple[State, Event, State], _Words] = {}
-        self._new_generation: dict[int, tuple[str, str]] = {}
-        self._old_generation: dict[int, tuple[str, str]] = {}
+        self._new_generation: dict[int, _Known] = {}
+        self._old_generation: dict[int, _Known] = {}
         self._at: datetime | None = None
         self._time = ""
 
@@ -161,9 +172,9 @@ class Announcer:
         if moved.at != self._at:  # The moves of one transaction have the same time.
             self._at = moved.at
             self._time = rfc3339(moved.at)
-        settlement_id, facts = self._known(announcement)
+        settlement_id, facts, end = self._known(announcement)
         name = event_text(settlement_id, moved.seq, moved.position)
-        body = self._body(moved, name, settlement_id, f"{words.fields},{facts}")
+        body = self._body(moved, name, settlement_id, (f"{words.fields},{facts}", end))
         headers = (
             f"{ID_HEADER}: {name}\r\n{NAME_HEADER}: {name}\r\n{words.headers}"
             f"ce-subject: {settlement_id}\r\n{TIME_HEADER}: {self._time}\r\n"
@@ -171,22 +182,23 @@ class Announcer:
         )
         return Message(moved.position, name, words.subject, headers, body)
 
-    def _body(self, moved: Moved, name: str, settlement_id: str, fields: str) -> str:
+    def _body(self, moved: Moved, name: str, settlement_id: str, parts: tuple[str, str]) -> str:
         """Assemble a body; one that is too long is built again with shortened details."""
+        fields, end = parts
         detail = self._encoder.encode(dict(moved.detail)).decode() if moved.detail else "{}"
         before = (
             f'{{"event_id":"{name}","sequence":{moved.position},"settlement_id":"{settlement_id}",'
             f'"seq":{moved.seq},{fields},"time":"{self._time}","detail":'
         )
-        body = f"{before}{detail}}}"
+        body = f"{before}{detail}{end}}}"
         if len(body) * UTF8_BYTES_MAX <= BODY_BYTES_MAX or len(body.encode()) <= BODY_BYTES_MAX:
             return body
         kept = list(moved.detail.items())[:DETAILS_MAX]
         short = {key[:DETAIL_TEXT_MAX]: text[:DETAIL_TEXT_MAX] for key, text in kept}
-        return f"{before}{self._encoder.encode(short).decode()}}}"
+        return f"{before}{self._encoder.encode(short).decode()}{end}}}"
 
-    def _known(self, announcement: Announcement) -> tuple[str, str]:
-        """Return the settlement's id and its part of the body, cached for all its moves."""
+    def _known(self, announcement: Announcement) -> _Known:
+        """Return the settlement's parts of the body, cached for all its moves."""
         key = announcement.moved.settlement_id.int
         known = self._new_generation.get(key) or self._old_generation.get(key)
         if known is None:
@@ -200,7 +212,9 @@ class Announcer:
                 value_date=announcement.value_date,
                 priority=_PRIORITY[announcement.priority],
             )
-            known = str(announcement.moved.settlement_id), self._fields(facts)
+            compensates = announcement.compensates
+            end = f',"compensates":"{compensates}"' if compensates is not None else ""
+            known = _Known(str(announcement.moved.settlement_id), self._fields(facts), end)
             if len(self._new_generation) >= GENERATION:
                 self._old_generation, self._new_generation = self._new_generation, {}
             self._new_generation[key] = known

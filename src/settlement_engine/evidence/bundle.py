@@ -22,9 +22,11 @@ import msgspec
 from settlement_engine.domain.lifecycle import TRANSITIONS
 from settlement_engine.errors import CorruptRecord, WrongState
 from settlement_engine.evidence.dossier import (
+    NO_COMPENSATIONS,
     AccountRecord,
     AnswersRecord,
     AttemptRecord,
+    CompensationsRecord,
     Dossier,
     ExceptionRecord,
     HoldRecord,
@@ -77,6 +79,9 @@ MESSAGES: Final = "messages.json"
 
 RECALL: Final = "recall.json"
 """The steps of a recall after completion; without a recall there is no such file."""
+
+COMPENSATIONS: Final = "compensations.json"
+"""What the settlement compensates, and what compensates it; there is no such file if it is neither."""
 
 _BYTES: Final = re.compile(r"(payload|paper|message)-([1-9][0-9]{0,17})\.bin", re.ASCII)
 
@@ -166,6 +171,8 @@ def write(dossier: Dossier, engine_version: str) -> dict[str, bytes]:
         files[MESSAGES] = canonical(dossier.messages)
     if dossier.recall:
         files[RECALL] = canonical(dossier.recall)
+    if dossier.compensations != NO_COMPENSATIONS:
+        files[COMPENSATIONS] = canonical(dossier.compensations)
     files[ABOUT] = canonical(about)
     files[TAKEN] = canonical(Taken(taken_at=dossier.taken_at))
     files[STATE_MACHINE] = canonical(transition_rows())
@@ -228,6 +235,8 @@ def read(files: Mapping[str, bytes]) -> Dossier:
         parts["messages"] = read_file(files, MESSAGES, MessagesRecord)
     if RECALL in files:
         parts["recall"] = read_file(files, RECALL, tuple[RecallStepRecord, ...])
+    if COMPENSATIONS in files:
+        parts["compensations"] = read_file(files, COMPENSATIONS, CompensationsRecord)
     kept: dict[str, dict[int, bytes]] = {"payload": {}, "paper": {}, "message": {}}
     for name, data in sorted(files.items()):
         if match := _BYTES.fullmatch(name):
@@ -250,5 +259,6 @@ def expected_names(dossier: Dossier) -> set[str]:
         *(message.file for message in dossier.messages.latest if message.file),
         *((MESSAGES,) if dossier.messages.latest else ()),
         *((RECALL,) if dossier.recall else ()),
+        *((COMPENSATIONS,) if dossier.compensations != NO_COMPENSATIONS else ()),
         *(ABOUT, STATE_MACHINE, EXPLANATION, MANIFEST, TAKEN),
     }

@@ -48,7 +48,7 @@ class InstructionRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The instruction of the caller. ``content_sha256`` is the hash by which a replay is recognised.
 
     ``exponent`` is the number of decimals with which the currency is booked. Older versions did not write it,
-    and knew neither ``payment``, ``rail`` nor ``delivery``, which the caller may request.
+    and knew neither ``payment``, ``rail``, ``delivery`` nor ``compensates``, which the caller may give.
     """
 
     caller: str
@@ -67,6 +67,7 @@ class InstructionRecord(Record, frozen=True, kw_only=True, omit_defaults=True):
     payment: PaymentDetails | None = None
     rail: str = ""
     delivery: Delivery | None = None
+    compensates: UUID | None = None
 
 
 class StandingRecord(Record, frozen=True, kw_only=True):
@@ -262,6 +263,36 @@ class RecallStepRecord(Record, frozen=True, kw_only=True):
     detail: dict[str, str]
 
 
+class CompensatedRecord(Record, frozen=True, kw_only=True):
+    """The settlement that this one compensates, as far as it never changes."""
+
+    settlement_id: UUID
+    from_bank: str
+    to_bank: str
+    amount_minor: int
+    currency: str
+    completed_at: datetime
+
+
+class CompensationRecord(Record, frozen=True, kw_only=True):
+    """A settlement that compensates this one. ``returned_minor`` has come back of it, in minor units."""
+
+    settlement_id: UUID
+    state: State
+    amount_minor: int
+    returned_minor: int
+
+
+class CompensationsRecord(Record, frozen=True, kw_only=True):
+    """The links between a settlement and its compensations, oldest first. Most settlements have none."""
+
+    compensated: CompensatedRecord | None = None
+    made: tuple[CompensationRecord, ...] = ()
+
+
+NO_COMPENSATIONS: Final = CompensationsRecord()
+
+
 def payload_file(attempt: int) -> str:
     """Name the file with the bytes of an attempt."""
     return f"payload-{attempt}.bin"
@@ -277,7 +308,7 @@ class Dossier(Record, frozen=True, kw_only=True):
 
     ``payloads`` are the bytes of attempts by number, ``papers`` those of proposals' evidence by id, and
     ``contents`` those of messages by their number in the list, from 1. ``recall`` are the steps of a recall after
-    completion, oldest first. Older versions wrote no messages and no recall.
+    completion, oldest first. Older versions wrote no messages, no recall and no compensations.
     """
 
     taken_at: datetime
@@ -296,6 +327,7 @@ class Dossier(Record, frozen=True, kw_only=True):
     messages: MessagesRecord = NO_MESSAGES
     contents: dict[int, bytes] = msgspec.field(default_factory=dict)
     recall: tuple[RecallStepRecord, ...] = ()
+    compensations: CompensationsRecord = NO_COMPENSATIONS
 
 
 def decimals_of(instruction: InstructionRecord) -> int:

@@ -13,6 +13,9 @@ from settlement_engine.domain.money import exponent, format_amount
 from settlement_engine.evidence.dossier import (
     AccountRecord,
     AttemptRecord,
+    CompensatedRecord,
+    CompensationRecord,
+    CompensationsRecord,
     ExceptionRecord,
     InstructionRecord,
     MessageRecord,
@@ -69,6 +72,7 @@ def record_instruction(settlement: Settlement) -> InstructionRecord:
         payment=instruction.payment,
         rail=instruction.rail,
         delivery=instruction.requested_delivery,
+        compensates=instruction.compensates,
     )
 
 
@@ -92,6 +96,37 @@ def record_standing(settlement: Settlement, owner: int, proposals: int) -> Stand
         confirmation=settlement.confirmation,
         attestation=settlement.attestation,
         is_frozen=settlement.is_frozen,
+    )
+
+
+def record_compensations(
+    settlement: Settlement, compensated: Settlement | None
+) -> CompensationsRecord:
+    """Record what a settlement compensates, and what compensates it."""
+    return CompensationsRecord(
+        compensated=_record_compensated(compensated) if compensated is not None else None,
+        made=tuple(
+            CompensationRecord(
+                settlement_id=each.settlement_id,
+                state=each.state,
+                amount_minor=each.amount_minor,
+                returned_minor=each.returned_minor,
+            )
+            for each in settlement.compensations
+        ),
+    )
+
+
+def _record_compensated(settlement: Settlement) -> CompensatedRecord:
+    instruction = settlement.instruction
+    assert settlement.ended_at is not None, "what is compensated has completed"
+    return CompensatedRecord(
+        settlement_id=settlement.id,
+        from_bank=instruction.from_bank,
+        to_bank=instruction.to_bank,
+        amount_minor=instruction.amount.minor,
+        currency=instruction.amount.currency,
+        completed_at=instant(settlement.ended_at),
     )
 
 

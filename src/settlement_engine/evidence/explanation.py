@@ -20,10 +20,12 @@ from settlement_engine.domain.lifecycle import (
     Event,
     State,
 )
+from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.payment import Delivery, delivery_of
 from settlement_engine.domain.readable import shown
 from settlement_engine.domain.routing import read_rejected
 from settlement_engine.domain.settlement import Attestation
+from settlement_engine.evidence.dossier import decimals_of
 from settlement_engine.evidence.explanation_history import ExplanationLine, history_lines
 from settlement_engine.evidence.explanation_money import money_sentences
 from settlement_engine.evidence.explanation_recall import recall_waits
@@ -116,6 +118,7 @@ def _standing(dossier: Dossier) -> Iterator[str]:
     standing = dossier.standing
     yield STANDS[standing.state]
     yield from _payment(dossier)
+    yield from _compensations(dossier)
     if standing.refusal_code:
         detail = standing.refusal_detail
         yield as_sentence(
@@ -149,6 +152,26 @@ def _payment(dossier: Dossier) -> Iterator[str]:
         yield (
             f"It is paid out: {instruction.from_bank} pays {instruction.to_bank}, or its customer, and the balance"
             f" of {instruction.to_bank} with us ends where it began."
+        )
+
+
+def _compensations(dossier: Dossier) -> Iterator[str]:
+    """Say what it compensates, and what compensates it."""
+    instruction, links = dossier.instruction, dossier.compensations
+    currency, decimals = instruction.currency, decimals_of(instruction)
+    if links.compensated is not None:
+        before = links.compensated
+        settled = format_amount(before.amount_minor, currency, decimals)
+        yield (
+            f"It compensates settlement {before.settlement_id}, in which {before.from_bank} paid"
+            f" {settled} {currency} to {before.to_bank}. Two people have to release it, and neither of"
+            " them may have submitted it."
+        )
+    for each in links.made:
+        amount = format_amount(each.amount_minor, currency, decimals)
+        yield (
+            f"It is compensated by settlement {each.settlement_id}: {amount} {currency},"
+            f" {each.state.name}."
         )
 
 

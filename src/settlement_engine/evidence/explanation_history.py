@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.compensation_checks import COMPENSATION
 from settlement_engine.domain.lifecycle import QUESTION, TRANSITIONS, Ask
 from settlement_engine.domain.proposals import OF_PARKED
 from settlement_engine.evidence.explanation_recall import recall_lines
@@ -78,6 +79,8 @@ def tell_move(move: MoveRecord) -> str:
     """Describe one move: what happened, what the other side said, what was done and asked next."""
     row = TRANSITIONS.get(move.from_state, {}).get(move.event)
     text = HAPPENED[move.event]
+    if move.detail.get("code") == COMPENSATION:
+        text = "it was parked, because two people have to release a compensation"
     words = _words(move)
     if words:
         text += f" ({words})"

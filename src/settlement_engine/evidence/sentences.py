@@ -56,6 +56,17 @@ def _no_route(detail: Detail) -> str:
     return f"no rail carries this payment in {detail.get('currency', 'its currency')} ({why})"
 
 
+def _not_compensable(detail: Detail) -> str:
+    compensated = f"settlement {detail.get('compensates', '')}"
+    if why := detail.get("why"):
+        return f"{compensated} cannot be compensated: {why}"
+    currency = detail.get("currency", "")
+    return (
+        f"{detail.get('required', '')} {currency} is more than what is left to compensate of"
+        f" {compensated}: {detail.get('left', '')} {currency}"
+    )
+
+
 def _window(detail: Detail) -> str:
     currency, opening = detail.get("currency", "the currency"), detail.get("next_opening", "")
     if opening:
@@ -71,6 +82,7 @@ _REFUSALS: Final[Mapping[str, Callable[[Detail], str]]] = {
     RefusalCode.SETTLEMENT_WINDOW_CLOSED: _window,
     RefusalCode.COMPLIANCE_BLOCKED: _said("blocked by compliance"),
     RefusalCode.RISK_LIMIT_EXCEEDED: _said("risk limit exceeded"),
+    RefusalCode.NOT_COMPENSABLE: _not_compensable,
     RefusalCode.ACCOUNT_FULL: lambda detail: (
         f"an account in {detail.get('currency', 'this currency')} has reached its maximum turnover"
     ),

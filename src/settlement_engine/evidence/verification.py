@@ -25,6 +25,7 @@ from settlement_engine.errors import CorruptRecord
 from settlement_engine.evidence import bundle
 from settlement_engine.evidence.dossier import PROPOSALS_MAX
 from settlement_engine.evidence.explanation import as_text, explain
+from settlement_engine.evidence.verified_compensations import compensation_faults
 from settlement_engine.evidence.verified_intent import (
     instruction_faults,
     lock_faults,
@@ -374,6 +375,7 @@ _CHECKS: Final[Mapping[str, Callable[[Dossier, StateMachine], Iterator[str]]]] =
     "transfers balance and equal the hold": transfer_faults,
     "returns and charges are no more than the amount": return_faults,
     "two people stand behind each proposal": _people,
+    "compensations pay back what was settled": compensation_faults,
     "attested moves stand on approved proposals": _attested,
     "accounts are identified": _accounts,
     "announcements have their names": _announcements,

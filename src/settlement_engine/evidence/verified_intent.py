@@ -64,6 +64,8 @@ def instruction_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterat
         content["rail"] = instruction.rail
     if instruction.delivery is not None:
         content["delivery"] = instruction.delivery.value
+    if instruction.compensates is not None:
+        content["compensates"] = str(instruction.compensates)
     if content_hash(content).hex() != instruction.content_sha256:
         yield "the instruction's fingerprint is not that of its content"
     if (

@@ -33,10 +33,15 @@ class Verdict(StrEnum):
     REPLAYED = auto()  # stored before, with the same content
     KEY_TAKEN = auto()  # the key was used for other content
     OBLIGATION_TAKEN = auto()  # the obligation has an open or completed settlement
+    NOT_LEFT = auto()  # not stored: a compensation of more than is left to compensate
 
 
 class Existing(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to an instruction whose key or obligation was used before, at the database's time."""
+    """The answer to an instruction that was not stored, at the database's time.
+
+    ``settlement_id`` has the key or the obligation already; if not enough is left to compensate, it is the settlement
+    that the instruction compensates.
+    """
 
     verdict: Verdict
     settlement_id: UUID

@@ -27,6 +27,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     amount: Money
     value_date: date
     priority: int
+    compensates: UUID | None = None
 
 
 class Stream(Protocol):

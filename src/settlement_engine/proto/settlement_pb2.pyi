@@ -906,6 +906,7 @@ class SettlementRequest(_message.Message):
     PAYMENT_FIELD_NUMBER: _builtins.int
     RAIL_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    COMPENSATES_FIELD_NUMBER: _builtins.int
     obligation_id: _builtins.str
     """What clearing calls the obligation. Required; [A-Za-z0-9][A-Za-z0-9._:/-]{0,63}. One obligation has at
     most one settlement that lives or has completed.
@@ -935,6 +936,12 @@ class SettlementRequest(_message.Message):
     """
     delivery: Global___Delivery.ValueType
     """Whose account moves. Default: DELIVERY_PAY_OUT with payment, DELIVERY_BOOK without."""
+    compensates: _builtins.str
+    """The settlement_id of the settlement that this one compensates; empty if it compensates none. The compensated
+    settlement is COMPLETED, from_bank and to_bank are those of the compensated settlement exchanged, the currency is
+    the same, and the amount is no more than what is left of it after returns and other compensations. It waits in
+    HELD until two people other than its caller release it (ProposeResolution, ApproveProposal).
+    """
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """At most 32 entries, keys [A-Za-z0-9_.-]{1,64}, values of at most 512 characters without control
@@ -962,10 +969,11 @@ class SettlementRequest(_message.Message):
         payment: Global___PaymentDetails | None = ...,
         rail: _builtins.str = ...,
         delivery: Global___Delivery.ValueType = ...,
+        compensates: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency", "delivery", b"delivery", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "settlement_date", b"settlement_date", "to_bank", b"to_bank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "compensates", b"compensates", "currency", b"currency", "delivery", b"delivery", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "settlement_date", b"settlement_date", "to_bank", b"to_bank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1369,6 +1377,8 @@ class SettlementStatusResponse(_message.Message):
     REQUESTED_RAIL_FIELD_NUMBER: _builtins.int
     PAYMENT_FIELD_NUMBER: _builtins.int
     RECALL_FIELD_NUMBER: _builtins.int
+    COMPENSATES_FIELD_NUMBER: _builtins.int
+    COMPENSATIONS_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
@@ -1411,6 +1421,8 @@ class SettlementStatusResponse(_message.Message):
     """How it is delivered: as requested, or else by default."""
     requested_rail: _builtins.str
     """The rail that the caller named; empty if none. The rail that was taken is in the field rail."""
+    compensates: _builtins.str
+    """The settlement_id of the settlement that it compensates; empty if none."""
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1436,6 +1448,10 @@ class SettlementStatusResponse(_message.Message):
     @_builtins.property
     def recall(self) -> Global___SettlementRecall:
         """The recall after completion, if one was requested. Absent in lists."""
+
+    @_builtins.property
+    def compensations(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementCompensation]:
+        """The settlements that compensate it, oldest first; those that failed are among them."""
 
     def __init__(
         self,
@@ -1476,14 +1492,52 @@ class SettlementStatusResponse(_message.Message):
         requested_rail: _builtins.str = ...,
         payment: Global___PaymentDetails | None = ...,
         recall: Global___SettlementRecall | None = ...,
+        compensates: _builtins.str = ...,
+        compensations: _abc.Iterable[Global___SettlementCompensation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "next_action_at", b"next_action_at", "payment", b"payment", "recall", b"recall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "delivery", b"delivery", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "recall", b"recall", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "requested_rail", b"requested_rail", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "compensates", b"compensates", "compensations", b"compensations", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "delivery", b"delivery", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "recall", b"recall", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "requested_rail", b"requested_rail", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SettlementStatusResponse: _TypeAlias = SettlementStatusResponse  # noqa: Y015
+
+@_typing.final
+class SettlementCompensation(_message.Message):
+    """A settlement that compensates another one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    RETURNED_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    status: Global___SettlementStatus.ValueType
+    state: _builtins.str
+    """Its exact state."""
+    amount: _builtins.str
+    """In the currency of the compensated settlement."""
+    returned: _builtins.str
+    """What has come back of it in turn, charges included."""
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        status: Global___SettlementStatus.ValueType = ...,
+        state: _builtins.str = ...,
+        amount: _builtins.str = ...,
+        returned: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "returned", b"returned", "settlement_id", b"settlement_id", "state", b"state", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementCompensation: _TypeAlias = SettlementCompensation  # noqa: Y015
 
 @_typing.final
 class SettlementReturn(_message.Message):
@@ -2347,6 +2401,7 @@ class SettlementMoved(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    COMPENSATES_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
@@ -2357,6 +2412,8 @@ class SettlementMoved(_message.Message):
     value_date: _builtins.str
     """Such as 2026-01-31."""
     priority: Global___Priority.ValueType
+    compensates: _builtins.str
+    """The settlement_id of the settlement that it compensates; empty if none."""
     @_builtins.property
     def move(self) -> Global___Move: ...
     def __init__(
@@ -2372,10 +2429,11 @@ class SettlementMoved(_message.Message):
         currency: _builtins.str = ...,
         value_date: _builtins.str = ...,
         priority: Global___Priority.ValueType = ...,
+        compensates: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["move", b"move"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "currency", b"currency", "from_bank", b"from_bank", "move", b"move", "obligation_id", b"obligation_id", "priority", b"priority", "settlement_id", b"settlement_id", "status", b"status", "to_bank", b"to_bank", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "compensates", b"compensates", "currency", b"currency", "from_bank", b"from_bank", "move", b"move", "obligation_id", b"obligation_id", "priority", b"priority", "settlement_id", b"settlement_id", "status", b"status", "to_bank", b"to_bank", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,6 +35,7 @@ class AnnouncedFields(NamedTuple):
     amount: Money
     value_date: date
     priority: int
+    compensates: UUID | None = None
 
 
 class AnnouncementCache:
@@ -66,15 +67,17 @@ class AnnouncementCache:
             instruction.amount,
             settlement.value_date,
             int(instruction.priority),
+            instruction.compensates,
         )
         self.keep(settlement.id, fields)
 
 
 def to_announced_fields(row: asyncpg.Record) -> AnnouncedFields:
     """Build the data from its columns, which follow the settlement id."""
-    _, obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority = row
-    amount = Money(amount_minor, currency)
-    return AnnouncedFields(obligation_id, from_bank, to_bank, amount, value_date, priority)
+    _, obligation_id, from_bank, to_bank, amount_minor, currency, *others = row
+    return AnnouncedFields(
+        obligation_id, from_bank, to_bank, Money(amount_minor, currency), *others
+    )
 
 
 def to_announcement(moved: Moved, fields: AnnouncedFields | None) -> Announcement:
@@ -82,7 +85,7 @@ def to_announcement(moved: Moved, fields: AnnouncedFields | None) -> Announcemen
     if fields is None:
         what = "a move belongs to a settlement that does not exist"
         raise CorruptRecord(what, why=str(moved.settlement_id))
-    obligation_id, from_bank, to_bank, amount, value_date, priority = fields
+    obligation_id, from_bank, to_bank, amount, value_date, priority, compensates = fields
     return Announcement(
         moved=moved,
         obligation_id=obligation_id,
@@ -91,4 +94,5 @@ def to_announcement(moved: Moved, fields: AnnouncedFields | None) -> Announcemen
         amount=amount,
         value_date=value_date,
         priority=priority,
+        compensates=compensates,
     )

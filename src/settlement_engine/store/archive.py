@@ -59,6 +59,8 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
         return None
     rows = await connection.fetch(query("dossier_attempts"), settlement_id)
     attempts = [_attempt(row) for row in rows]
+    compensates = settlement.instruction.compensates
+    compensated = await load_one(connection, compensates) if compensates is not None else None
     hold = await _hold(connection, settlement_id)
     rows = await connection.fetch(query("dossier_transfers"), settlement_id)
     transfers = [to_transfer(row) for row in rows]
@@ -88,6 +90,7 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
         messages=messages,
         contents=contents,
         recall=recording.record_recall(await _recall(connection, settlement_id)),
+        compensations=recording.record_compensations(settlement, compensated),
     )
 
 

@@ -19,6 +19,7 @@ from settlement_engine.domain.proposals import (
     basis_of,
     check_approval,
     check_attestable,
+    check_person,
     check_undecided,
     content_sha256,
     is_approved_by,
@@ -136,8 +137,10 @@ async def _propose(connection: Connection, spec: ProposalSpec, content: bytes) -
         if require_room(current, settlement, content):
             return current
         check_attestable(settlement, spec.finding)
+        check_person(settlement, spec.finding, spec.who)
         await _decide(connection, current, Decision.SUPERSEDED, spec.who)
     check_attestable(settlement, spec.finding)
+    check_person(settlement, spec.finding, spec.who)
     written = await connection.fetchrow(
         query("write_proposal"),
         spec.settlement_id,

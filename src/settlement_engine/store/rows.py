@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.compensation import Compensation
 from settlement_engine.domain.identifiers import References
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+_compensations: Final = msgspec.json.Decoder(tuple[Compensation, ...]).decode
 _returns: Final = msgspec.json.Decoder(tuple[Return, ...]).decode
 _decode: Final = msgspec.json.Decoder(dict[str, str]).decode
 UNREADABLE: Final = (ArithmeticError, LookupError, TypeError, ValueError, msgspec.MsgspecError)
@@ -57,6 +59,7 @@ def to_instruction(row: asyncpg.Record) -> Instruction:
         requested_delivery=Delivery(row["requested_delivery"])
         if row["requested_delivery"]
         else None,
+        compensates=row["compensates"],
     )
 
 
@@ -126,6 +129,7 @@ def _settlement(row: asyncpg.Record) -> Settlement:
         attestation=Attestation(row["attestation"] or ""),
         next_action_at=due_at if is_timed else None,
         returns=_returns(row["returns"]) if row["returns"] else (),
+        compensations=_compensations(row["compensations"]) if row["compensations"] else (),
         recorded=Recorded(
             key_hash=row["key_hash"],
             content_hash=row["content_hash"],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from settlement_engine.domain.identifiers import as_uuid
-from settlement_engine.domain.lifecycle import Do, State, is_recorded
+from settlement_engine.domain.lifecycle import Do, is_recorded
 from settlement_engine.domain.payment import write_payment
 from settlement_engine.domain.settlement import new_settlement
 from settlement_engine.errors import Contention
@@ -34,6 +34,7 @@ from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection, D
 from settlement_engine.store.loading import load_all, load_each
 from settlement_engine.store.messages import message_arrays
 from settlement_engine.store.rows import to_moved
+from settlement_engine.store.settlement_lists import filter_values, list_statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,8 +54,13 @@ LONG_BATCH: Final = 100
 """Encoding a longer batch takes tens of milliseconds, so other tasks run between its parts."""
 
 _ACCEPTED: Final = 0
-_VERDICTS: Final = {1: Verdict.REPLAYED, 2: Verdict.KEY_TAKEN, 3: Verdict.OBLIGATION_TAKEN}
 _TRY_AGAIN: Final = 4
+_VERDICTS: Final = {
+    1: Verdict.REPLAYED,
+    2: Verdict.KEY_TAKEN,
+    3: Verdict.OBLIGATION_TAKEN,
+    5: Verdict.NOT_LEFT,
+}
 _RESULTS: Final = (
     Result.APPLIED,
     Result.STALE,
@@ -226,30 +232,6 @@ class PostgresSettlements:
         return named
 
 
-def list_statement(wanted: SettlementFilter) -> str:
-    """Choose the list statement whose index serves the most selective filter."""
-    if wanted.obligation_id:
-        return "list_settlements_of_obligation"
-    if wanted.states and State.COMPLETED not in wanted.states:
-        return "list_settlements_in_states"
-    return "list_settlements"
-
-
-def filter_values(wanted: SettlementFilter) -> tuple[object, ...]:
-    """Return the parameters that all list statements share."""
-    return (
-        sorted(wanted.states) or None,
-        wanted.bank or None,
-        wanted.currency or None,
-        wanted.obligation_id or None,
-        wanted.before_id,
-        wanted.from_id,
-        wanted.since,
-        wanted.until,
-        wanted.limit,
-    )
-
-
 def _admission_arrays(batch: Sequence[tuple[UUID, Instruction]]) -> tuple[str, ...]:
     instructions = [instruction for _, instruction in batch]
     return (
@@ -267,6 +249,7 @@ def _admission_arrays(batch: Sequence[tuple[UUID, Instruction]]) -> tuple[str, .
         arrays.integers([each.priority.value for each in instructions]),
         arrays.texts([_json(each.metadata) for each in instructions]),
         *_said_arrays(instructions),
+        *_compensation_arrays(instructions),
     )
 
 
@@ -283,6 +266,19 @@ def _said_arrays(instructions: Sequence[Instruction]) -> tuple[str, ...]:
         arrays.texts([write_payment(each.payment) if each.payment else None for each in saying]),
         arrays.texts([each.rail or None for each in saying]),
         arrays.words([each.requested_delivery for each in saying]),
+    )
+
+
+def _compensation_arrays(instructions: Sequence[Instruction]) -> tuple[str, ...]:
+    """Encode which instructions compensate a settlement, and which one."""
+    pairs = [
+        (number, each.compensates)
+        for number, each in enumerate(instructions, start=1)
+        if each.compensates is not None
+    ]
+    return (
+        arrays.integers([number for number, _ in pairs]),
+        arrays.uuids([compensates for _, compensates in pairs]),
     )
 
 
@@ -384,5 +380,5 @@ def _transfer_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
 
 
 def _present(value: T | None) -> T:
-    assert value is not None, "a lock has its attempt and its window opening"
+    assert value is not None, "a lock has its attempt and its window opening, an answer its verdict"
     return value

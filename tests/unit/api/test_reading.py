@@ -41,6 +41,7 @@ requests = st.builds(
     ),
     rail=texts,
     delivery=st.sampled_from([0, 1, 2]),
+    compensates=texts,
 )
 LINE = "payment.creditor.address.lines[1]"
 

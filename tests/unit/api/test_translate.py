@@ -320,14 +320,21 @@ def test_a_creditor_reference_is_read_and_written_again() -> None:
 
 
 def test_json_and_protobuf_give_the_same_instruction() -> None:
+    compensates = "0193A5C2-7d1e-7b3a-9f00-1c2d3e4f5a6b"
     more = {"payment": PAYMENT, "rail": "swift", "delivery": "DELIVERY_BOOK"}
+    more["compensates"] = compensates
     by_json = read_instruction(json.dumps(GOOD | more).encode(), caller="me")
     message = pb.SettlementRequest(
-        **GOOD, payment=pb.PaymentDetails(**PAYMENT), rail="swift", delivery=pb.DELIVERY_BOOK
+        **GOOD,
+        payment=pb.PaymentDetails(**PAYMENT),
+        rail="swift",
+        delivery=pb.DELIVERY_BOOK,
+        compensates=compensates.lower(),
     )
     assert by_json == to_instruction(message, caller="me")
     assert by_json.requested_delivery is Delivery.BOOK
     assert by_json.rail == "swift"
+    assert str(by_json.compensates) == compensates.lower()
 
 
 @pytest.mark.parametrize(
@@ -342,6 +349,7 @@ def test_json_and_protobuf_give_the_same_instruction() -> None:
         ({"rail": "SWIFT"}, "rail"),
         ({"rail": "4" * 33}, "rail"),
         ({"delivery": 3}, "delivery"),
+        ({"compensates": "7"}, "compensates"),
     ],
 )
 def test_a_fault_of_a_payment_names_its_field(change: dict[str, Any], field: str) -> None:
@@ -358,4 +366,5 @@ def test_an_unknown_field_of_a_payment_is_refused_by_its_name() -> None:
 def test_a_plain_request_has_no_payment_and_is_booked() -> None:
     made = to_instruction(pb.SettlementRequest(**GOOD), caller="me")
     assert (made.payment, made.rail, made.requested_delivery) == (None, "", None)
+    assert made.compensates is None
     assert made.delivery is Delivery.BOOK

@@ -61,6 +61,27 @@ def test_show_prints_json(command: Run, engine: FakeEngine) -> None:
     assert len(json.loads(command("show", ID, "--json").out)["moves"]) == 4
 
 
+def test_show_links_a_compensation_and_what_it_compensates(
+    command: Run, engine: FakeEngine
+) -> None:
+    compensated_id = "0199c2d4-0000-7c1a-9d51-1f2a33445566"
+    [found] = engine.settlements
+    found.compensates = compensated_id
+    found.compensations.add(
+        settlement_id="0199c2d4-1111-7c1a-9d51-1f2a33445566",
+        status=wire.COMPLETED,
+        state="COMPLETED",
+        amount="40.00",
+        returned="5.00",
+    )
+    said = command("show", ID).out
+    assert f"compensates {compensated_id}" in said
+    assert "40.00 EUR, 5.00 came back, COMPLETED, settlement 0199c2d4-1111" in said
+    told = json.loads(command("show", ID, "--json").out)
+    assert told["compensates"] == compensated_id
+    assert [each["amount"] for each in told["compensations"]] == ["40.00"]
+
+
 def message(direction: str, text: str, **fields: object) -> wire.SettlementMessage:
     made = wire.SettlementMessage(direction=direction, text=text, bytes=len(text), sha256="ab" * 32)
     made.MergeFrom(wire.SettlementMessage(**fields))  # type: ignore[arg-type]

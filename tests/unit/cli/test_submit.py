@@ -92,6 +92,13 @@ def test_submit_without_these_options_sends_none_of_their_fields(
     [request] = sent(engine)
     assert not request.HasField("payment")
     assert (request.rail, request.delivery) == ("", wire.DELIVERY_UNSPECIFIED)
+    assert request.compensates == ""
+
+
+def test_submit_names_the_settlement_that_it_compensates(command: Run, engine: FakeEngine) -> None:
+    assert command(*SUBMIT, "--compensates", ID, "--no-wait").code == ExitCode.OK
+    [request] = sent(engine)
+    assert request.compensates == ID
 
 
 @pytest.mark.parametrize(
@@ -134,6 +141,7 @@ def test_the_same_command_again_is_the_same_payment(command: Run, engine: FakeEn
         (*SUBMIT, "--metadata", "note=x"),
         (*SUBMIT, "--rail", "swift"),
         (*SUBMIT, "--delivery", "pay_out"),
+        (*SUBMIT, "--compensates", ID),
         (*SUBMIT, "--remittance", "x"),
         (*SUBMIT, "--another"),
     ],

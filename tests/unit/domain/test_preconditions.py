@@ -82,6 +82,7 @@ def test_the_codes_stand_in_order_of_precedence():
         "SETTLEMENT_WINDOW_CLOSED",
         "COMPLIANCE_BLOCKED",
         "RISK_LIMIT_EXCEEDED",
+        "NOT_COMPENSABLE",
         "ACCOUNT_FULL",
         "INSUFFICIENT_FUNDS",
         "CANCELLED_BY_CALLER",

@@ -14,6 +14,7 @@ from settlement_engine.engine.lookups import Lookups
 from settlement_engine.engine.mailbox import PendingTransition
 from settlement_engine.errors import InvariantViolated
 from tests.support.decided import answer, moved, settlement
+from tests.support.histories import payment_request
 
 
 class Fixture:
@@ -22,6 +23,7 @@ class Fixture:
     def __init__(self) -> None:
         self.store, self.decider, self.set_aside = Mock(), Mock(), Mock()
         self.store.history = AsyncMock(return_value=[])
+        self.store.load = AsyncMock(return_value={})
         self.decider.prefetch_suspense = AsyncMock()
         self.decider.prefetch_fees = AsyncMock()
 
@@ -92,3 +94,50 @@ async def test_an_account_that_cannot_be_found_stops_only_what_needs_it(made: Fi
     other = pending(State.LOCKED, Event.SETTLED, 2)
     assert await made.lookups.find_fees([charged, other]) == [other]
     made.set_aside.assert_called_once_with(charged, broken)
+
+
+COMPENSATED_ID = UUID(int=77)
+RELEASED = [
+    moved(State.VALIDATING, Event.PARKED, State.HELD, code="COMPENSATION"),
+    moved(State.HELD, Event.APPROVED, State.VALIDATING),
+]
+
+
+def compensating(number: int = 1) -> PendingTransition:
+    instruction = payment_request(compensates=COMPENSATED_ID)
+    screened = settlement(State.VALIDATING, id=UUID(int=number), instruction=instruction)
+    return PendingTransition(screened, answer(Event.CLEARED, attempt=0))
+
+
+async def test_a_compensation_that_nobody_has_released_is_parked_without_a_look(
+    made: Fixture,
+) -> None:
+    [kept] = await made.lookups.read_histories([compensating()])
+    assert kept.answer.event is Event.PARKED
+    made.store.load.assert_not_called()
+
+
+async def test_a_released_compensation_is_compared_with_what_it_compensates(made: Fixture) -> None:
+    made.store.history.return_value = RELEASED
+    completed = settlement(State.COMPLETED, id=COMPENSATED_ID)
+    made.store.load.return_value = {COMPENSATED_ID: completed}
+    batch = [compensating(), compensating(2)]
+    assert await made.lookups.read_histories(batch) == batch
+    assert [each.answer.event for each in batch] == [Event.CLEARED, Event.CLEARED]
+    made.store.load.assert_awaited_once_with([COMPENSATED_ID])
+    made.store.load.return_value = {}
+    [refused] = await made.lookups.read_histories([compensating()])
+    assert refused.answer.event is Event.REFUSED
+
+
+async def test_a_compensated_record_that_cannot_be_read_stops_only_its_compensation(
+    made: Fixture,
+) -> None:
+    made.store.history.return_value = RELEASED
+    broken = InvariantViolated("broken")
+    completed = {COMPENSATED_ID: settlement(State.COMPLETED, id=COMPENSATED_ID)}
+    made.store.load.side_effect = [broken, broken, completed]
+    first, second = compensating(), compensating(2)
+    other = pending(State.LOCKED, Event.SETTLED, 3)
+    assert await made.lookups.read_histories([first, other, second]) == [other, second]
+    made.set_aside.assert_called_once_with(first, broken)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -64,13 +65,18 @@ def test_the_same_move_gives_the_same_bytes():
 
 @pytest.mark.parametrize("detail", [{}, {"text": 'ä "quoted" \u2028 \x01', "code": "\\"}])
 @pytest.mark.parametrize("obligation_id", ["O-1", 'Ö"\\\u0007'])
-def test_what_is_put_together_is_what_would_be_written_whole(obligation_id, detail):
+@pytest.mark.parametrize("compensates", [None, UUID(int=9)])
+def test_what_is_put_together_is_what_would_be_written_whole(obligation_id, detail, compensates):
     told = msgspec.structs.replace(
-        announcement(5, settlement=4, seq=2, detail=detail), obligation_id=obligation_id
+        announcement(5, settlement=4, seq=2, detail=detail),
+        obligation_id=obligation_id,
+        compensates=compensates,
     )
     body = Announcer(prefix="settlement", source="/x").message(told).body
     assert body.encode() == msgspec.json.encode(msgspec.json.decode(body, type=Body, strict=True))
-    assert list(json.loads(body)) == list(Body.__struct_fields__)
+    fields = [name for name in Body.__struct_fields__ if compensates or name != "compensates"]
+    assert list(json.loads(body)) == fields
+    assert json.loads(body).get("compensates", "") == str(compensates or "")
     assert json.loads(body)["obligation_id"] == obligation_id
 
 

@@ -622,7 +622,8 @@ CREATE TABLE settlement_transactions (
     rail_reference text,
     confirmation text,
     created_at timestamp with time zone NOT NULL,
-    ended_at timestamp with time zone
+    ended_at timestamp with time zone,
+    compensates uuid
 ) WITH (fillfactor=60);
 
 CREATE TABLE settlement_windows (
@@ -751,6 +752,30 @@ CREATE TABLE write_probe (
     at timestamp with time zone NOT NULL
 );
 
+CREATE OR REPLACE FUNCTION public.admit_compensation()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_compensated settlement_transactions;
+BEGIN
+    SELECT * INTO v_compensated FROM settlement_transactions WHERE id = new.compensates FOR UPDATE;
+    IF v_compensated.id IS NULL
+        OR folded_bank(new.from_bank) <> folded_bank(v_compensated.to_bank)
+        OR folded_bank(new.to_bank) <> folded_bank(v_compensated.from_bank)
+        OR new.currency <> v_compensated.currency
+    THEN
+        RAISE EXCEPTION 'settlement % does not pay back what % has paid', new.id, new.compensates
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'compensation_pays_back';
+    END IF;
+    IF new.amount_minor > coalesce(compensable_minor(new.compensates), 0)
+        OR (SELECT count(*) FROM settlement_transactions WHERE compensates = new.compensates) >= 100
+    THEN
+        RETURN NULL;
+    END IF;
+    RETURN new;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.admit_settlements(p_owner bigint, p_id uuid[], p_key_hash uuid[], p_caller text[], p_key text[], p_content_hash bytea[], p_obligation text[], p_from text[], p_to text[], p_amount bigint[], p_currency text[], p_value_date date[], p_priority smallint[], p_metadata text[], OUT at timestamp with time zone, OUT verdicts smallint[], OUT ids uuid[])
  RETURNS record
  LANGUAGE plpgsql
@@ -875,6 +900,87 @@ BEGIN
             ELSE 4
         END)::smallint ORDER BY q.ord),
         array_agg(coalesce(n.id, k.id, o.id) ORDER BY q.ord)
+    INTO verdicts, ids
+    FROM unnest(p_id, p_key_hash, p_content_hash, p_obligation)
+        WITH ORDINALITY AS q (id, key_hash, content_hash, obligation, ord)
+    LEFT JOIN unnest(v_new) AS n (id) ON n.id = q.id
+    LEFT JOIN settlement_transactions AS k ON k.key_hash = q.key_hash
+    LEFT JOIN settlement_transactions AS o ON o.obligation_id = q.obligation AND o.holds_obligation;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.admit_settlements_3(p_owner bigint, p_id uuid[], p_key_hash uuid[], p_caller text[], p_key text[], p_content_hash bytea[], p_obligation text[], p_from text[], p_to text[], p_amount bigint[], p_currency text[], p_value_date date[], p_priority smallint[], p_metadata text[], p_said_of integer[], p_payment text[], p_rail text[], p_delivery text[], p_compensation integer[], p_compensates uuid[], OUT at timestamp with time zone, OUT verdicts smallint[], OUT ids uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_new uuid[];
+    v_compensates uuid[];  -- By instruction; NULL if there is no compensation.
+BEGIN
+    IF cardinality(p_compensation) > 0 THEN
+        -- Locked in sorted order. What has not completed is not locked: a batch of transitions may be at it.
+        PERFORM 1 FROM settlement_transactions WHERE id = ANY (p_compensates) AND state = 'completed'
+        ORDER BY id FOR UPDATE;
+        v_compensates := array_fill(NULL::uuid, ARRAY[cardinality(p_id)]);
+        FOR v_i IN 1..cardinality(p_compensation) LOOP
+            v_compensates[p_compensation[v_i]] := p_compensates[v_i];
+        END LOOP;
+    END IF;
+    at := clock_timestamp();
+    WITH written AS (
+        INSERT INTO settlement_transactions (
+            id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank,
+            amount_minor, currency, requested_value_date, value_date, priority, metadata, state, seq,
+            created_at, compensates
+        )
+        SELECT p_id[g.i], p_key_hash[g.i], p_caller[g.i], p_key[g.i], p_content_hash[g.i],
+            p_obligation[g.i], p_from[g.i], p_to[g.i], p_amount[g.i], p_currency[g.i],
+            p_value_date[g.i], coalesce(p_value_date[g.i], (at AT TIME ZONE 'UTC')::date),
+            p_priority[g.i], p_metadata[g.i]::jsonb, 'validating', 1, at,
+            v_compensates[g.i]
+        FROM generate_series(1, cardinality(p_id)) AS g (i)
+        ORDER BY p_key_hash[g.i], g.i  -- The first of a batch has the key.
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO v_new FROM written;
+
+    IF cardinality(v_new) > 0 THEN
+        INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
+        SELECT id, p_owner, 1, at FROM unnest(v_new) AS n (id);
+        IF cardinality(p_said_of) > 0 THEN
+            INSERT INTO payment_details (settlement_id, payment, rail, delivery)
+            SELECT p_id[p_said_of[q.i]], p_payment[q.i]::jsonb, p_rail[q.i], p_delivery[q.i]::delivery
+            FROM generate_series(1, cardinality(p_said_of)) AS q (i)
+            WHERE p_id[p_said_of[q.i]] = ANY (v_new);
+        END IF;
+        WITH head AS (
+            UPDATE stream_head SET position = position + cardinality(v_new)
+            RETURNING position - cardinality(v_new) AS last
+        )
+        INSERT INTO moves (
+            position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt
+        )
+        SELECT h.last + n.ord, n.id, 1, 'pending', 'admitted', 'validating', at, 1, 0
+        FROM head AS h, unnest(v_new) WITH ORDINALITY AS n (id, ord);
+    END IF;
+    IF cardinality(v_new) = cardinality(p_id) THEN
+        RETURN;  -- The usual case: no verdicts means that all are accepted.
+    END IF;
+    IF cardinality(v_new) = 0 THEN
+        -- A replay writes nothing, so that nothing would wait for the standby: and what it finds may not
+        -- have got there. It waits by a commit of its own.
+        PERFORM pg_logical_emit_message(true, 'settlement-engine', 'replay');
+    END IF;
+    SELECT
+        array_agg((CASE
+            WHEN n.id IS NOT NULL THEN 0
+            WHEN k.content_hash = q.content_hash THEN 1
+            WHEN k.id IS NOT NULL THEN 2
+            WHEN o.id IS NOT NULL THEN 3
+            WHEN v_compensates[q.ord] IS NOT NULL THEN 5
+            ELSE 4
+        END)::smallint ORDER BY q.ord),
+        array_agg(coalesce(n.id, k.id, o.id, v_compensates[q.ord]) ORDER BY q.ord)
     INTO verdicts, ids
     FROM unnest(p_id, p_key_hash, p_content_hash, p_obligation)
         WITH ORDINALITY AS q (id, key_hash, content_hash, obligation, ord)
@@ -1690,6 +1796,30 @@ BEGIN
     END IF;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.compensable_minor(p_settlement uuid)
+ RETURNS numeric
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT s.amount_minor
+        - coalesce((
+            SELECT sum(r.amount_minor + r.charges_minor) FROM returns AS r
+            WHERE r.settlement_id = s.id
+        ), 0)
+        - coalesce((
+            SELECT sum(c.amount_minor - coalesce(b.total, 0))
+            FROM settlement_transactions AS c
+            LEFT JOIN LATERAL (
+                SELECT sum(r.amount_minor + r.charges_minor) AS total FROM returns AS r
+                WHERE r.settlement_id = c.id
+            ) AS b ON true
+            WHERE c.compensates = s.id AND c.state NOT IN ('failed', 'rolled_back', 'returned')
+        ), 0)
+    FROM settlement_transactions AS s
+    WHERE s.id = p_settlement AND s.state = 'completed'
+        AND s.attestation IS DISTINCT FROM 'disproved'
+$function$;
+
 CREATE OR REPLACE FUNCTION public.engine_lock_class(p_engine bigint)
  RETURNS integer
  LANGUAGE sql
@@ -1927,6 +2057,26 @@ AS $function$
 BEGIN
     RAISE EXCEPTION 'the hold of settlement % is resolved already', old.settlement_id
     USING ERRCODE = 'SE003';
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.require_released_compensation()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM moves AS m
+        JOIN resolutions AS r ON r.settlement_id = m.settlement_id
+            AND r.id::text = m.detail ->> 'proposal'
+        WHERE m.settlement_id = new.id AND m.event = 'approved'
+            AND r.finding = 'release' AND r.decision = 'approved'
+            AND person_of(r.proposed_by) <> person_of(r.decided_by)
+            AND person_of(new.caller) NOT IN (person_of(r.proposed_by), person_of(r.decided_by))
+    ) THEN
+        RAISE EXCEPTION 'compensation % was not released by two people', new.id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'compensation_is_released';
+    END IF;
+    RETURN new;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.require_statement_follows()
@@ -2775,6 +2925,8 @@ CREATE INDEX reconciliation_runs_by_start ON public.reconciliation_runs USING bt
 
 CREATE INDEX resolutions_of_settlement ON public.resolutions USING btree (settlement_id, id);
 
+CREATE INDEX settlements_by_compensated ON public.settlement_transactions USING btree (compensates) WHERE (compensates IS NOT NULL);
+
 CREATE INDEX settlements_by_terms ON public.settlement_transactions USING brin (folded_bank(from_bank) text_bloom_ops, folded_bank(to_bank) text_bloom_ops, currency text_bloom_ops) WITH (pages_per_range='16', autosummarize='on');
 
 CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions USING btree (obligation_id) WHERE (NOT holds_obligation);
@@ -2994,6 +3146,15 @@ ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolutions_stay;
 
 CREATE TRIGGER returns_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.returns FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE returns ENABLE ALWAYS TRIGGER returns_append_only;
+
+CREATE TRIGGER compensated_stays BEFORE UPDATE OF compensates ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensated_stays;
+
+CREATE TRIGGER compensation_is_admitted BEFORE INSERT ON public.settlement_transactions FOR EACH ROW WHEN ((new.compensates IS NOT NULL)) EXECUTE FUNCTION admit_compensation();
+ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensation_is_admitted;
+
+CREATE TRIGGER compensation_is_released BEFORE UPDATE OF state ON public.settlement_transactions FOR EACH ROW WHEN (((new.compensates IS NOT NULL) AND (new.state = 'locked'::settlement_state) AND (old.state = 'validating'::settlement_state))) EXECUTE FUNCTION require_released_compensation();
+ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensation_is_released;
 
 CREATE TRIGGER instruction_stays BEFORE UPDATE OF id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank, amount_minor, currency, requested_value_date, value_date, priority, metadata, created_at ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER instruction_stays;

@@ -30,6 +30,7 @@ from settlement_lab.memory.guards import (
     require_balance,
     require_hold,
     require_legal,
+    require_released,
     require_return,
     require_unfiled,
 )
@@ -83,6 +84,7 @@ class Applying:
             require_legal(step)
             require_return(step)
             require_unfiled(step, filed)
+            require_released(step, self._records)
         accounts = self._post(applied)
         self._write_money(applied, accounts)
         for step in applied:

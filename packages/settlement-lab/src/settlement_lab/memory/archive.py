@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from settlement_engine.domain.settlement import Attempt
+    from settlement_engine.domain.settlement import Attempt, Settlement
     from settlement_lab.memory.records import Filed, Records
 
 
@@ -62,7 +62,13 @@ class MemoryArchive:
             messages=messages,
             contents=contents,
             recall=recording.record_recall(records.recalls.get(settlement_id)),
+            compensations=self._compensations(settlement),
         )
+
+    def _compensations(self, settlement: Settlement) -> shapes.CompensationsRecord:
+        compensates = settlement.instruction.compensates
+        compensated = self._records.copy(compensates) if compensates is not None else None
+        return recording.record_compensations(settlement, compensated)
 
     def _proposals(self, settlement_id: UUID) -> list[Filed]:
         own = [

@@ -20,7 +20,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.store.accounts import CONTROL_NUMBER
-from settlement_lab.memory import audit_history
+from settlement_lab.memory import audit_compensations, audit_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -287,6 +287,7 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "deliveries_are_as_locked": _deliveries_are_as_locked,
     "payment_details_have_settlements": _payment_details_have_settlements,
     "routes_name_their_accounts": _routes_name_their_accounts,
+    **audit_compensations.CHECKS,
     **audit_history.CHECKS,
     "instructions_are_as_received": _instructions_are_as_received,
     "keys_have_their_hash": _keys_have_their_hash,

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import is_same_bank
+from settlement_engine.domain.identity import person_of
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
-from settlement_engine.domain.lifecycle import RETURNS, TRANSITIONS, Event, State, is_recorded
+from settlement_engine.domain.lifecycle import RETURNS, TRANSITIONS, Do, Event, State, is_recorded
 from settlement_engine.domain.money import AMOUNT_DIGITS_MAX, are_booked
+from settlement_engine.domain.proposals import Decision, Finding
 from settlement_engine.domain.returns import left_of
 from settlement_engine.errors import InvariantViolated
 
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.ledger import Account
-    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports import TransitionCommand
+    from settlement_lab.memory.records import Records
 
 OBLIGATION_LENGTH_MAX: Final = 64
 BANK_LENGTH_MAX: Final = 20
 ACCOUNT_NUMBER_LENGTH_MAX: Final = 64
 CREDIT_LIMIT_MAX: Final = 10**18
+TWO_PEOPLE: Final = 2
 
 
 def _require(truth: object, why: str) -> None:
@@ -42,6 +46,46 @@ def require_sound(request: Instruction) -> None:
         not is_same_bank(request.from_bank, request.to_bank), "a settlement is between two banks"
     )
     _require(1 <= request.amount.minor < 10**AMOUNT_DIGITS_MAX, "the amount's size")
+
+
+def require_paying_back(request: Instruction, compensated: Settlement | None) -> None:
+    """Refuse a compensation that does not pay back what the settlement that it names has paid."""
+    before = compensated.instruction if compensated is not None else None
+    _require(
+        before is not None
+        and is_same_bank(request.from_bank, before.to_bank)
+        and is_same_bank(request.to_bank, before.from_bank)
+        and request.amount.currency == before.amount.currency,
+        "a compensation pays back what another settlement has paid",
+    )
+
+
+def require_released(step: TransitionCommand, records: Records) -> None:
+    """Refuse to hold funds for a compensation that two people have not released."""
+    settlement = step.settlement
+    if settlement.instruction.compensates is None or step.transition.do is not Do.LOCK:
+        return
+    is_released = has_release(settlement, records, before_seq=settlement.seq + 1)
+    _require(is_released, "a compensation is released by two people")
+
+
+def has_release(settlement: Settlement, records: Records, *, before_seq: int) -> bool:
+    """Say whether two people, neither of them its caller, had released a settlement before this move."""
+    caller = person_of(settlement.instruction.caller)
+    carried_out = {
+        moved.detail.get("proposal")
+        for moved in records.moves_of[settlement.id]
+        if moved.event is Event.APPROVED and moved.seq < before_seq
+    }
+    proposals = [
+        each.proposal for key, each in records.resolutions.items() if str(key) in carried_out
+    ]
+    return any(
+        len({person_of(each.proposed_by), person_of(each.decided_by)} - {caller}) == TWO_PEOPLE
+        for each in proposals
+        if each.settlement_id == settlement.id
+        and (each.finding, each.decision) == (Finding.RELEASE, Decision.APPROVED)
+    )
 
 
 def require_legal(step: TransitionCommand) -> None:

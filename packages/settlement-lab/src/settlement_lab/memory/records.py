@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.compensation import Compensation
 from settlement_engine.domain.exceptions import ExceptionCase
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import book_exponents, currencies, exponent
@@ -241,6 +242,7 @@ class Records:
     rail_files: list[tuple[RailFile, tuple[FileItem, ...]]] = field(default_factory=list)
     placed_files: set[int] = field(default_factory=set)
     last_trace: int = 0
+    compensating: dict[UUID, list[UUID]] = field(default_factory=dict)
 
     server: Server = FIRST_SERVER
     system_epochs: list[SystemEpoch] = field(default_factory=list)
@@ -291,9 +293,25 @@ class Records:
             asked=parked.asked if parked else 0,
             next_action_at=parked.due_at if parked else None,
             refusal_detail=dict(history.refusal_detail),
+            compensations=self._compensations(history),
             recorded=msgspec.structs.replace(
                 self.hashes[settlement_id], intent=self._intent(history)
             ),
+        )
+
+    def _compensations(self, history: Settlement) -> tuple[Compensation, ...]:
+        """Return the settlements that compensate one that has completed, oldest first."""
+        if history.state not in (State.COMPLETED, State.RETURNED):
+            return ()
+        found = (self.histories[key] for key in sorted(self.compensating.get(history.id, ())))
+        return tuple(
+            Compensation(
+                settlement_id=each.id,
+                state=each.state,
+                amount_minor=each.instruction.amount.minor,
+                returned_minor=sum(back.part_minor for back in each.returns),
+            )
+            for each in found
         )
 
     def _intent(self, history: Settlement) -> Mapping[str, str] | None:

@@ -15,6 +15,7 @@ from settlement_engine.domain.proposals import (
     basis_of,
     check_approval,
     check_attestable,
+    check_person,
     check_undecided,
     content_sha256,
     is_approved_by,
@@ -52,6 +53,7 @@ class MemoryResolutions:
         if alive is not None and require_room(self._seen(alive), settlement, content):
             return self._seen(alive)
         check_attestable(settlement, spec.finding)
+        check_person(settlement, spec.finding, spec.who)
         if alive is not None and not spec.is_dry_run:
             change(alive, decision=Decision.SUPERSEDED, decided_by=spec.who, decided_at=now)
         proposal = Proposal(

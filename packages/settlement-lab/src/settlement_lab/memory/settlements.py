@@ -9,6 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.compensation_checks import (
+    COMPENSATIONS_MAX,
+    compensable_minor,
+    why_not_compensable,
+)
 from settlement_engine.domain.identifiers import as_uuid
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.payment import text_at
@@ -16,7 +21,7 @@ from settlement_engine.domain.settlement import Moved, Recorded, new_settlement
 from settlement_engine.errors import Contention
 from settlement_engine.ports import Claimed, Existing, Named, NamedBy, Verdict
 from settlement_lab.memory.applying import Applying
-from settlement_lab.memory.guards import require_sound
+from settlement_lab.memory.guards import require_paying_back, require_sound
 from settlement_lab.memory.records import NOBODY, Open
 
 if TYPE_CHECKING:
@@ -64,10 +69,14 @@ class MemorySettlements:
         is_taken = request.key_hash in records.by_key or key in records.histories
         if is_taken or records.holder(request.obligation_id) is not None:
             return False
+        if not self._is_left(request):
+            return False
         records.histories[key] = new_settlement(key, request, at)
         records.hashes[key] = Recorded(key_hash=request.key_hash, content_hash=request.content_hash)
         records.by_key[request.key_hash] = key
         records.by_obligation.setdefault(request.obligation_id, []).append(key)
+        if request.compensates is not None:
+            records.compensating.setdefault(request.compensates, []).append(key)
         records.open[key] = Open(engine_id=engine_id, fencing_token=1, due_at=at)
         records.append(
             Moved(
@@ -83,6 +92,16 @@ class MemorySettlements:
         )
         return True
 
+    def _is_left(self, request: Instruction) -> bool:
+        """Say whether enough is left of what a compensation compensates; other instructions pass."""
+        if request.compensates is None:
+            return True
+        require_paying_back(request, self._records.histories.get(request.compensates))
+        found = self._records.copy(request.compensates)
+        is_full = len(found.compensations) >= COMPENSATIONS_MAX
+        is_enough = request.amount.minor <= compensable_minor(found)
+        return is_enough and not is_full and not why_not_compensable(found)
+
     def _answer(
         self, key: UUID, request: Instruction, written: set[UUID], at: datetime
     ) -> Settlement | Existing:
@@ -95,6 +114,8 @@ class MemorySettlements:
             verdict = Verdict.REPLAYED if is_same else Verdict.KEY_TAKEN
             return Existing(verdict=verdict, settlement_id=known, at=at)
         holder = self._records.holder(request.obligation_id)
+        if holder is None and request.compensates is not None:
+            return Existing(verdict=Verdict.NOT_LEFT, settlement_id=request.compensates, at=at)
         if holder is None:
             what = f"the identifier {key} is another settlement's"
             raise Contention(what)

@@ -57,6 +57,7 @@ class MemoryStream:
             amount=request.amount,
             value_date=history.value_date,
             priority=request.priority.value,
+            compensates=request.compensates,
         )
 
     async def head(self) -> int:

@@ -455,7 +455,8 @@ WHERE (n.kind, folded_bank(n.bank), n.currency)
 -- The instructions with the hashes stored at admission: a program recomputes them.
 SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank,
     s.amount_minor, s.currency, s.requested_value_date, s.priority, s.metadata::text AS metadata,
-    d.payment::text AS payment, d.rail AS requested_rail, d.delivery::text AS requested_delivery
+    d.payment::text AS payment, d.rail AS requested_rail, d.delivery::text AS requested_delivery,
+    s.compensates
 FROM settlement_transactions AS s LEFT JOIN payment_details AS d ON d.settlement_id = s.id;
 
 -- name: audit_attempts

@@ -1,9 +1,10 @@
 -- name: admit
 -- Store instructions; returns no verdicts when all of them are new.
-SELECT at, verdicts, ids FROM admit_settlements_2(
+SELECT at, verdicts, ids FROM admit_settlements_3(
     $1, $2::text::uuid[], $3::text::uuid[], $4::text::text[], $5::text::text[], $6::text::bytea[], $7::text::text[], $8::text::text[],
     $9::text::text[], $10::text::bigint[], $11::text::text[], $12::text::date[], $13::text::smallint[], $14::text::text[],
-    $15::text::integer[], $16::text::text[], $17::text::text[], $18::text::text[]
+    $15::text::integer[], $16::text::text[], $17::text::text[], $18::text::text[],
+    $19::text::integer[], $20::text::uuid[]
 );
 
 -- name: apply
@@ -75,6 +76,7 @@ SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligati
     a.end_to_end_id, a.message_id, a.trace, a.payload, a.recorded_at, a.valid_until, a.sends, a.undelivered,
     a.delivery::text AS delivery,
     d.payment::text AS payment, d.rail AS requested_rail, d.delivery::text AS requested_delivery,
+    s.compensates,
     (SELECT coalesce(m.detail, '{}')::text FROM moves AS m
         WHERE m.settlement_id = s.id AND m.attempt = s.attempt
             AND m.event = 'cleared' AND m.to_state = 'locked'
@@ -85,7 +87,16 @@ SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligati
             'left_minor', r.left_minor, 'reference', r.reference, 'value_date', r.value_date
         ) ORDER BY r.posting)::text
         FROM returns AS r WHERE r.settlement_id = s.id
-    ) END AS returns
+    ) END AS returns,
+    CASE WHEN s.state IN ('completed', 'returned') THEN (
+        SELECT jsonb_agg(jsonb_build_object(
+            'settlement_id', c.id, 'state', c.state, 'amount_minor', c.amount_minor,
+            'returned_minor', coalesce((
+                SELECT sum(r.amount_minor + r.charges_minor) FROM returns AS r WHERE r.settlement_id = c.id
+            ), 0)
+        ) ORDER BY c.id)::text
+        FROM settlement_transactions AS c WHERE c.compensates = s.id
+    ) END AS compensations
 FROM settlement_transactions AS s
 LEFT JOIN open_settlements AS w ON w.settlement_id = s.id
 LEFT JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt

@@ -12,7 +12,8 @@ FROM moves WHERE position > $1 AND settlement_id = $3 ORDER BY position LIMIT $2
 
 -- name: facts
 -- The data of settlements that is announced with each of their transitions. It never changes.
-SELECT id, obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority
+SELECT id, obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority,
+    compensates
 FROM settlement_transactions WHERE id = ANY($1::uuid[]);
 
 -- name: stream_head

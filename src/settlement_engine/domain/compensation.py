@@ -1,0 +1,38 @@
+"""A compensation as a value: what one settlement pays back of another one.
+
+Promises: pure. Must never: know more of either settlement; ``compensation_checks`` compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from uuid import UUID  # noqa: TC003 - msgspec reads the types
+
+import msgspec
+
+from settlement_engine.domain.lifecycle import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WITHOUT_EFFECT: Final = frozenset({State.FAILED, State.ROLLED_BACK, State.RETURNED})
+"""The states in which a compensation has paid nothing back, or all of it has come back again."""
+
+
+class Compensation(msgspec.Struct, frozen=True, kw_only=True):
+    """A settlement that compensates another one. ``returned_minor`` is what has come back of it, in minor units."""
+
+    settlement_id: UUID
+    state: State
+    amount_minor: int
+    returned_minor: int = 0
+
+    @property
+    def effect_minor(self) -> int:
+        """What it pays back, or will pay back if it completes, in minor units."""
+        return 0 if self.state in WITHOUT_EFFECT else self.amount_minor - self.returned_minor
+
+
+def compensated_minor(compensations: Sequence[Compensation]) -> int:
+    """Return what compensations pay back together, in minor units; those that are still open count too."""
+    return sum(each.effect_minor for each in compensations)
