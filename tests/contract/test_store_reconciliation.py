@@ -14,6 +14,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.reconciliation import (
     AccountOutcome,
     ReconciliationRun,
+    RunBegin,
     StartedFor,
 )
 from settlement_engine.engine.reconciliation import Reconciliation
@@ -80,7 +81,7 @@ class Books:
         return sorted(each.kind for each in await self.breaks())
 
     async def proof(self) -> BalanceProof:
-        [(_, proof)] = await self.stores.reconciled.proofs(None, self.id, 0, 10)
+        [(_, _, proof)] = await self.stores.reconciled.proofs(None, self.id, 0, 10)
         return proof
 
 
@@ -174,7 +175,7 @@ async def test_a_later_entry_closes_the_break(stores):
     assert shown is not None
     assert not shown.is_open
     assert [event.kind for event in shown.events] == ["opened", "matched"]
-    [(_, before)] = await stores.reconciled.proofs(first.day, books.id, 0, 10)
+    [(_, _, before)] = await stores.reconciled.proofs(first.day, books.id, 0, 10)
     assert before.is_zero
     assert before.unmatched_ours == 1  # as of the first day it was still a timing item
 
@@ -229,7 +230,7 @@ async def test_any_order_of_files_and_runs_ends_in_the_same_books(stores, order)
     assert await books.kinds() == ["MISSING_OURS", "MISSING_THEIRS", "UNKNOWN_DEBIT"]
     found = []
     for day in days:
-        [(_, proof)] = await stores.reconciled.proofs(day.day, books.id, 0, 10)
+        [(_, _, proof)] = await stores.reconciled.proofs(day.day, books.id, 0, 10)
         found.append((proof.unmatched_ours_minor, proof.unmatched_theirs_minor, proof.is_zero))
     assert found == [(-900, -9, True), (-700, 4, True), (-400, 4, True)]
 
@@ -300,11 +301,17 @@ async def _a_match(books: Books) -> int:
 async def test_one_run_at_a_time_in_all_engines(stores):
     books = await Books.open(stores)
     beside = stores.beside()
-    assert await stores.reconciliation.begin(run_of(books.id, rules_version="1"))
+    run = run_of(books.id, rules_version="1")
+    assert await stores.reconciliation.begin(run) is RunBegin.BEGUN
+    assert await beside.reconciliation.begin(run) is RunBegin.BUSY
     for other in (stores, beside):
         with pytest.raises(Contention):
             await Reconciliation(other.reconciliation).reconcile(run_of(books.id))
     await stores.reconciliation.leave()
+    again = Reconciliation(beside.reconciliation)
+    assert len(await again.reconcile(run)) == 1  # it was cut off, and is carried out
+    assert await again.reconcile(run) == []  # it is done
+    assert await stores.reconciliation.begin(run) is RunBegin.DONE
     await take(stores, await books.day(FUNDED))
     done = await asyncio.gather(
         *(

@@ -153,7 +153,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "last_balance_moment": ("timestamptz", "at timestamptz"),
     "record_balances": ("timestamptz timestamptz", "quarters int8"),
     "balances": ("int8", "kind text, bank text, currency text, posted numeric"),
-    "account_by_id": ("int8", ACCOUNT),
+    "account_by_id": ("int8", f"{ACCOUNT}, last_reconciled_at timestamptz"),
     "accounts_of": ("text[] text[]", ACCOUNT),
     "all_openings": (
         "int8",
@@ -288,7 +288,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "id int8, account_id int8, run_id uuid, matched_by text, rules_version text, explanation text, is_automatic bool, at timestamptz, difference_minor int8, difference_account text, taken_back text, ours text[], theirs text[]",
     ),
     "try_reconciliation": ("", "is_ours bool"),
-    "add_reconciliation_run": ("uuid text text text int8 text text date", ""),
+    "reconciliation_run_end": ("uuid", "ended_at timestamptz"),
+    "add_reconciliation_run": ("uuid text text text int8 text text date", "id uuid"),
     "end_reconciliation_run": ("uuid bytea int8", ""),
     "add_reconciliation_report": ("uuid text date int4 int4 int4 numeric text", ""),
     "lock_reconciliation_account": ("int8", "pg_advisory_xact_lock void"),
@@ -344,7 +345,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "keep_reconciled_on": ("int8 date", ""),
     "list_proofs": (
         "date int8 int8 int8",
-        "account_id int8, booking_date date, our_closing_minor numeric, unmatched_theirs_minor numeric, unmatched_ours_minor numeric, opening_difference_minor numeric, difference_minor numeric, their_closing_minor numeric, unmatched_theirs int4, unmatched_ours int4, held_back_by text",
+        "account_id int8, currency text, booking_date date, our_closing_minor numeric, unmatched_theirs_minor numeric, unmatched_ours_minor numeric, opening_difference_minor numeric, difference_minor numeric, their_closing_minor numeric, unmatched_theirs int4, unmatched_ours int4, held_back_by text",
     ),
     "list_reports": (
         "uuid date uuid int8",
@@ -452,7 +453,10 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "join_engine": ("int8 text int4 float8", ""),
     "leave_engine": ("int8", ""),
     "history": ("uuid", MOVE),
-    "list_accounts": ("text text text text int8 int8", ACCOUNT),
+    "list_accounts": (
+        "text text text text int8 int8",
+        f"{ACCOUNT}, last_reconciled_at timestamptz",
+    ),
     "list_settlements": LISTED,
     "list_settlements_in_states": LISTED,
     "list_settlements_of_obligation": LISTED,

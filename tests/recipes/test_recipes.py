@@ -304,7 +304,7 @@ def test_add_a_call(copy):
         '            "ListSettlements": Unary(pb.ListSettlementsRequest, self.list_settlements),\n',
         '            "CountSettlements": Unary(pb.CountSettlementsRequest, self.count),\n',
     )
-    copy.before(service, "    async def reconcile(self, request", METHOD)
+    copy.before(service, "    async def list_settlements(\n", METHOD)
     copy.add("tests/unit/api/test_count.py", CALL_CASE)
     copy.write_docs()
     copy.test("tests/unit/api", "tests/docs")

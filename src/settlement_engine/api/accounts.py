@@ -240,6 +240,7 @@ def to_account(account: Account) -> pb.Account:
         credit_limit=format_amount(account.credit_limit, currency),
         is_active=account.is_active,
         replayed=account.is_replay,
+        last_reconciled=account.last_reconciled.isoformat() if account.last_reconciled else "",
     )
 
 

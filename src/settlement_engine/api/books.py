@@ -1,4 +1,4 @@
-"""Builds the handlers of the calls that read the books of the past, and issue from them."""
+"""Builds the handlers of the calls that read the books of the past, issue from them, and reconcile them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from settlement_engine.api.balances import BalanceCalls
 from settlement_engine.api.issued_statements import IssuedPorts, IssuedStatementCalls
+from settlement_engine.api.reconciliation import ReconciliationCalls, ReconciliationPorts
 
 if TYPE_CHECKING:
     from settlement_engine.api.call import Undisturbed
@@ -18,6 +19,7 @@ class BookPorts(NamedTuple):
 
     past_balances: PastBalances
     issued: IssuedPorts
+    reconciliation: ReconciliationPorts
 
 
 class BookCalls:
@@ -35,3 +37,4 @@ class BookCalls:
         self.issued = IssuedStatementCalls(
             ports.issued, undisturbed, zone, trusts_names=settings.trusts_names
         )
+        self.reconciliation = ReconciliationCalls(ports.reconciliation, undisturbed)

@@ -94,6 +94,7 @@ class Calls:
                 **self.dossier.unary(),
                 **self.recalls.unary(),
                 **self.messages.unary(),
+                **self.books.reconciliation.runs(),
             },
             "AccountService": {**self.account.unary(), **self.books.balances.unary()},
             "BankService": self.bank.unary(),
@@ -101,6 +102,7 @@ class Calls:
             "ExceptionService": self.exceptions.unary(),
             "RailService": self.rails.unary(),
             "StatementService": {**self.statements.unary(), **self.books.issued.unary()},
+            "ReconciliationService": self.books.reconciliation.unary(),
         }
         known = pb.DESCRIPTOR.services_by_name
         return {known[name].full_name: service for name, service in named.items()}

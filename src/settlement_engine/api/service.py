@@ -30,7 +30,7 @@ from settlement_engine.api.translate import to_instruction
 from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.identifiers import first_id_at
 from settlement_engine.domain.lifecycle import STATUS
-from settlement_engine.errors import InvalidInstruction, NotOffered
+from settlement_engine.errors import InvalidInstruction
 from settlement_engine.ports import SettlementFilter
 from settlement_engine.proto import settlement_pb2 as pb
 
@@ -80,7 +80,6 @@ class SettlementCalls:
         batch = ReadBounds(self._settings.message_bytes_max, self._settings.batch_items_max)
         return {
             "ExecuteSettlement": Unary(pb.SettlementRequest, self.execute),
-            "ReconcileAccounts": Unary(pb.ReconcileRequest, self.reconcile),
             "SubmitSettlements": Unary(pb.SubmitSettlementsRequest, self.submit, bounds=batch),
             "ListSettlements": Unary(pb.ListSettlementsRequest, self.list_settlements),
             "CancelSettlement": Unary(pb.CancelSettlementRequest, self.cancel),
@@ -185,14 +184,6 @@ class SettlementCalls:
             settlements=await in_parts(page, render.status_response),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
             total=total,
-        )
-
-    async def reconcile(self, request: pb.ReconcileRequest, call: Call) -> pb.ReconcileResponse:
-        """Refuse: this version has no reconciliation."""
-        del request, call
-        raise NotOffered(
-            "ReconcileAccounts is not served by this version: reconciliation is not built in yet",
-            todo="Use `settlement-engine prove`, which recomputes our own books from the transfers.",
         )
 
 

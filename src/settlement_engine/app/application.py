@@ -15,6 +15,7 @@ from settlement_engine.api.books import BookPorts
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.api.issued_statements import IssuedPorts
+from settlement_engine.api.reconciliation import ReconciliationPorts
 from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.descriptors import bounded_api
 from settlement_engine.app.rails import built_rails
@@ -22,12 +23,18 @@ from settlement_engine.app.screening import configured_screening
 from settlement_engine.app.settings import (
     database_settings,
     engine_settings,
+    reconciliation_times,
     screening_rules,
     statement_accounts,
     stuck_limits,
 )
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
+from settlement_engine.engine.reconciliation import Reconciliation
+from settlement_engine.engine.reconciliation_schedule import (
+    MeteredReconciliation,
+    ReconciliationSchedule,
+)
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
@@ -56,6 +63,8 @@ from settlement_engine.store.past_balances import PostgresPastBalances
 from settlement_engine.store.probe import WriteProbe
 from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
+from settlement_engine.store.reconciliation import PostgresReconciliation
+from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.statements import PostgresStatements
@@ -124,6 +133,7 @@ class Application:
         self.finder = PostgresStuckFinder(self.readers)
         self.cases = PostgresCases(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
+        self._build_reconciliation()
         self._build_rails()
         self.case_management = EngineCases(
             engine_settings(config), self.cases, self.resolutions, self.rails
@@ -143,9 +153,21 @@ class Application:
         """Build the store of statements, and the ways in which they come."""
         named = statement_accounts(self.config)
         self.statements = PostgresStatements(self.watched, self.readers)
-        self.importer = StatementImport(self.statements, named)
+        self.importer = StatementImport(
+            self.statements, named, self.reconciliation_schedule.arrived
+        )
         self.fetcher = StatementFetch(
             self.statements, self.importer, self.rails, SystemClock(), named
+        )
+
+    def _build_reconciliation(self) -> None:
+        """Build what reconciles, when it does, and the import of statements that tells it."""
+        self.reconciliation = PostgresReconciliation(self.watched, self.readers)
+        named, times = statement_accounts(self.config), reconciliation_times(self.config)
+        inner = Reconciliation(self.reconciliation, named, zone=times.zone)
+        self.reconciler = MeteredReconciliation(inner, self.metrics, times.alert_minor)
+        self.reconciliation_schedule = ReconciliationSchedule(
+            self.reconciler, times, clock=SystemClock(), ids=self.ids
         )
 
     def _build_rails(self) -> None:
@@ -182,7 +204,9 @@ class Application:
         self.past_balances = PostgresPastBalances(self.watched, self.readers)
         self._closers = (self.past_balances.close, issued.close)
         issuing = StatementIssuing(issued, self.config.institution.bic)
-        return BookPorts(self.past_balances, IssuedPorts(issuing, issued))
+        reader = PostgresReconciliationReader(self.readers)
+        reconciliation = ReconciliationPorts(self.reconciler, reader, self.ids)
+        return BookPorts(self.past_balances, IssuedPorts(issuing, issued), reconciliation)
 
     @property
     def rail_control(self) -> BreakerControl:
@@ -287,6 +311,7 @@ class Application:
         await self.messages.close()
         await self.rail_files.close()
         await self.statements.close()
+        await self.reconciliation.close()
         for close in self._closers:
             await close()
         await self.breaker_orders.close()

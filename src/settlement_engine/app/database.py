@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from settlement_engine.domain.reconciliation import ACCOUNTS_MAX
 from settlement_engine.store import environment
 from settlement_engine.store.audit import PostgresAuditor
-from settlement_engine.store.database import DatabaseSettings
+from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.migrate import migrate as migrate_database
+from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
 from settlement_engine.store.safety import check_safety, require_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
 
+    from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.ports import Proof
 
 
@@ -44,6 +48,18 @@ async def require_development(database_url: str) -> None:
 async def prove(database_url: str) -> Proof:
     """Recompute all balances from the transfers, and compare them with the ledger."""
     return await PostgresAuditor(DatabaseSettings(url=database_url)).prove()
+
+
+async def balance_proofs(
+    database_url: str, day: date | None, account_id: int | None
+) -> list[tuple[int, str, BalanceProof]]:
+    """Return the proof of each account for a day, or of its last day, with its currency."""
+    readers = Readers(DatabaseSettings(url=database_url, readers_max=1))
+    try:
+        reader = PostgresReconciliationReader(readers)
+        return await reader.proofs(day, account_id, 0, ACCOUNTS_MAX)
+    finally:
+        await readers.close()
 
 
 async def check_database(url: str) -> list[str]:

@@ -130,6 +130,7 @@ class EngineProcess:
         if days := application.config.nats.dead_letters_kept_days:
             self._spawn(self._remove_dead_letters(days))
         self._spawn(self._record_balances())
+        self._spawn(application.reconciliation_schedule.run())
         grpc = await self._grpc.start()
         http, metrics = await self._http.start()
         _tune_garbage_collector()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import time
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.settings import ApiSettings, CallbackAccess, HttpBounds, TlsFiles
 from settlement_engine.config import SepaBank, SwiftBank
 from settlement_engine.config.secrets import read_secret
 from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.money import currencies, exponent
 from settlement_engine.domain.statement_import import AccountNames
 from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.domain.value_dates import ValueDateRange
 from settlement_engine.domain.windows import Window
+from settlement_engine.engine.reconciliation_schedule import ReconciliationTimes
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import Misconfigured
 from settlement_engine.ports import BreakerLimits, DoubtLimit
@@ -55,6 +58,7 @@ def statement_accounts(config: Config) -> tuple[AccountNames, ...]:
             number=each.account_number,
             aliases=each.aliases,
             numbers_count_by_one=each.numbers_count_by_one,
+            zone=each.zone,
         )
         for each in config.reconciliation.accounts
     )
@@ -83,6 +87,25 @@ def _accounts_at_agents(config: Config) -> Iterator[AccountNames]:
                 aliases=(number,),
                 servicer=agent,
             )
+
+
+def reconciliation_times(config: Config) -> ReconciliationTimes:
+    """Convert when reconciliation runs by itself. The plain threshold is one of every currency."""
+    section = config.reconciliation
+    plain = section.alert_threshold
+    texts = {code: str(plain) for code in currencies()} | dict(section.alert_thresholds)
+    return ReconciliationTimes(
+        schedule=section.schedule,
+        zone=section.zone,
+        on_arrival=section.on_arrival,
+        alert_minor={code: _minor(text, code) for code, text in texts.items()},
+    )
+
+
+def _minor(text: str, currency: str) -> int:
+    """Return an amount in minor units; a finer one is rounded up: the alarm comes at a whole unit."""
+    scaled = Decimal(text).scaleb(exponent(currency))
+    return int(scaled.to_integral_value(rounding=ROUND_CEILING))
 
 
 def engine_settings(config: Config) -> EngineSettings:

@@ -87,6 +87,12 @@ COMMANDS: Final = {
             "statements:statements",
             "Import, list, show and export account statements of banks.",
         ),
+        "reconcile": (
+            "reconciliation:reconcile",
+            "Reconcile our accounts with the imported statements.",
+        ),
+        "reports": ("reconciliation:reports", "List, show and export reports of reconciliation."),
+        "breaks": ("breaks:breaks", "List and show differences that reconciliation has found."),
         "message": ("message:message", "Check message and statement files of banks."),
         "outbox": ("outbox:outbox", "Publish announcements to NATS again."),
         "config": ("configuration:config", "Check or show the configuration."),

@@ -296,7 +296,7 @@ def _print_account(account: wire.Account, *, is_json: bool) -> None:
 
 def _print_accounts(found: Sequence[wire.Account]) -> None:
     numbers = ("POSTED", "HELD", "AVAILABLE", "LIMIT")
-    columns = ("ID", "KIND", "BANK", "", *numbers, "", "NUMBER")
+    columns = ("ID", "KIND", "BANK", "", *numbers, "", "NUMBER", "RECONCILED")
     table(columns, [_account_row(account) for account in found], right=numbers)
 
 
@@ -312,6 +312,7 @@ def _account_row(account: wire.Account) -> tuple[str, ...]:
         account.credit_limit,
         "" if account.is_active else "not active",
         account.account_number,
+        account.last_reconciled,
     )
 
 

@@ -59,6 +59,7 @@ class EngineClient:
     exceptions: settlement_pb2_grpc.ExceptionServiceStub
     rails: settlement_pb2_grpc.RailServiceStub
     statements: settlement_pb2_grpc.StatementServiceStub
+    reconciliation: settlement_pb2_grpc.ReconciliationServiceStub
 
 
 def _file(flag: str, text: str) -> Callable[[AnyFunction], AnyFunction]:
@@ -131,6 +132,7 @@ def reach(address: EngineAddress) -> Iterator[EngineClient]:
                 exceptions=settlement_pb2_grpc.ExceptionServiceStub(channel),
                 rails=settlement_pb2_grpc.RailServiceStub(channel),
                 statements=settlement_pb2_grpc.StatementServiceStub(channel),
+                reconciliation=settlement_pb2_grpc.ReconciliationServiceStub(channel),
             )
     except grpc.RpcError as error:
         raise translate(error, address.target) from None

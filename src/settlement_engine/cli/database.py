@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
+from settlement_engine.cli.balance_proofs import tell_proofs
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.output import (
@@ -109,26 +110,45 @@ def migrate(  # noqa: PLR0913 -- each option of the command is an argument
 @click.command()
 @config_options
 @_database
+@click.option(
+    "--date",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Instead: the proofs of our accounts at banks with the banks' statements for this booking day.",
+)
+@click.option(
+    "--account", "account_id", type=click.IntRange(min=1), help="Such a proof of this account only."
+)
 @as_json
 @example("""
 settlement-engine prove
 settlement-engine prove --json --database-url postgresql://reader@db/settlement
+settlement-engine prove --date 2026-01-31 --account 12
 """)
 def prove(
     *,
     config_file: Path | None,
     settings: tuple[str, ...],
     database_url: str | None,
+    day: datetime | None,
+    account_id: int | None,
     is_json: bool,
 ) -> int:
     """Recompute balances, holds, fingerprints and references; exit code 5 on any difference.
 
     Also finds transfers without a settlement, funding without its call, second attempts, and altered
     instructions, keys, payment messages, references and routes.
+
+    With --date or --account it shows what reconciliation has proved instead (without --date for the last day of
+    each account): our closing balance, what is open, and the bank's closing balance. Exit code 5 if one is not zero.
     """
     from settlement_engine.app.database import prove as prove_ledger
 
     url = _find_database(config_file, settings, database_url)
+    if day is not None or account_id is not None:
+        return tell_proofs(
+            url, day.date() if day is not None else None, account_id, is_json=is_json
+        )
     with busy("recomputing the books from the transfers"):
         proof = asyncio.run(prove_ledger(url))
     if is_json:

@@ -31,8 +31,10 @@ from settlement_engine.config.values import (
     SecondsOrZero,
     Section,
     Subject,
+    check_account_zone,
     check_cron,
     check_scheme,
+    check_zone,
 )
 from settlement_engine.domain.deadletters import KEPT_DAYS_MIN
 
@@ -212,14 +214,18 @@ class ReconciledAccount(Section):
         tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=20)
     ] = ()
     numbers_count_by_one: bool = True
+    zone: Annotated[str, AfterValidator(check_account_zone)] = ""
 
 
 class ReconciliationConfig(Section):
     """Reconciliation of the books with the banks' statements."""
 
     schedule: Annotated[str, AfterValidator(check_cron)] = "0 */6 * * *"
+    zone: Annotated[str, AfterValidator(check_zone)] = "UTC"
+    on_arrival: bool = True
     tolerance_amount: Amount = Decimal("0.01")
     alert_threshold: Amount = Decimal("1000.00")
+    alert_thresholds: Amounts = Field(default_factory=dict)
     accounts: Annotated[tuple[ReconciledAccount, ...], Field(max_length=1_000)] = ()
 
 

@@ -6,12 +6,13 @@ Promises: a value of these types is within its range; a fault is described in a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import time
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from settlement_engine.domain.bank_codes import fault_of_bank
@@ -42,10 +43,19 @@ def _check_bank(code: str) -> str:
 
 def check_cron(text: str) -> str:
     """Refuse what is not five fields of cron."""
+    message = "must be five fields of cron, for example 0 */6 * * *"
     if len(text.split()) != _CRON_FIELDS:
-        message = "must be five fields of cron, for example 0 */6 * * *"
         raise ValueError(message)
+    try:
+        CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f"{message}: {error}") from None
     return text
+
+
+def check_account_zone(name: str) -> str:
+    """Refuse what is neither empty nor an IANA time zone."""
+    return check_zone(name) if name else name
 
 
 def check_zone(name: str) -> str:

@@ -17,7 +17,7 @@ from settlement_engine.domain.payment import Delivery
 from settlement_engine.errors import WrongState
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
     from uuid import UUID
 
     from settlement_engine.domain.returns import Return
@@ -72,7 +72,8 @@ class Leg(IntEnum):
 class Account:
     """An account with its balances, in minor units of its currency.
 
-    ``is_replay``: the call that returned it was a repetition, and nothing was changed.
+    ``is_replay``: the call that returned it was a repetition, and nothing was changed. ``last_reconciled`` is the last
+    booking day whose proof is zero.
     """
 
     id: int
@@ -86,6 +87,7 @@ class Account:
     credit_limit: int = 0
     is_active: bool = True
     is_replay: bool = field(default=False, compare=False)
+    last_reconciled: date | None = field(default=None, compare=False)
 
     @property
     def posted(self) -> int:

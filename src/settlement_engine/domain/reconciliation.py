@@ -48,6 +48,16 @@ class StartedFor(StrEnum):
     DEMAND = "demand"
 
 
+class RunBegin(StrEnum):
+    """Whether a run could begin."""
+
+    BEGUN = "begun"
+    BUSY = "busy"
+    """Another run is going on."""
+    DONE = "done"
+    """A run of this id came to its end before."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconciliationRun:
     """One run: why it was started, by whom, and what it is about. Empty fields do not filter."""

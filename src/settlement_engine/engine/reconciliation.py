@@ -28,6 +28,7 @@ from settlement_engine.domain.reconciliation import (
     AccountResult,
     EntryPlace,
     FoundBreak,
+    RunBegin,
     reported,
 )
 from settlement_engine.domain.statement_chain import chain_of
@@ -100,7 +101,10 @@ class Reconciliation:
     async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
         """Carry out a run, and return what it found about each account."""
         run = replace(run, rules_version=self.rules_version)
-        if not await self._store.begin(run):
+        begun = await self._store.begin(run)
+        if begun is RunBegin.DONE:
+            return []
+        if begun is RunBegin.BUSY:
             what = "another reconciliation is going on"
             raise Contention(what, todo="Wait for its report, or ask again.")
         try:

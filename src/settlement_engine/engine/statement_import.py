@@ -20,7 +20,7 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.statements import read_statements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from settlement_engine.domain.statement_import import (
         AccountNames,
@@ -32,12 +32,22 @@ if TYPE_CHECKING:
     from settlement_engine.ports import StatementStore
 
 
+def _nobody_waits(_: Collection[int]) -> None:
+    """Tell nobody that statements have arrived."""
+
+
 class StatementImport:
     """See ``ports.StatementImporter``."""
 
-    def __init__(self, store: StatementStore, named: Sequence[AccountNames] = ()) -> None:
+    def __init__(
+        self,
+        store: StatementStore,
+        named: Sequence[AccountNames] = (),
+        arrived: Callable[[Collection[int]], None] = _nobody_waits,
+    ) -> None:
         self._store = store
         self._named = named
+        self._arrived = arrived
         self._reading = asyncio.Semaphore(1)  # one file is read at a time: a large one takes memory
 
     async def import_file(self, file: ReceivedFile) -> list[ImportedStatement]:
@@ -48,7 +58,10 @@ class StatementImport:
             read = await asyncio.to_thread(read_statements, file.content, mapping)
             directory = await self._directory(read)
             found = _in_order(read)
-            return [await self._import(file, each, directory) for each in found]
+            imported = [await self._import(file, each, directory) for each in found]
+        kept = {each.account_id for each in imported if each.id and each.account_id is not None}
+        self._arrived(kept)
+        return imported
 
     async def _directory(self, read: StatementFile) -> AccountDirectory:
         said = {each.account.identifier: None for each in read.statements}

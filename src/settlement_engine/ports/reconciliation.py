@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ReconciliationReport,
         ReconciliationRun,
         RecordedMatch,
+        RunBegin,
     )
     from settlement_engine.domain.statement_chain import StatementHead
 
@@ -80,8 +81,8 @@ class ReconciliationStore(Protocol):
     One run at a time, in all engines. Each page of an account is one transaction under a lock of the account.
     """
 
-    async def begin(self, run: ReconciliationRun) -> bool:
-        """Record a run and hold it until ``end`` or ``leave``; False if another run is going on."""
+    async def begin(self, run: ReconciliationRun) -> RunBegin:
+        """Record a run and hold it until ``end`` or ``leave``; one that was cut off may begin again."""
         ...
 
     async def end(
@@ -169,8 +170,8 @@ class ReconciliationReader(Protocol):
 
     async def proofs(
         self, day: date | None, account_id: int | None, after_account: int, limit: int
-    ) -> list[tuple[int, BalanceProof]]:
-        """Return the last proof of each account for a day, or the last one at all, by account."""
+    ) -> list[tuple[int, str, BalanceProof]]:
+        """Return the last proof of each account for a day, or the last one at all, with its currency, by account."""
         ...
 
     async def breaks(self, wanted: BreakFilter) -> list[ReconciliationBreak]:
@@ -194,11 +195,19 @@ class ReconciliationReader(Protocol):
         ...
 
 
+class ReconciliationMeter(Protocol):
+    """Counts what runs have found."""
+
+    def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
+        """Record one run: how many accounts differ, and the sum of the differences per currency."""
+        ...
+
+
 class Reconciler(Protocol):
     """Reconciles accounts on demand."""
 
     async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
-        """Carry out a run, and return what it found about each account.
+        """Carry out a run, and return what it found about each account; nothing for a run that is done already.
 
         Raises Contention while another run is going on, NotFound for an unknown account, Unavailable.
         """

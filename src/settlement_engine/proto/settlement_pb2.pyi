@@ -186,20 +186,92 @@ class _ReconciliationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     DESCRIPTOR: _descriptor.EnumDescriptor
     RECONCILIATION_STATUS_UNSPECIFIED: _ReconciliationStatus.ValueType  # 0
     RECONCILIATION_STATUS_PENDING: _ReconciliationStatus.ValueType  # 1
+    """There is no statement for the day."""
     RECONCILIATION_STATUS_BALANCED: _ReconciliationStatus.ValueType  # 2
+    """The proof is zero, and nothing is open."""
     RECONCILIATION_STATUS_IDENTIFIED: _ReconciliationStatus.ValueType  # 3
-    """There is a discrepancy, and the entries that explain it were found."""
+    """There is a discrepancy, and the entries that explain it were found: the proof is zero."""
     RECONCILIATION_STATUS_UNRESOLVED: _ReconciliationStatus.ValueType  # 4
+    """A difference is left that no item explains, statements are missing, or the account could not be read."""
 
 class ReconciliationStatus(_ReconciliationStatus, metaclass=_ReconciliationStatusEnumTypeWrapper): ...
 
 RECONCILIATION_STATUS_UNSPECIFIED: ReconciliationStatus.ValueType  # 0
 RECONCILIATION_STATUS_PENDING: ReconciliationStatus.ValueType  # 1
+"""There is no statement for the day."""
 RECONCILIATION_STATUS_BALANCED: ReconciliationStatus.ValueType  # 2
+"""The proof is zero, and nothing is open."""
 RECONCILIATION_STATUS_IDENTIFIED: ReconciliationStatus.ValueType  # 3
-"""There is a discrepancy, and the entries that explain it were found."""
+"""There is a discrepancy, and the entries that explain it were found: the proof is zero."""
 RECONCILIATION_STATUS_UNRESOLVED: ReconciliationStatus.ValueType  # 4
+"""A difference is left that no item explains, statements are missing, or the account could not be read."""
 Global___ReconciliationStatus: _TypeAlias = ReconciliationStatus  # noqa: Y015
+
+class _BreakKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BreakKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BreakKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BREAK_KIND_UNSPECIFIED: _BreakKind.ValueType  # 0
+    BREAK_KIND_MISSING_OURS: _BreakKind.ValueType  # 1
+    """The bank credited an amount for which we have no booking."""
+    BREAK_KIND_MISSING_THEIRS: _BreakKind.ValueType  # 2
+    """We have a booking that is missing in the bank's statements."""
+    BREAK_KIND_AMOUNT: _BreakKind.ValueType  # 3
+    BREAK_KIND_DATE: _BreakKind.ValueType  # 4
+    BREAK_KIND_CURRENCY: _BreakKind.ValueType  # 5
+    BREAK_KIND_DUPLICATE: _BreakKind.ValueType  # 6
+    """Another entry has booked the same payment."""
+    BREAK_KIND_UNKNOWN_DEBIT: _BreakKind.ValueType  # 7
+    """The bank debited an amount that nobody ordered."""
+    BREAK_KIND_REVERSAL: _BreakKind.ValueType  # 8
+    BREAK_KIND_AMBIGUOUS: _BreakKind.ValueType  # 9
+    """Several candidates fit: a person decides."""
+    BREAK_KIND_OPENING_DIFFERENCE: _BreakKind.ValueType  # 10
+    """The first statement's opening balance is not our balance as of that day."""
+
+class BreakKind(_BreakKind, metaclass=_BreakKindEnumTypeWrapper): ...
+
+BREAK_KIND_UNSPECIFIED: BreakKind.ValueType  # 0
+BREAK_KIND_MISSING_OURS: BreakKind.ValueType  # 1
+"""The bank credited an amount for which we have no booking."""
+BREAK_KIND_MISSING_THEIRS: BreakKind.ValueType  # 2
+"""We have a booking that is missing in the bank's statements."""
+BREAK_KIND_AMOUNT: BreakKind.ValueType  # 3
+BREAK_KIND_DATE: BreakKind.ValueType  # 4
+BREAK_KIND_CURRENCY: BreakKind.ValueType  # 5
+BREAK_KIND_DUPLICATE: BreakKind.ValueType  # 6
+"""Another entry has booked the same payment."""
+BREAK_KIND_UNKNOWN_DEBIT: BreakKind.ValueType  # 7
+"""The bank debited an amount that nobody ordered."""
+BREAK_KIND_REVERSAL: BreakKind.ValueType  # 8
+BREAK_KIND_AMBIGUOUS: BreakKind.ValueType  # 9
+"""Several candidates fit: a person decides."""
+BREAK_KIND_OPENING_DIFFERENCE: BreakKind.ValueType  # 10
+"""The first statement's opening balance is not our balance as of that day."""
+Global___BreakKind: _TypeAlias = BreakKind  # noqa: Y015
+
+class _BreakSeverity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BreakSeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BreakSeverity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BREAK_SEVERITY_UNSPECIFIED: _BreakSeverity.ValueType  # 0
+    BREAK_SEVERITY_LOW: _BreakSeverity.ValueType  # 1
+    BREAK_SEVERITY_MEDIUM: _BreakSeverity.ValueType  # 2
+    BREAK_SEVERITY_HIGH: _BreakSeverity.ValueType  # 3
+    BREAK_SEVERITY_CRITICAL: _BreakSeverity.ValueType  # 4
+
+class BreakSeverity(_BreakSeverity, metaclass=_BreakSeverityEnumTypeWrapper): ...
+
+BREAK_SEVERITY_UNSPECIFIED: BreakSeverity.ValueType  # 0
+BREAK_SEVERITY_LOW: BreakSeverity.ValueType  # 1
+BREAK_SEVERITY_MEDIUM: BreakSeverity.ValueType  # 2
+BREAK_SEVERITY_HIGH: BreakSeverity.ValueType  # 3
+BREAK_SEVERITY_CRITICAL: BreakSeverity.ValueType  # 4
+Global___BreakSeverity: _TypeAlias = BreakSeverity  # noqa: Y015
 
 class _AccountKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -2451,20 +2523,24 @@ class ReconcileRequest(_message.Message):
     BANK_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     BUSINESS_DATE_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     bank: _builtins.str
     currency: _builtins.str
     business_date: _builtins.str
-    """Such as 2026-01-31. Empty: the last closed day."""
+    """Such as 2026-01-31. Empty: the last day of each account's statements."""
+    account_id: _builtins.str
+    """One account of ours at a bank."""
     def __init__(
         self,
         *,
         bank: _builtins.str = ...,
         currency: _builtins.str = ...,
         business_date: _builtins.str = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "business_date", b"business_date", "currency", b"currency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bank", b"bank", "business_date", b"business_date", "currency", b"currency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2472,7 +2548,7 @@ Global___ReconcileRequest: _TypeAlias = ReconcileRequest  # noqa: Y015
 
 @_typing.final
 class ReconcileResponse(_message.Message):
-    """The specification's report."""
+    """The specification's report of one run. A discrepancy is counted for its amount, without its sign."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2484,17 +2560,28 @@ class ReconcileResponse(_message.Message):
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
     CREATED_TIME_FIELD_NUMBER: _builtins.int
+    STARTED_FOR_FIELD_NUMBER: _builtins.int
+    STARTED_BY_FIELD_NUMBER: _builtins.int
+    STARTED_TIME_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
     report_id: _builtins.str
     business_date: _builtins.str
     total_accounts: _builtins.int
     balanced_accounts: _builtins.int
     discrepancy_accounts: _builtins.int
+    started_for: _builtins.str
+    """Why the run was started: schedule, arrival (of a statement) or demand; and by whom."""
+    started_by: _builtins.str
+    rules_version: _builtins.str
+    """The version of the rules by which items were matched."""
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountReconciliation]: ...
     @_builtins.property
     def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurrencyDiscrepancy]: ...
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def started_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -2506,10 +2593,14 @@ class ReconcileResponse(_message.Message):
         accounts: _abc.Iterable[Global___AccountReconciliation] | None = ...,
         totals: _abc.Iterable[Global___CurrencyDiscrepancy] | None = ...,
         created_time: _timestamp_pb2.Timestamp | None = ...,
+        started_for: _builtins.str = ...,
+        started_by: _builtins.str = ...,
+        started_time: _timestamp_pb2.Timestamp | None = ...,
+        rules_version: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "started_time", b"started_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "balanced_accounts", b"balanced_accounts", "business_date", b"business_date", "created_time", b"created_time", "discrepancy_accounts", b"discrepancy_accounts", "report_id", b"report_id", "total_accounts", b"total_accounts", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "balanced_accounts", b"balanced_accounts", "business_date", b"business_date", "created_time", b"created_time", "discrepancy_accounts", b"discrepancy_accounts", "report_id", b"report_id", "rules_version", b"rules_version", "started_by", b"started_by", "started_for", b"started_for", "started_time", b"started_time", "total_accounts", b"total_accounts", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2526,6 +2617,9 @@ class AccountReconciliation(_message.Message):
     EXTERNAL_BALANCE_FIELD_NUMBER: _builtins.int
     DISCREPANCY_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    OPEN_BREAKS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     bank: _builtins.str
     currency: _builtins.str
@@ -2534,6 +2628,12 @@ class AccountReconciliation(_message.Message):
     external_balance: _builtins.str
     discrepancy: _builtins.str
     status: Global___ReconciliationStatus.ValueType
+    reason: _builtins.str
+    """Why the status is not balanced."""
+    open_breaks: _builtins.int
+    """How many breaks of the account are open."""
+    @_builtins.property
+    def proof(self) -> Global___BalanceProof: ...
     def __init__(
         self,
         *,
@@ -2544,10 +2644,13 @@ class AccountReconciliation(_message.Message):
         external_balance: _builtins.str = ...,
         discrepancy: _builtins.str = ...,
         status: Global___ReconciliationStatus.ValueType = ...,
+        reason: _builtins.str = ...,
+        proof: Global___BalanceProof | None = ...,
+        open_breaks: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bank", b"bank", "currency", b"currency", "discrepancy", b"discrepancy", "external_balance", b"external_balance", "internal_balance", b"internal_balance", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bank", b"bank", "currency", b"currency", "discrepancy", b"discrepancy", "external_balance", b"external_balance", "internal_balance", b"internal_balance", "open_breaks", b"open_breaks", "proof", b"proof", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2559,21 +2662,404 @@ class CurrencyDiscrepancy(_message.Message):
 
     CURRENCY_FIELD_NUMBER: _builtins.int
     TOTAL_DISCREPANCY_FIELD_NUMBER: _builtins.int
+    TOTAL_ACCOUNTS_FIELD_NUMBER: _builtins.int
+    BALANCED_ACCOUNTS_FIELD_NUMBER: _builtins.int
+    DISCREPANCY_ACCOUNTS_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     total_discrepancy: _builtins.str
+    total_accounts: _builtins.int
+    balanced_accounts: _builtins.int
+    discrepancy_accounts: _builtins.int
     def __init__(
         self,
         *,
         currency: _builtins.str = ...,
         total_discrepancy: _builtins.str = ...,
+        total_accounts: _builtins.int = ...,
+        balanced_accounts: _builtins.int = ...,
+        discrepancy_accounts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "total_discrepancy", b"total_discrepancy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced_accounts", b"balanced_accounts", "currency", b"currency", "discrepancy_accounts", b"discrepancy_accounts", "total_accounts", b"total_accounts", "total_discrepancy", b"total_discrepancy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CurrencyDiscrepancy: _TypeAlias = CurrencyDiscrepancy  # noqa: Y015
+
+@_typing.final
+class BalanceProof(_message.Message):
+    """The proof of an account for a booking day, in the signs of the bank's statement:
+    our_closing + unmatched_theirs - unmatched_ours + opening_difference + difference = their_closing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    BOOKING_DATE_FIELD_NUMBER: _builtins.int
+    OUR_CLOSING_FIELD_NUMBER: _builtins.int
+    UNMATCHED_THEIRS_FIELD_NUMBER: _builtins.int
+    UNMATCHED_OURS_FIELD_NUMBER: _builtins.int
+    OPENING_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    THEIR_CLOSING_FIELD_NUMBER: _builtins.int
+    UNMATCHED_ENTRIES_FIELD_NUMBER: _builtins.int
+    UNMATCHED_POSTINGS_FIELD_NUMBER: _builtins.int
+    HELD_BACK_BY_FIELD_NUMBER: _builtins.int
+    IS_ZERO_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    currency: _builtins.str
+    booking_date: _builtins.str
+    our_closing: _builtins.str
+    unmatched_theirs: _builtins.str
+    unmatched_ours: _builtins.str
+    opening_difference: _builtins.str
+    """What the first statement's opening balance differs from our books by."""
+    difference: _builtins.str
+    """What nothing explains. A proof with 0 is zero, unless it is held back."""
+    their_closing: _builtins.str
+    unmatched_entries: _builtins.int
+    unmatched_postings: _builtins.int
+    held_back_by: _builtins.str
+    """What is missing in the chain of statements; empty when nothing is."""
+    is_zero: _builtins.bool
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        booking_date: _builtins.str = ...,
+        our_closing: _builtins.str = ...,
+        unmatched_theirs: _builtins.str = ...,
+        unmatched_ours: _builtins.str = ...,
+        opening_difference: _builtins.str = ...,
+        difference: _builtins.str = ...,
+        their_closing: _builtins.str = ...,
+        unmatched_entries: _builtins.int = ...,
+        unmatched_postings: _builtins.int = ...,
+        held_back_by: _builtins.str = ...,
+        is_zero: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "booking_date", b"booking_date", "currency", b"currency", "difference", b"difference", "held_back_by", b"held_back_by", "is_zero", b"is_zero", "opening_difference", b"opening_difference", "our_closing", b"our_closing", "their_closing", b"their_closing", "unmatched_entries", b"unmatched_entries", "unmatched_ours", b"unmatched_ours", "unmatched_postings", b"unmatched_postings", "unmatched_theirs", b"unmatched_theirs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BalanceProof: _TypeAlias = BalanceProof  # noqa: Y015
+
+@_typing.final
+class ListReportsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    """Only runs that began on this day, in UTC; empty: all."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReportsRequest: _TypeAlias = ListReportsRequest  # noqa: Y015
+
+@_typing.final
+class ListReportsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconcileResponse]: ...
+    def __init__(
+        self,
+        *,
+        reports: _abc.Iterable[Global___ReconcileResponse] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReportsResponse: _TypeAlias = ListReportsResponse  # noqa: Y015
+
+@_typing.final
+class GetReportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    report_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        report_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report_id", b"report_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReportRequest: _TypeAlias = GetReportRequest  # noqa: Y015
+
+@_typing.final
+class ListProofsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    """The booking day; empty: the last one of each account."""
+    account_id: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "date", b"date", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProofsRequest: _TypeAlias = ListProofsRequest  # noqa: Y015
+
+@_typing.final
+class ListProofsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOFS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def proofs(self) -> _containers.RepeatedCompositeFieldContainer[Global___BalanceProof]: ...
+    def __init__(
+        self,
+        *,
+        proofs: _abc.Iterable[Global___BalanceProof] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "proofs", b"proofs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProofsResponse: _TypeAlias = ListProofsResponse  # noqa: Y015
+
+@_typing.final
+class ReconciliationBreak(_message.Message):
+    """A difference between our books and a bank's statements."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    BUSINESS_DATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    IS_OPEN_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    OPENED_TIME_FIELD_NUMBER: _builtins.int
+    OUR_POSTINGS_FIELD_NUMBER: _builtins.int
+    THEIR_ENTRIES_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    account_id: _builtins.str
+    bank: _builtins.str
+    kind: Global___BreakKind.ValueType
+    severity: Global___BreakSeverity.ValueType
+    amount: _builtins.str
+    """With the sign of the bank's statement; of AMOUNT the bank's amount less ours."""
+    currency: _builtins.str
+    business_date: _builtins.str
+    reason: _builtins.str
+    is_open: _builtins.bool
+    owner: _builtins.str
+    @_builtins.property
+    def opened_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def our_postings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Our postings, as GROUP/POSTING/LEG of a transfer; the bank's entries, as STATEMENT/NUMBER."""
+
+    @_builtins.property
+    def their_entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreakEvent]:
+        """Only in the answer to GetBreak."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        kind: Global___BreakKind.ValueType = ...,
+        severity: Global___BreakSeverity.ValueType = ...,
+        amount: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        business_date: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        is_open: _builtins.bool = ...,
+        owner: _builtins.str = ...,
+        opened_time: _timestamp_pb2.Timestamp | None = ...,
+        our_postings: _abc.Iterable[_builtins.str] | None = ...,
+        their_entries: _abc.Iterable[_builtins.str] | None = ...,
+        events: _abc.Iterable[Global___BreakEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opened_time", b"opened_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "bank", b"bank", "business_date", b"business_date", "currency", b"currency", "events", b"events", "id", b"id", "is_open", b"is_open", "kind", b"kind", "opened_time", b"opened_time", "our_postings", b"our_postings", "owner", b"owner", "reason", b"reason", "severity", b"severity", "their_entries", b"their_entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconciliationBreak: _TypeAlias = ReconciliationBreak  # noqa: Y015
+
+@_typing.final
+class BreakEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    kind: _builtins.str
+    """opened, assigned, commented, escalated, proposed, declined, approved, matched, closed or reopened."""
+    who: _builtins.str
+    text: _builtins.str
+    owner: _builtins.str
+    level: _builtins.int
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        who: _builtins.str = ...,
+        text: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        level: _builtins.int = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "kind", b"kind", "level", b"level", "number", b"number", "owner", b"owner", "text", b"text", "time", b"time", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BreakEvent: _TypeAlias = BreakEvent  # noqa: Y015
+
+@_typing.final
+class ListBreaksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    WITH_CLOSED_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    kind: Global___BreakKind.ValueType
+    with_closed: _builtins.bool
+    """Also those that are closed."""
+    owner: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        kind: Global___BreakKind.ValueType = ...,
+        with_closed: _builtins.bool = ...,
+        owner: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "kind", b"kind", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "with_closed", b"with_closed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreaksRequest: _TypeAlias = ListBreaksRequest  # noqa: Y015
+
+@_typing.final
+class ListBreaksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def breaks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconciliationBreak]: ...
+    def __init__(
+        self,
+        *,
+        breaks: _abc.Iterable[Global___ReconciliationBreak] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaks", b"breaks", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreaksResponse: _TypeAlias = ListBreaksResponse  # noqa: Y015
+
+@_typing.final
+class GetBreakRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBreakRequest: _TypeAlias = GetBreakRequest  # noqa: Y015
 
 @_typing.final
 class Account(_message.Message):
@@ -2595,6 +3081,7 @@ class Account(_message.Message):
     IS_ACTIVE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    LAST_RECONCILED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A positive whole number as a text."""
     kind: Global___AccountKind.ValueType
@@ -2615,6 +3102,8 @@ class Account(_message.Message):
     """In the answers of OpenAccount and FundAccount: whether this very call had been made before, under the
     same key, so that nothing was done now.
     """
+    last_reconciled: _builtins.str
+    """Of an account at a bank: the last booking day whose proof is zero; empty: there is none."""
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only in the answer to OpenAccount: what a person should look at, such as an account number that looks like
@@ -2636,10 +3125,11 @@ class Account(_message.Message):
         is_active: _builtins.bool = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         replayed: _builtins.bool = ...,
+        last_reconciled: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_number", b"account_number", "available", b"available", "bank", b"bank", "credit_limit", b"credit_limit", "currency", b"currency", "held", b"held", "id", b"id", "is_active", b"is_active", "kind", b"kind", "posted", b"posted", "replayed", b"replayed", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_number", b"account_number", "available", b"available", "bank", b"bank", "credit_limit", b"credit_limit", "currency", b"currency", "held", b"held", "id", b"id", "is_active", b"is_active", "kind", b"kind", "last_reconciled", b"last_reconciled", "posted", b"posted", "replayed", b"replayed", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

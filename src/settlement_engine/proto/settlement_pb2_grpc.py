@@ -123,7 +123,9 @@ class SettlementServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReconcileAccounts(self, request, context):
-        """Compares our books with the banks' statements. Not served yet: answers UNIMPLEMENTED.
+        """Reconciles our accounts at banks with the imported statements, and returns the report. One run goes on at a
+        time in all engines: another one is answered with ABORTED.
+        Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -2540,6 +2542,261 @@ class StatementService:
             '/settlement.StatementService/GetIssuedStatementFile',
             settlement__engine_dot_proto_dot_settlement__pb2.GetIssuedStatementFileRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.GetIssuedStatementFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class ReconciliationServiceStub:
+    """Shows what reconciliation has found: reports of runs, proofs of accounts, and breaks. ReconcileAccounts of
+    SettlementService starts a run.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListReports = channel.unary_unary(
+                '/settlement.ReconciliationService/ListReports',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListReportsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListReportsResponse.FromString,
+                _registered_method=True)
+        self.GetReport = channel.unary_unary(
+                '/settlement.ReconciliationService/GetReport',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ReconcileResponse.FromString,
+                _registered_method=True)
+        self.ListBreaks = channel.unary_unary(
+                '/settlement.ReconciliationService/ListBreaks',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBreaksRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBreaksResponse.FromString,
+                _registered_method=True)
+        self.GetBreak = channel.unary_unary(
+                '/settlement.ReconciliationService/GetBreak',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetBreakRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.FromString,
+                _registered_method=True)
+        self.ListProofs = channel.unary_unary(
+                '/settlement.ReconciliationService/ListProofs',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.FromString,
+                _registered_method=True)
+
+
+class ReconciliationServiceServicer:
+    """Shows what reconciliation has found: reports of runs, proofs of accounts, and breaks. ReconcileAccounts of
+    SettlementService starts a run.
+    """
+
+    def ListReports(self, request, context):
+        """Lists the reports of runs that have ended, latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReport(self, request, context):
+        """Returns the report of one run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBreaks(self, request, context):
+        """Lists breaks, latest first, without their events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBreak(self, request, context):
+        """Returns one break with its events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProofs(self, request, context):
+        """Lists the last proof of each account, of one day or of the account's last day, by account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ReconciliationServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReports,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListReportsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListReportsResponse.SerializeToString,
+            ),
+            'GetReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReport,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetReportRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ReconcileResponse.SerializeToString,
+            ),
+            'ListBreaks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBreaks,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBreaksRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBreaksResponse.SerializeToString,
+            ),
+            'GetBreak': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBreak,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetBreakRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.SerializeToString,
+            ),
+            'ListProofs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProofs,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'settlement.ReconciliationService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('settlement.ReconciliationService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class ReconciliationService:
+    """Shows what reconciliation has found: reports of runs, proofs of accounts, and breaks. ReconcileAccounts of
+    SettlementService starts a run.
+    """
+
+    @staticmethod
+    def ListReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/ListReports',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListReportsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListReportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/GetReport',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetReportRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ReconcileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBreaks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/ListBreaks',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListBreaksRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListBreaksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBreak(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/GetBreak',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetBreakRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProofs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/ListProofs',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.FromString,
             options,
             channel_credentials,
             insecure,

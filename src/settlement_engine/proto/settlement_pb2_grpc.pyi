@@ -58,7 +58,10 @@ class SettlementServiceStub:
     GetSettlementStatus: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementStatusResponse]
     """Returns the status of a settlement, with its history."""
     ReconcileAccounts: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ReconcileRequest, _settlement_pb2.ReconcileResponse]
-    """Compares our books with the banks' statements. Not served yet: answers UNIMPLEMENTED."""
+    """Reconciles our accounts at banks with the imported statements, and returns the report. One run goes on at a
+    time in all engines: another one is answered with ABORTED.
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    """
     StreamSettlementEvents: _grpc.UnaryStreamMultiCallable[_settlement_pb2.StreamRequest, _settlement_pb2.SettlementEvent]
     """Follows everything that happens, in one gapless order, from any place in it."""
     SubmitSettlements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SubmitSettlementsRequest, _settlement_pb2.SubmitSettlementsResponse]
@@ -108,7 +111,10 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     GetSettlementStatus: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementStatusResponse]  # type: ignore[assignment]
     """Returns the status of a settlement, with its history."""
     ReconcileAccounts: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ReconcileRequest, _settlement_pb2.ReconcileResponse]  # type: ignore[assignment]
-    """Compares our books with the banks' statements. Not served yet: answers UNIMPLEMENTED."""
+    """Reconciles our accounts at banks with the imported statements, and returns the report. One run goes on at a
+    time in all engines: another one is answered with ABORTED.
+    Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+    """
     StreamSettlementEvents: _aio.UnaryStreamMultiCallable[_settlement_pb2.StreamRequest, _settlement_pb2.SettlementEvent]  # type: ignore[assignment]
     """Follows everything that happens, in one gapless order, from any place in it."""
     SubmitSettlements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SubmitSettlementsRequest, _settlement_pb2.SubmitSettlementsResponse]  # type: ignore[assignment]
@@ -173,7 +179,10 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.ReconcileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ReconcileResponse, _abc.Awaitable[_settlement_pb2.ReconcileResponse]]:
-        """Compares our books with the banks' statements. Not served yet: answers UNIMPLEMENTED."""
+        """Reconciles our accounts at banks with the imported statements, and returns the report. One run goes on at a
+        time in all engines: another one is answered with ABORTED.
+        Who acts is the caller's certificate; without one, the metadata `settlement-actor` names the person.
+        """
 
     @_abc_1.abstractmethod
     def StreamSettlementEvents(
@@ -976,3 +985,88 @@ class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a part of the bytes of an issued statement, from an offset."""
 
 def add_StatementServiceServicer_to_server(servicer: StatementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class ReconciliationServiceStub:
+    """Shows what reconciliation has found: reports of runs, proofs of accounts, and breaks. ReconcileAccounts of
+    SettlementService starts a run.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ReconciliationServiceAsyncStub: ...
+    ListReports: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListReportsRequest, _settlement_pb2.ListReportsResponse]
+    """Lists the reports of runs that have ended, latest first."""
+    GetReport: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetReportRequest, _settlement_pb2.ReconcileResponse]
+    """Returns the report of one run."""
+    ListBreaks: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListBreaksRequest, _settlement_pb2.ListBreaksResponse]
+    """Lists breaks, latest first, without their events."""
+    GetBreak: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetBreakRequest, _settlement_pb2.ReconciliationBreak]
+    """Returns one break with its events."""
+    ListProofs: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListProofsRequest, _settlement_pb2.ListProofsResponse]
+    """Lists the last proof of each account, of one day or of the account's last day, by account."""
+
+@_typing.type_check_only
+class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
+    """Shows what reconciliation has found: reports of runs, proofs of accounts, and breaks. ReconcileAccounts of
+    SettlementService starts a run.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListReports: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListReportsRequest, _settlement_pb2.ListReportsResponse]  # type: ignore[assignment]
+    """Lists the reports of runs that have ended, latest first."""
+    GetReport: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetReportRequest, _settlement_pb2.ReconcileResponse]  # type: ignore[assignment]
+    """Returns the report of one run."""
+    ListBreaks: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListBreaksRequest, _settlement_pb2.ListBreaksResponse]  # type: ignore[assignment]
+    """Lists breaks, latest first, without their events."""
+    GetBreak: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetBreakRequest, _settlement_pb2.ReconciliationBreak]  # type: ignore[assignment]
+    """Returns one break with its events."""
+    ListProofs: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListProofsRequest, _settlement_pb2.ListProofsResponse]  # type: ignore[assignment]
+    """Lists the last proof of each account, of one day or of the account's last day, by account."""
+
+class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Shows what reconciliation has found: reports of runs, proofs of accounts, and breaks. ReconcileAccounts of
+    SettlementService starts a run.
+    """
+
+    @_abc_1.abstractmethod
+    def ListReports(
+        self,
+        request: _settlement_pb2.ListReportsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListReportsResponse, _abc.Awaitable[_settlement_pb2.ListReportsResponse]]:
+        """Lists the reports of runs that have ended, latest first."""
+
+    @_abc_1.abstractmethod
+    def GetReport(
+        self,
+        request: _settlement_pb2.GetReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ReconcileResponse, _abc.Awaitable[_settlement_pb2.ReconcileResponse]]:
+        """Returns the report of one run."""
+
+    @_abc_1.abstractmethod
+    def ListBreaks(
+        self,
+        request: _settlement_pb2.ListBreaksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListBreaksResponse, _abc.Awaitable[_settlement_pb2.ListBreaksResponse]]:
+        """Lists breaks, latest first, without their events."""
+
+    @_abc_1.abstractmethod
+    def GetBreak(
+        self,
+        request: _settlement_pb2.GetBreakRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ReconciliationBreak, _abc.Awaitable[_settlement_pb2.ReconciliationBreak]]:
+        """Returns one break with its events."""
+
+    @_abc_1.abstractmethod
+    def ListProofs(
+        self,
+        request: _settlement_pb2.ListProofsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListProofsResponse, _abc.Awaitable[_settlement_pb2.ListProofsResponse]]:
+        """Lists the last proof of each account, of one day or of the account's last day, by account."""
+
+def add_ReconciliationServiceServicer_to_server(servicer: ReconciliationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

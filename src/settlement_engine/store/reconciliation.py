@@ -19,6 +19,7 @@ from settlement_engine.domain.reconciliation import (
     AccountToReconcile,
     EntryPlace,
     PageDone,
+    RunBegin,
 )
 from settlement_engine.domain.statements import DETAILS_MAX, END_OF_DAY
 from settlement_engine.errors import NotFound, WrongState
@@ -76,21 +77,25 @@ class PostgresReconciliation:
 
     # --- runs -------------------------------------------------------------------------------------
 
-    async def begin(self, run: ReconciliationRun) -> bool:
-        """Record a run and hold it; False if another run is going on."""
+    async def begin(self, run: ReconciliationRun) -> RunBegin:
+        """Record a run and hold it; see the port."""
         if self._is_held:
-            return False
+            return RunBegin.BUSY
         self._is_held = True
+        found = RunBegin.BUSY
         try:
             row = await self._holding.fetchrow("try_reconciliation")
             assert row is not None, "a function returns a row"
-            self._is_held = row["is_ours"]
-            if self._is_held:
-                await self._holding.fetch("add_reconciliation_run", *_run_row(run))
-        except BaseException:
-            await self.leave()
-            raise
-        return self._is_held
+            if row["is_ours"]:
+                rows = await self._holding.fetch("add_reconciliation_run", *_run_row(run))
+                found = RunBegin.BEGUN if rows or await self._is_cut_off(run) else RunBegin.DONE
+        finally:
+            if found is not RunBegin.BEGUN:
+                await self.leave()
+        return found
+
+    async def _is_cut_off(self, run: ReconciliationRun) -> bool:
+        return not await self._holding.fetch("reconciliation_run_end", run.id)
 
     async def end(
         self, run_id: UUID, parts: Sequence[CurrencyReport], matches: int, result_hash: bytes

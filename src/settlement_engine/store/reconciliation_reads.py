@@ -44,12 +44,12 @@ class PostgresReconciliationReader:
 
     async def proofs(
         self, day: date | None, account_id: int | None, after_account: int, limit: int
-    ) -> list[tuple[int, BalanceProof]]:
-        """Return the last proof of each account for a day, or the last one at all, by account."""
+    ) -> list[tuple[int, str, BalanceProof]]:
+        """Return the last proof of each account for a day, or the last one at all, with its currency, by account."""
         rows = await self._readers.fetch_as_planned(
             "list_proofs", day, account_id, after_account, limit
         )
-        return [(row["account_id"], to_proof(row)) for row in rows]
+        return [(row["account_id"], row["currency"], to_proof(row)) for row in rows]
 
     async def breaks(self, wanted: BreakFilter) -> list[ReconciliationBreak]:
         """Return breaks, the latest first."""

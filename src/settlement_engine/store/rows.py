@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import MAXYEAR
+from datetime import MAXYEAR, UTC
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,6 +28,7 @@ from settlement_engine.domain.windows import Window
 from settlement_engine.errors import CorruptRecord
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
     from uuid import UUID
 
     import asyncpg
@@ -166,7 +167,12 @@ def to_account(row: asyncpg.Record) -> Account:
         held=int(row["held"]),
         credit_limit=row["credit_limit"],
         is_active=row["is_active"],
+        last_reconciled=_day(row.get("last_reconciled_at")),
     )
+
+
+def _day(at: datetime | None) -> date | None:
+    return None if at is None else at.astimezone(UTC).date()
 
 
 def to_transfer(row: asyncpg.Record) -> Transfer:

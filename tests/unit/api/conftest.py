@@ -63,6 +63,7 @@ class Edge:
         self.exceptions = rpc.ExceptionServiceStub(self.channel)
         self.rails = rpc.RailServiceStub(self.channel)
         self.statements = rpc.StatementServiceStub(self.channel)
+        self.reconciliation = rpc.ReconciliationServiceStub(self.channel)
 
     async def stop(self) -> None:
         await self.channel.close()

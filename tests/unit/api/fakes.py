@@ -14,18 +14,20 @@ import msgspec
 from settlement_engine.api.books import BookPorts
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.issued_statements import IssuedPorts
+from settlement_engine.api.reconciliation import ReconciliationPorts
 from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.application import SystemClock
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallStep
 from settlement_engine.domain.settlement import Moved, Settlement
+from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.engine.statement_issuing import StatementIssuing
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
 from settlement_engine.ports import Announcement, LaneStatus, RailStatus
-from tests.support.stores import MemoryStores
+from tests.support.stores import CountedIds, MemoryStores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -424,6 +426,11 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         books=BookPorts(
             world.stores.past_balances,
             IssuedPorts(StatementIssuing(world.stores.issued, "SETTGB2L"), world.stores.issued),
+            ReconciliationPorts(
+                Reconciliation(world.stores.reconciliation),
+                world.stores.reconciled,
+                CountedIds(),
+            ),
         ),
         settings=settings,
     )

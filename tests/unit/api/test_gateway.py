@@ -177,8 +177,6 @@ async def test_unserved_paths_and_methods_are_answered_as_json(edge) -> None:
     assert "ExecuteSettlement" in body["message"]
     status, body, _ = await edge.post("ExecuteSettlements", {})
     assert (status, "gRPC" in body["message"]) == (501, True)
-    status, body, _ = await edge.post("ReconcileAccounts", {})
-    assert status == 501
     path = "/settlement.SettlementService/ExecuteSettlement"
     async with edge.session.get(path) as got:
         assert (got.status, got.headers["Allow"]) == (405, "POST")

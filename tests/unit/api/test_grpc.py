@@ -392,12 +392,6 @@ async def test_cancellation_is_requested_or_refused_as_too_late(edge) -> None:
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_reconciliation_is_not_offered_yet(edge) -> None:
-    error = await failed(edge.settlements.ReconcileAccounts(pb.ReconcileRequest()))
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "reconciliation" in error.details()
-
-
 async def test_health_and_reflection_answer(edge) -> None:
     health: Any = health_pb2_grpc.HealthStub(edge.channel)
     for service in ("", *edge.calls.services()):

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from settlement_engine.domain.continuity import StatementOutcome
-from settlement_engine.domain.statement_import import ReceivedFile
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.statement_import import ReceivedFile, imported
 from settlement_engine.engine import statement_import
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import InvalidInstruction, Unavailable
+from tests.support.histories import spec
 from tests.support.statement_files import chain, file_of
+from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
+
+    from settlement_engine.domain.statement_import import FoundStatement, ImportedStatement
 
 STATEMENTS = 3
 
@@ -39,12 +44,12 @@ class RecordingStore:
         return []
 
     async def import_found(
-        self, _found: object, account_id: int | None, judged: Callable[..., Any]
-    ) -> Any:
+        self, found: FoundStatement, account_id: int | None, judged: Callable[..., Any]
+    ) -> ImportedStatement:
         """Return the outcome."""
         assert account_id is None
         self.calls.append("import")
-        return judged(()).outcome
+        return imported(found, judged(()))
 
 
 @pytest.fixture
@@ -62,9 +67,20 @@ def received(name: str = "day.sta", **changes: str) -> ReceivedFile:
 
 
 async def test_a_file_is_kept_first_and_each_statement_imported(store: RecordingStore) -> None:
-    outcomes: list[Any] = list(await importer(store).import_file(received()))
+    results = await importer(store).import_file(received())
     assert store.calls == ["keep day.sta", "accounts", *["import"] * STATEMENTS]
-    assert set(outcomes) == {StatementOutcome.UNKNOWN_ACCOUNT}
+    assert {each.outcome for each in results} == {StatementOutcome.UNKNOWN_ACCOUNT}
+
+
+async def test_the_accounts_whose_statements_were_kept_are_told_once() -> None:
+    stores = MemoryStores()
+    wanted = spec(AccountKind.NOSTRO, "HOUSDEFF", account_number="0001")
+    account = await stores.accounts.open_account(wanted)
+    told: list[Collection[int]] = []
+    importer = StatementImport(stores.statements, arrived=told.append)
+    for _ in range(2):  # the second import keeps nothing
+        await importer.import_file(received())
+    assert [set(each) for each in told] == [{account.id}, set()]
 
 
 async def test_a_file_that_cannot_be_kept_is_not_read(

@@ -78,7 +78,6 @@ class Reconciled:
     suggestions: dict[tuple[int, bytes], Match] = field(default_factory=dict)
     breaks: dict[tuple[int, bytes], KeptBreak] = field(default_factory=dict)
     proofs: dict[int, list[BalanceProof]] = field(default_factory=dict)
-    reconciled_on: dict[int, date | None] = field(default_factory=dict)
 
     def open_entries(self, account_id: int, after: EntryPlace) -> tuple[TheirItem, ...]:
         """Return the open entries of an account behind a place, in their order."""

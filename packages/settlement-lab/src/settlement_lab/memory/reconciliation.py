@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from settlement_engine.domain.reconciliation import (
     MatchingPage,
     OurItem,
     PageDone,
+    RunBegin,
     TheirItem,
 )
 from settlement_engine.domain.statement_chain import head_of
@@ -62,13 +64,15 @@ class MemoryReconciliation(MemoryBreaks):
 
     # --- runs -------------------------------------------------------------------------------------
 
-    async def begin(self, run: ReconciliationRun) -> bool:
-        """Record a run and hold it; False if another run is going on."""
+    async def begin(self, run: ReconciliationRun) -> RunBegin:
+        """Record a run and hold it; see the port."""
         if self._kept.held_by is not None:
-            return False
+            return RunBegin.BUSY
+        if run.id in self._kept.ends:
+            return RunBegin.DONE
         self._kept.held_by = self
-        self._kept.runs[run.id] = (run, self._records.clock.now())
-        return True
+        self._kept.runs.setdefault(run.id, (run, self._records.clock.now()))
+        return RunBegin.BEGUN
 
     async def end(
         self, run_id: UUID, parts: Sequence[CurrencyReport], matches: int, result_hash: bytes
@@ -344,5 +348,8 @@ class MemoryReconciliation(MemoryBreaks):
         known = {each.booking_date: each for each in self._kept.proofs.get(account_id, [])}
         fresh = [each for each in proofs if known.get(each.booking_date) != each]
         self._kept.proofs.setdefault(account_id, []).extend(fresh)
-        self._kept.reconciled_on[account_id] = last_proved(proofs)
+        known_account = self._records.accounts[account_id]
+        self._records.accounts[account_id] = replace(
+            known_account, last_reconciled=last_proved(proofs)
+        )
         return len(fresh)

@@ -34,14 +34,15 @@ class MemoryReconciliationReader:
 
     async def proofs(
         self, day: date | None, account_id: int | None, after_account: int, limit: int
-    ) -> list[tuple[int, BalanceProof]]:
-        """Return the last proof of each account for a day, or the last one at all, by account."""
-        found: list[tuple[int, BalanceProof]] = []
+    ) -> list[tuple[int, str, BalanceProof]]:
+        """Return the last proof of each account for a day, or the last one at all, with its currency, by account."""
+        found: list[tuple[int, str, BalanceProof]] = []
         for owner, kept in sorted(self._kept.proofs.items()):
             latest = {each.booking_date: each for each in kept}
             wanted = max(latest, default=None) if day is None else day
             if wanted in latest and owner > after_account and account_id in (None, owner):
-                found.append((owner, latest[wanted]))
+                currency = self._records.accounts[owner].currency
+                found.append((owner, currency, latest[wanted]))
         return found[:limit]
 
     async def breaks(self, wanted: BreakFilter) -> list[ReconciliationBreak]:

@@ -1,13 +1,13 @@
 -- name: account_by_id
 -- Return one account.
 SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, credits_posted, held,
-    credit_limit, is_active
+    credit_limit, is_active, last_reconciled_at
 FROM accounts WHERE id = $1;
 
 -- name: list_accounts
 -- Oldest first. A null filter does not filter.
 SELECT id, kind::text AS kind, bank, currency, account_number, debits_posted, credits_posted, held,
-    credit_limit, is_active
+    credit_limit, is_active, last_reconciled_at
 FROM accounts
 WHERE ($1::text IS NULL OR kind = $1::text::account_kind)
     AND ($2::text IS NULL OR folded_bank(bank) = folded_bank($2)) AND ($3::text IS NULL OR currency = $3)

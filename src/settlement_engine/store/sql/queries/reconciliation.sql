@@ -3,11 +3,16 @@
 SELECT pg_try_advisory_lock(hashtextextended('reconciliation run', 0)) AS is_ours;
 
 -- name: add_reconciliation_run
--- Record a run.
+-- Record a run; nothing is returned for one that began before.
 INSERT INTO reconciliation_runs (
     id, started_for, who, rules_version, account_id, bank, currency, business_date
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (id) DO NOTHING RETURNING id;
+
+-- name: reconciliation_run_end
+-- The end of a run, if it came to one.
+SELECT ended_at FROM reconciliation_run_ends WHERE run_id = $1;
 
 -- name: end_reconciliation_run
 -- Record that a run came to its end.
@@ -412,14 +417,13 @@ SELECT $1, $2, $3, q.* FROM unnest(
 ) AS q;
 
 -- name: keep_reconciled_on
--- The last day of an account whose proof is zero.
-INSERT INTO reconciliation_accounts AS s (account_id, reconciled_on) VALUES ($1, $2)
-ON CONFLICT (account_id) DO UPDATE SET reconciled_on = excluded.reconciled_on
-WHERE s.reconciled_on IS DISTINCT FROM excluded.reconciled_on;
+-- The last day of an account whose proof is zero. The row is locked for as long as a commit takes, once for each day.
+UPDATE accounts SET last_reconciled_at = ($2::date)::timestamp AT TIME ZONE 'UTC'
+WHERE id = $1 AND last_reconciled_at IS DISTINCT FROM ($2::date)::timestamp AT TIME ZONE 'UTC';
 
 -- name: list_proofs
 -- The last proof of each account for a day ($1), or the last one of its last day.
-SELECT a.id AS account_id, p.*
+SELECT a.id AS account_id, a.currency, p.*
 FROM accounts AS a
 CROSS JOIN LATERAL (
     SELECT q.booking_date, q.our_closing_minor, q.unmatched_theirs_minor, q.unmatched_ours_minor,

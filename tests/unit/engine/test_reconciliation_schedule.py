@@ -1,0 +1,161 @@
+"""When reconciliation runs by itself: the schedule in its zone, arrivals, other engines' runs, alerts."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from settlement_engine.domain.proof import BalanceProof
+from settlement_engine.domain.reconciliation import (
+    AccountOutcome,
+    AccountResult,
+    ReconciliationRun,
+    StartedFor,
+)
+from settlement_engine.engine.reconciliation_schedule import (
+    MeteredReconciliation,
+    ReconciliationSchedule,
+    ReconciliationTimes,
+)
+from settlement_engine.errors import Contention, Unavailable
+from tests.support.stores import CountedIds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+START = datetime(2026, 3, 28, 20, 0, tzinfo=UTC)
+
+
+class SpringClock:
+    """A clock that follows the loop's jumping time, from the evening before clocks go forward in Berlin."""
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+class Recorded:
+    """A reconciler that records its runs, and fails as told."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.runs: list[tuple[datetime, ReconciliationRun]] = []
+        self.failures = list(failures)
+        self.clock = SpringClock()
+
+    async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.runs.append((self.clock.now(), run))
+        return []
+
+
+def scheduled(
+    reconciler: Recorded, schedule: str = "0 */6 * * *", **times: object
+) -> ReconciliationSchedule:
+    return ReconciliationSchedule(
+        reconciler,
+        ReconciliationTimes(schedule=schedule, **times),  # type: ignore[arg-type]
+        clock=SpringClock(),
+        ids=CountedIds(),
+    )
+
+
+async def for_hours(schedule: ReconciliationSchedule, hours: float) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(schedule.run(), hours * 3_600)
+
+
+async def test_runs_follow_the_schedule_in_its_zone():
+    reconciler = Recorded()
+    schedule = scheduled(reconciler, "30 2 * * *", zone="Europe/Berlin")
+    await for_hours(schedule, 60)
+    assert {run.started_for for _, run in reconciler.runs} == {StartedFor.SCHEDULE}
+    # In the night of 29 March half past two does not exist in Berlin: it is three o'clock, once.
+    first, second, third = (at for at, _ in reconciler.runs)
+    assert abs((first - datetime(2026, 3, 29, 1, 0, tzinfo=UTC)).total_seconds()) < 60
+    assert abs((second - datetime(2026, 3, 30, 0, 30, tzinfo=UTC)).total_seconds()) < 60
+    assert abs((third - datetime(2026, 3, 31, 0, 30, tzinfo=UTC)).total_seconds()) < 60
+
+
+async def test_two_engines_give_a_scheduled_run_one_id():
+    one, other = Recorded(), Recorded()
+    together = (for_hours(scheduled(each), 12.5) for each in (one, other))
+    await asyncio.gather(*together)
+    ids = [[run.id for _, run in each.runs] for each in (one, other)]
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 2
+
+
+async def test_arrivals_are_reconciled_soon_and_account_by_account():
+    reconciler = Recorded()
+    schedule = scheduled(reconciler)
+    schedule.arrived({7, 3})
+    schedule.arrived({3})
+    await for_hours(schedule, 0.1)
+    assert [each.account_id for _, each in reconciler.runs] == [3, 7]
+    assert {each.started_for for _, each in reconciler.runs} == {StartedFor.ARRIVAL}
+    off = scheduled(reconciler, on_arrival=False)
+    off.arrived({9})
+    await for_hours(off, 0.1)
+    assert len(reconciler.runs) == 2
+
+
+async def test_another_engines_run_is_waited_for_and_a_failure_ends_one_run_only():
+    busy = Contention("another reconciliation is going on")
+    gone = Unavailable("the database is gone", why="the test says so")
+    reconciler = Recorded(busy, busy, gone)
+    schedule = scheduled(reconciler)
+    schedule.arrived({3, 7})
+    await for_hours(schedule, 0.1)
+    assert [each.account_id for _, each in reconciler.runs] == [7]  # that of 3 has failed
+    await for_hours(schedule, 6)
+    assert reconciler.runs[-1][1].started_for is StartedFor.SCHEDULE
+
+
+class Meter:
+    def __init__(self) -> None:
+        self.said: list[tuple[int, Mapping[str, int]]] = []
+
+    def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
+        self.said.append((differences, amounts_minor))
+
+
+def result(account_id: int, currency: str, theirs: int) -> AccountResult:
+    proof = BalanceProof(
+        booking_date=START.date(),
+        our_closing_minor=0,
+        unmatched_theirs_minor=theirs,
+        unmatched_ours_minor=0,
+        opening_difference_minor=0,
+        difference_minor=0,
+        their_closing_minor=theirs,
+    )
+    outcome = AccountOutcome.IDENTIFIED if theirs else AccountOutcome.BALANCED
+    return AccountResult(account_id, "BANK", currency, outcome, proof=proof)
+
+
+class Found:
+    def __init__(self, *results: AccountResult) -> None:
+        self.results = list(results)
+
+    async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
+        del run
+        return self.results
+
+
+async def test_a_run_is_counted_and_large_sums_are_alerts():
+    found = Found(result(1, "EUR", 150), result(2, "EUR", -150), result(3, "JPY", 10))
+    meter = Meter()
+    metered = MeteredReconciliation(found, meter, {"EUR": 300, "JPY": 11})
+    run = ReconciliationRun(
+        id=uuid.UUID(int=1), started_for=StartedFor.DEMAND, who="ada", rules_version=""
+    )
+    with structlog.testing.capture_logs() as logged:
+        assert await metered.reconcile(run) == found.results
+    assert meter.said == [(3, {"EUR": 300, "JPY": 10})]  # signs do not cancel
+    alerts = [each for each in logged if each["log_level"] == "error"]
+    assert [(each["currency"], each["total_minor"]) for each in alerts] == [("EUR", 300)]
