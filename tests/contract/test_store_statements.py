@@ -316,3 +316,15 @@ async def test_our_accounts_at_banks_are_listed_with_those_at_agents(stores):
     assert await at("", account.id) == [elsewhere.id, agent.id]
     limited = await stores.statements.accounts_at_banks("", after_id=account.id - 1, limit=1)
     assert [(each.id, each.is_at_agent) for each in limited] == [(account.id, False)]
+
+
+async def test_the_last_day_and_the_heads_are_those_of_what_is_kept(stores):
+    account, other = await opened(stores), await opened(stores)
+    days = chain(account.account_number, 3)
+    await take(stores, file_of(*days))
+    assert await stores.statements.last_days([account.id, other.id]) == {account.id: days[2].day}
+    kept = await stores.statements.kept_heads(account.id)
+    listed_ids = sorted(each.id for each in await listed(stores, account))
+    assert [each.id for each in kept] == listed_ids
+    assert [each.head.sequence for each in kept] == [1, 2, 3]
+    assert await stores.statements.kept_heads(other.id) == []

@@ -15,7 +15,11 @@ import pytest
 
 from settlement_engine.app.application import Application
 from settlement_engine.app.breaks import break_rules
-from settlement_engine.app.settings import engine_settings, statement_accounts
+from settlement_engine.app.settings import (
+    engine_settings,
+    statement_accounts,
+    statement_due_times,
+)
 from settlement_engine.config import (
     PROFILE_DEFAULTS,
     Config,
@@ -28,6 +32,8 @@ from settlement_engine.config import (
     unsafe_settings,
 )
 from settlement_engine.domain import money
+from settlement_engine.domain.missing_statements import StatementDue
+from settlement_engine.domain.statement_import import AccountAtBank
 from settlement_engine.errors import Misconfigured
 from settlement_engine.ports import BreakerLimits
 from tests.support import iso4217
@@ -754,6 +760,31 @@ def test_how_a_bank_names_our_account_reaches_the_import() -> None:
     for change in ({"currency": "euro"}, {"aliases": [""]}, {"bank": ""}, {"account_number": ""}):
         with pytest.raises(Misconfigured):
             load(None, {"reconciliation.accounts": [said | change]})
+
+
+def test_due_times_of_statements_are_converted() -> None:
+    account = {
+        "bank": "DEUTDEFF",
+        "currency": "EUR",
+        "account_number": "1",
+        "statements_due": "10:30",
+        "zone": "Europe/Berlin",
+    }
+    changes: dict[str, object] = {
+        "reconciliation.statements_due": "08:00",
+        "reconciliation.accounts": [account],
+    }
+    times = statement_due_times(load(None, changes).config)
+    assert times.default == StatementDue(
+        at=time(8), zone="UTC", weekdays=frozenset({1, 2, 3, 4, 5})
+    )
+    own = times.of(AccountAtBank(id=1, bank="DEUTDEFF", currency="EUR", number="1"))
+    assert own is not None
+    assert (own.at, own.zone, own.is_own) == (time(10, 30), "Europe/Berlin", True)
+    assert statement_due_times(load(None, {}).config).is_empty
+    for key, value in (("statements_due", "8 o'clock"), ("statement_weekdays", [])):
+        with pytest.raises(Misconfigured):
+            load(None, {f"reconciliation.{key}": value})
 
 
 ROLE = {"name": "settlement", "persons": ["anna"], "limits": {"USD": "10000.00"}}

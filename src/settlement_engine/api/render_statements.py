@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from settlement_engine.api.render import timestamp
 from settlement_engine.domain.money import format_amount
@@ -12,9 +12,10 @@ from settlement_engine.proto import settlement_pb2 as pb
 if TYPE_CHECKING:
     from datetime import date
 
+    from settlement_engine.domain.chain_problems import ChainPlace, ChainProblem
     from settlement_engine.domain.statement_import import ImportedStatement
     from settlement_engine.domain.statements import Entry, EntryDetail, StatementReferences
-    from settlement_engine.ports import FetchedAccount
+    from settlement_engine.ports import AccountProblem, FetchedAccount
 
 
 def to_statement(one: ImportedStatement) -> pb.Statement:
@@ -57,6 +58,39 @@ def to_fetched(one: FetchedAccount) -> pb.FetchedAccount:
         reason=one.reason,
         statements=[to_statement(each) for each in one.statements],
     )
+
+
+def to_problem(one: AccountProblem) -> pb.StatementProblem:
+    """Render a problem with the account that it is of."""
+    return pb.StatementProblem(
+        account_id=str(one.account.id),
+        bank=one.account.bank,
+        account_number=one.account.number,
+        currency=one.account.currency,
+        **_problem(one.problem),
+    )
+
+
+def to_place(place: ChainPlace) -> pb.StatementPlace:
+    """Render a statement's place in the chain of its account."""
+    problem = place.problem
+    return pb.StatementPlace(
+        position=place.number,
+        of=place.of,
+        number_before=place.before_id,
+        number_after=place.after_id,
+        problem=None if problem is None else pb.StatementProblem(**_problem(problem)),
+    )
+
+
+def _problem(problem: ChainProblem) -> dict[str, Any]:
+    return {
+        "kind": pb.StatementProblemKind.Value(f"STATEMENT_PROBLEM_KIND_{problem.kind.value}"),
+        "reason": problem.reason,
+        "first_date": problem.first_day.isoformat(),
+        "last_date": problem.last_day.isoformat(),
+        "number": problem.statement_id,
+    }
 
 
 def to_entry(entry: Entry) -> pb.StatementEntry:

@@ -14,7 +14,13 @@ from settlement_engine.api.bounds import ReadBounds
 from settlement_engine.api.call import CallLimit, Service, Unary
 from settlement_engine.api.exceptions import who_acts
 from settlement_engine.api.pages import make_token, read_token
-from settlement_engine.api.render_statements import to_entry, to_fetched, to_statement
+from settlement_engine.api.render_statements import (
+    to_entry,
+    to_fetched,
+    to_place,
+    to_problem,
+    to_statement,
+)
 from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.readable import has_unseen
 from settlement_engine.domain.statement_import import (
@@ -30,7 +36,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from settlement_engine.api.call import Call, Drain, Undisturbed
-    from settlement_engine.ports import StatementFetcher, StatementImporter, StatementStore
+    from settlement_engine.ports import (
+        StatementFetcher,
+        StatementImporter,
+        StatementProblems,
+        StatementStore,
+    )
 
 IMPORTS_MAX: Final = 4
 """The most files that are received or imported at once: each is in memory."""
@@ -57,6 +68,7 @@ class StatementPorts(NamedTuple):
     importer: StatementImporter
     store: StatementStore
     fetcher: StatementFetcher
+    problems: StatementProblems
 
 
 class StatementCalls:
@@ -70,7 +82,7 @@ class StatementCalls:
         *,
         trusts_names: bool = True,
     ) -> None:
-        self._importer, self._store, self._fetcher = ports
+        self._importer, self._store, self._fetcher, self._problems = ports
         self._undisturbed = undisturbed
         self._drain = drain
         self._trusts_names = trusts_names
@@ -82,6 +94,7 @@ class StatementCalls:
         return {
             "ImportStatement": Unary(pb.ImportStatementRequest, self.import_whole, _WHOLE_FILE),
             "FetchStatements": Unary(pb.FetchStatementsRequest, self.fetch),
+            "ListStatementProblems": Unary(pb.ListStatementProblemsRequest, self.list_problems),
             "ListStatements": Unary(pb.ListStatementsRequest, self.list_statements),
             "GetStatement": Unary(pb.GetStatementRequest, self.get),
             "GetStatementFile": Unary(pb.GetStatementFileRequest, self.get_file),
@@ -153,6 +166,24 @@ class StatementCalls:
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
         )
 
+    async def list_problems(
+        self, request: pb.ListStatementProblemsRequest, call: Call
+    ) -> pb.ListStatementProblemsResponse:
+        """List what is wrong with the statements at present."""
+        del call
+        found: grammar.Found = []
+        account_id: int | None = None
+        if request.account_id:
+            account_id = grammar.check_account_id("account_id", request.account_id, found)
+        filters = ("problems", request.account_id)
+        after_id = _position(request.page_token, filters, found)
+        grammar.refuse(found)
+        page = await self._problems.page(account_id, after_id)
+        token = make_token(filters, str(page.after_id)) if page.after_id else ""
+        return pb.ListStatementProblemsResponse(
+            problems=await in_parts(page.problems, to_problem), next_page_token=token
+        )
+
     async def get(self, request: pb.GetStatementRequest, call: Call) -> pb.GetStatementResponse:
         """Return a statement with a page of its entries."""
         del call
@@ -168,8 +199,13 @@ class StatementCalls:
             raise NotFound(what, listed_by="statements list")
         page = _fitting(await in_parts(read.entries[:size], to_entry))
         has_more = len(read.entries) > len(page)
+        account_id = read.statement.account_id
+        place = None
+        if account_id is not None and not request.page_token:  # the first page says it
+            place = await self._problems.place(account_id, number)
         return pb.GetStatementResponse(
             statement=to_statement(read.statement),
+            place=None if place is None else to_place(place),
             entries=page,
             next_page_token=make_token(filters, str(page[-1].number)) if has_more else "",
         )

@@ -26,6 +26,7 @@ from settlement_engine.app.settings import (
     reconciliation_times,
     screening_rules,
     statement_accounts,
+    statement_due_times,
     stuck_limits,
 )
 from settlement_engine.engine.case_worker import EngineCases
@@ -39,6 +40,8 @@ from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.engine.statement_issuing import StatementIssuing
+from settlement_engine.engine.statement_problems import PresentProblems
+from settlement_engine.engine.statement_watch import StatementWatch
 from settlement_engine.errors import Misconfigured
 from settlement_engine.events.clearing import ClearingIntake, ClearingSettings
 from settlement_engine.events.connection import NatsAccess
@@ -154,10 +157,20 @@ class Application:
         named = statement_accounts(self.config)
         self.statements = PostgresStatements(self.watched, self.readers)
         self.importer = StatementImport(
-            self.statements, named, self.reconciliation_schedule.arrived
+            self.statements,
+            named,
+            self.reconciliation_schedule.arrived,
+            count=self.metrics.statements.imported,
         )
         self.fetcher = StatementFetch(
             self.statements, self.importer, self.rails, SystemClock(), named
+        )
+        self.due_times = statement_due_times(self.config)
+        self.statement_problems = PresentProblems(
+            self.statements, SystemClock(), self.due_times, named
+        )
+        self.statement_watch = StatementWatch(
+            self.statement_problems, self.fetcher, SystemClock(), self.metrics.statements.missing
         )
 
     def _build_reconciliation(self) -> None:
@@ -192,7 +205,9 @@ class Application:
             case_management=self.case_management,
             messages=self.messages,
             rails=self.rail_control,
-            statements=StatementPorts(self.importer, self.statements, self.fetcher),
+            statements=StatementPorts(
+                self.importer, self.statements, self.fetcher, self.statement_problems
+            ),
             books=self._books(),
             settings=self.api,
             stuck_limits=self.stuck_limits,

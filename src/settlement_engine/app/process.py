@@ -118,6 +118,8 @@ class EngineProcess:
         await application.engine.join()
         application.require_known_currencies()
         self._spawn(application.engine.run())
+        if not application.due_times.is_empty:
+            self._spawn(application.statement_watch.run())
         if application.relay is not None:
             self._spawn(application.relay.run())
         if application.clearing is not None:

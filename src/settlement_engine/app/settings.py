@@ -10,6 +10,11 @@ from settlement_engine.api.settings import ApiSettings, CallbackAccess, HttpBoun
 from settlement_engine.config import SepaBank, SwiftBank
 from settlement_engine.config.secrets import read_secret
 from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.missing_statements import (
+    StatementDue,
+    StatementDueTimes,
+    due_key,
+)
 from settlement_engine.domain.money import currencies, exponent
 from settlement_engine.domain.statement_import import AccountNames
 from settlement_engine.domain.stuck import StuckLimits
@@ -63,6 +68,30 @@ def statement_accounts(config: Config) -> tuple[AccountNames, ...]:
         for each in config.reconciliation.accounts
     )
     return (*said, *dict.fromkeys(_accounts_at_agents(config)))
+
+
+def statement_due_times(config: Config) -> StatementDueTimes:
+    """Convert when statements are due."""
+    section, zone = config.reconciliation, config.reconciliation.zone
+    weekdays = frozenset(section.statement_weekdays)
+    default = None
+    if section.statements_due:
+        default = StatementDue(
+            at=time.fromisoformat(section.statements_due),
+            zone=zone,
+            weekdays=weekdays,
+        )
+    own = {
+        due_key(each.bank, each.currency, each.account_number): StatementDue(
+            at=time.fromisoformat(each.statements_due),
+            zone=each.zone or zone,
+            weekdays=weekdays,
+            is_own=True,
+        )
+        for each in section.accounts
+        if each.statements_due
+    }
+    return StatementDueTimes(default=default, own=own)
 
 
 def _accounts_at_agents(config: Config) -> Iterator[AccountNames]:

@@ -36,6 +36,12 @@ from settlement_engine.cli.output import (
 from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
 from settlement_engine.cli.statement_fetch import fetch
 from settlement_engine.cli.statement_outcomes import FINE, LOST, outcome_of
+from settlement_engine.cli.statement_problems import (
+    place_in_words,
+    present_problems,
+    problem_as_dict,
+    say_problems,
+)
 from settlement_engine.errors import Misconfigured
 from settlement_engine.proto import settlement_pb2 as wire
 
@@ -223,16 +229,24 @@ settlement-engine statements list --problems --json
 def list_(
     *, problems: bool, account_id: str, limit: int, address: EngineAddress, is_json: bool
 ) -> None:
-    """List statements with the outcomes of their imports, the latest first."""
+    """List statements with the outcomes of their imports, the latest first.
+
+    With --problems also what is wrong at present with each account's statements: late ones, gaps that are still open,
+    missing pages, versions that contradict each other.
+    """
     wanted = wire.ListStatementsRequest(only_problems=problems, account_id=account_id)
     with reach(address) as engine:
         listed = read_pages(engine.statements.ListStatements, wanted, limit, "statements")
+        present = present_problems(engine, account_id, limit) if problems else []
     if is_json:
         many = [_as_dict(each) for each in listed.items]
-        print_json({"statements": many, "hasMore": listed.has_more})
+        more = {"problems": [problem_as_dict(each) for each in present]} if problems else {}
+        print_json({"statements": many, **more, "hasMore": listed.has_more})
         return
     table(COLUMNS, [_row(each) for each in listed.items], right=("NO.", "OPENING", "CLOSING"))
     say_how_much(listed)
+    if problems:
+        say_problems(present)
 
 
 def _as_dict(found: wire.Statement) -> dict[str, Any]:
@@ -268,12 +282,15 @@ def show(*, number: int, limit: int, address: EngineAddress, is_json: bool) -> N
     wanted = wire.GetStatementRequest(number=number)
     with reach(address) as engine:
         listed = read_pages(engine.statements.GetStatement, wanted, limit, "entries")
-        found = _statement(engine, number)
+        answer = _answer(engine, number)
+    found = answer.statement
     if is_json:
         entries = [as_dict(each) for each in listed.items]
-        print_json({**_as_dict(found), "entryList": entries, "hasMore": listed.has_more})
+        place = as_dict(answer.place) if answer.HasField("place") else None
+        more = {"place": place, "entryList": entries, "hasMore": listed.has_more}
+        print_json({**_as_dict(found), **more})
         return
-    for title, text in _facts(found):
+    for title, text in [*_facts(found), ("place", place_in_words(answer))]:
         if text:
             say(f"  {title:<9} {text}")
     columns = ("NO.", "BOOKED", "VALUE", "AMOUNT", "STATUS", "REFERENCE", "TEXT")
@@ -281,9 +298,9 @@ def show(*, number: int, limit: int, address: EngineAddress, is_json: bool) -> N
     say_how_much(listed, "no entries")
 
 
-def _statement(engine: EngineClient, number: int) -> wire.Statement:
+def _answer(engine: EngineClient, number: int) -> wire.GetStatementResponse:
     wanted = wire.GetStatementRequest(number=number, page_size=1)
-    return engine.statements.GetStatement(wanted, timeout=CALL_SECONDS).statement
+    return engine.statements.GetStatement(wanted, timeout=CALL_SECONDS)
 
 
 def _facts(found: wire.Statement) -> list[tuple[str, str]]:
@@ -336,7 +353,7 @@ settlement-engine statements export 12 --out statement.xml
 def export(*, number: int, target: Path, address: EngineAddress, is_json: bool) -> None:
     """Write the file that a statement came in, byte for byte. NUMBER is ours."""
     with reach(address) as engine:
-        found = _statement(engine, number)
+        found = _answer(engine, number).statement
         content = _read_file(engine, found.file_sha256)
     write_new(target, (content,))
     if is_json:

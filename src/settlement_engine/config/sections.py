@@ -25,6 +25,7 @@ from settlement_engine.config.values import (
     HostName,
     Name,
     OptionalPath,
+    OptionalTimeOfDay,
     Port,
     RailSeconds,
     Seconds,
@@ -215,6 +216,7 @@ class ReconciledAccount(Section):
     ] = ()
     numbers_count_by_one: bool = True
     zone: Annotated[str, AfterValidator(check_account_zone)] = ""
+    statements_due: OptionalTimeOfDay = ""
 
 
 class ReconciliationConfig(Section):
@@ -226,6 +228,10 @@ class ReconciliationConfig(Section):
     tolerance_amount: Amount = Decimal("0.01")
     alert_threshold: Amount = Decimal("1000.00")
     alert_thresholds: Amounts = Field(default_factory=dict)
+    statements_due: OptionalTimeOfDay = ""
+    statement_weekdays: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1, max_length=7)
+    ] = (1, 2, 3, 4, 5)
     accounts: Annotated[tuple[ReconciledAccount, ...], Field(max_length=1_000)] = ()
 
 

@@ -111,6 +111,7 @@ HostName = Annotated[
 ]
 RailSeconds = Annotated[Mapping[Name, SecondsOrZero], Field(max_length=100)]
 TimeOfDay = Annotated[str, AfterValidator(_check_time)]
+OptionalTimeOfDay = Annotated[str, AfterValidator(lambda text: _check_time(text) if text else text)]
 BankCode = Annotated[str, AfterValidator(_check_bank)]
 OptionalBankCode = Annotated[str, AfterValidator(lambda code: _check_bank(code) if code else code)]
 Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")]

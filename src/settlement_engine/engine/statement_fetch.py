@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from settlement_engine.domain.statement_import import AccountNames, AccountToAsk
+    from settlement_engine.domain.statement_import import (
+        AccountAtBank,
+        AccountNames,
+        AccountToAsk,
+    )
     from settlement_engine.ports import (
         Clock,
         SendRail,
@@ -68,9 +72,21 @@ class StatementFetch:
             for each in accounts_to_ask(accounts, self._named)
             if not bank or folded_bank(each.bank) == folded_bank(bank)
         ]
-        return list(await asyncio.gather(*(self.fetch_one(each, day, who) for each in wanted)))
+        return list(await asyncio.gather(*(self._fetch(each, day, who) for each in wanted)))
 
-    async def fetch_one(self, wanted: AccountToAsk, day: date, who: str) -> FetchedAccount:
+    async def fetch_account(
+        self, account: AccountAtBank, day: date, who: str
+    ) -> list[FetchedAccount]:
+        """Ask for the statement of one account, at each bank that keeps it; see the port."""
+        bank = "" if account.is_at_agent else account.bank
+        beside = await self._store.accounts_at_banks(bank, after_id=0, limit=ACCOUNTS_MAX)
+        return [
+            await self._fetch(each, day, who)
+            for each in accounts_to_ask(beside, self._named)
+            if each.account.id == account.id
+        ]
+
+    async def _fetch(self, wanted: AccountToAsk, day: date, who: str) -> FetchedAccount:
         """Ask for the statement of one account."""
         currency = wanted.account.currency
         fetched = FetchedAccount(

@@ -36,6 +36,10 @@ def _nobody_waits(_: Collection[int]) -> None:
     """Tell nobody that statements have arrived."""
 
 
+def _nobody_counts(_: str) -> None:
+    """Count no outcome."""
+
+
 class StatementImport:
     """See ``ports.StatementImporter``."""
 
@@ -44,10 +48,14 @@ class StatementImport:
         store: StatementStore,
         named: Sequence[AccountNames] = (),
         arrived: Callable[[Collection[int]], None] = _nobody_waits,
+        *,
+        count: Callable[[str], None] = _nobody_counts,
     ) -> None:
+        """``count`` is called with the outcome of each statement."""
         self._store = store
         self._named = named
         self._arrived = arrived
+        self._count = count
         self._reading = asyncio.Semaphore(1)  # one file is read at a time: a large one takes memory
 
     async def import_file(self, file: ReceivedFile) -> list[ImportedStatement]:
@@ -81,7 +89,9 @@ class StatementImport:
             account_id = None if isinstance(account, ImportOutcome) else int(account.key)
         found = await asyncio.to_thread(found_in, file, said)
         by_kept = partial(judge, said, directory, head=found.head)
-        return await self._store.import_found(found, account_id, by_kept)
+        imported = await self._store.import_found(found, account_id, by_kept)
+        self._count(imported.outcome)
+        return imported
 
 
 def _in_order(read: StatementFile) -> list[Statement | StatementFault]:

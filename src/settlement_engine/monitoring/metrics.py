@@ -26,6 +26,7 @@ from settlement_engine.domain.lifecycle import ENDS, PARTLY, Do, State
 from settlement_engine.domain.recalls import OPEN_RECALLS
 from settlement_engine.domain.stuck import StuckReason
 from settlement_engine.monitoring.families import OTHER, BatchHistogram, Families
+from settlement_engine.monitoring.statement_metrics import StatementMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,6 +122,7 @@ class Metrics:
             "currency",
         )
         self.reconciled(0, {})
+        self.statements = StatementMetrics(families)
 
     def _register_engine(self, families: Families) -> None:
         self._batch_size = families.histogram(

@@ -115,13 +115,16 @@ from settlement_engine.ports.settlements import (
     Verdict,
 )
 from settlement_engine.ports.statements import (
+    AccountProblem,
     FetchedAccount,
     FetchOutcome,
     FilePart,
     Judge,
+    ProblemPage,
     StatementFetcher,
     StatementFilter,
     StatementImporter,
+    StatementProblems,
     StatementStore,
 )
 from settlement_engine.ports.stream import Announcement, Stream
@@ -131,6 +134,7 @@ __all__ = [
     "NAMED_MAX",
     "RESTARTED",
     "AccountFilter",
+    "AccountProblem",
     "AccountSpec",
     "AccountStore",
     "Announced",
@@ -198,6 +202,7 @@ __all__ = [
     "PastBalances",
     "PaymentLister",
     "PaymentReferences",
+    "ProblemPage",
     "Proof",
     "ProposalFilter",
     "ProposalSpec",
@@ -233,7 +238,7 @@ __all__ = [
     "StatementFetcher",
     "StatementFilter",
     "StatementImporter",
-    "StatementPage",
+    "StatementProblems",
     "StatementQuestion",
     "StatementSource",
     "StatementStore",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date
 
+    from settlement_engine.domain.chain_problems import ChainPlace, ChainProblem, KeptHead
     from settlement_engine.domain.continuity import ImportOutcome
     from settlement_engine.domain.statement_chain import StatementHead
     from settlement_engine.domain.statement_import import (
@@ -61,6 +62,14 @@ class StatementStore(Protocol):
 
         Those of rails at their settlement agents are always among them.
         """
+        ...
+
+    async def last_days(self, account_ids: Sequence[int]) -> dict[int, date]:
+        """Return the last day of the kept end-of-day statements of each account that has any."""
+        ...
+
+    async def kept_heads(self, account_id: int) -> list[KeptHead]:
+        """Return the kept end-of-day statements of an account. Raises WrongState for too many."""
         ...
 
     async def import_found(
@@ -141,4 +150,38 @@ class StatementFetcher(Protocol):
 
         Raises WrongState for too many accounts, Unavailable, Contention.
         """
+        ...
+
+    async def fetch_account(
+        self, account: AccountAtBank, day: date, who: str
+    ) -> list[FetchedAccount]:
+        """Ask for the statement of one account; empty if nobody can be asked for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountProblem:
+    """A problem with the statements of an account of ours."""
+
+    account: AccountAtBank
+    problem: ChainProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemPage:
+    """A page of problems, by account. ``after_id`` continues the list behind an account; 0 on the last page."""
+
+    problems: Sequence[AccountProblem]
+    after_id: int = 0
+
+
+class StatementProblems(Protocol):
+    """Says what is wrong with the statements at present."""
+
+    async def page(self, account_id: int | None, after_id: int) -> ProblemPage:
+        """Return a page of the problems: of one account, or of all, behind an account. Raises Unavailable."""
+        ...
+
+    async def place(self, account_id: int, statement_id: int) -> ChainPlace | None:
+        """Return the place of a statement in the chain of its account; None if it is not in it."""
         ...

@@ -616,6 +616,43 @@ STATEMENT_OUTCOME_GAP: StatementOutcome.ValueType  # 11
 STATEMENT_OUTCOME_IMPORTED: StatementOutcome.ValueType  # 12
 Global___StatementOutcome: _TypeAlias = StatementOutcome  # noqa: Y015
 
+class _StatementProblemKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StatementProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatementProblemKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STATEMENT_PROBLEM_KIND_UNSPECIFIED: _StatementProblemKind.ValueType  # 0
+    STATEMENT_PROBLEM_KIND_MISSING: _StatementProblemKind.ValueType  # 1
+    """The next statement is late."""
+    STATEMENT_PROBLEM_KIND_GAP: _StatementProblemKind.ValueType  # 2
+    """Something is missing before this statement."""
+    STATEMENT_PROBLEM_KIND_INCOMPLETE: _StatementProblemKind.ValueType  # 3
+    """A page or a balance of it is missing."""
+    STATEMENT_PROBLEM_KIND_CONTESTED: _StatementProblemKind.ValueType  # 4
+    """Two versions of it do not say which one is later."""
+    STATEMENT_PROBLEM_KIND_UNBALANCED: _StatementProblemKind.ValueType  # 5
+    """Its balances and entries do not add up."""
+    STATEMENT_PROBLEM_KIND_OVERLAP: _StatementProblemKind.ValueType  # 6
+    """It covers days of another one."""
+
+class StatementProblemKind(_StatementProblemKind, metaclass=_StatementProblemKindEnumTypeWrapper): ...
+
+STATEMENT_PROBLEM_KIND_UNSPECIFIED: StatementProblemKind.ValueType  # 0
+STATEMENT_PROBLEM_KIND_MISSING: StatementProblemKind.ValueType  # 1
+"""The next statement is late."""
+STATEMENT_PROBLEM_KIND_GAP: StatementProblemKind.ValueType  # 2
+"""Something is missing before this statement."""
+STATEMENT_PROBLEM_KIND_INCOMPLETE: StatementProblemKind.ValueType  # 3
+"""A page or a balance of it is missing."""
+STATEMENT_PROBLEM_KIND_CONTESTED: StatementProblemKind.ValueType  # 4
+"""Two versions of it do not say which one is later."""
+STATEMENT_PROBLEM_KIND_UNBALANCED: StatementProblemKind.ValueType  # 5
+"""Its balances and entries do not add up."""
+STATEMENT_PROBLEM_KIND_OVERLAP: StatementProblemKind.ValueType  # 6
+"""It covers days of another one."""
+Global___StatementProblemKind: _TypeAlias = StatementProblemKind  # noqa: Y015
+
 class _FetchOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -5072,22 +5109,28 @@ class GetStatementResponse(_message.Message):
     STATEMENT_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page of entries."""
     @_builtins.property
     def statement(self) -> Global___Statement: ...
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementEntry]: ...
+    @_builtins.property
+    def place(self) -> Global___StatementPlace:
+        """In the chain of its account, at present; absent if it is not in it."""
+
     def __init__(
         self,
         *,
         statement: Global___Statement | None = ...,
         entries: _abc.Iterable[Global___StatementEntry] | None = ...,
         next_page_token: _builtins.str = ...,
+        place: Global___StatementPlace | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "place", b"place", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -5142,6 +5185,136 @@ class GetStatementFileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatementFileResponse: _TypeAlias = GetStatementFileResponse  # noqa: Y015
+
+@_typing.final
+class ListStatementProblemsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """Only of this account."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatementProblemsRequest: _TypeAlias = ListStatementProblemsRequest  # noqa: Y015
+
+@_typing.final
+class ListStatementProblemsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementProblem]:
+        """Those of the next accounts; a page may be empty and not the last one."""
+
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___StatementProblem] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatementProblemsResponse: _TypeAlias = ListStatementProblemsResponse  # noqa: Y015
+
+@_typing.final
+class StatementProblem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NUMBER_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    FIRST_DATE_FIELD_NUMBER: _builtins.int
+    LAST_DATE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    kind: Global___StatementProblemKind.ValueType
+    reason: _builtins.str
+    account_id: _builtins.str
+    bank: _builtins.str
+    account_number: _builtins.str
+    currency: _builtins.str
+    first_date: _builtins.str
+    """As YYYY-MM-DD: from the last day before it to the first day after it."""
+    last_date: _builtins.str
+    number: _builtins.int
+    """Ours, of the statement at which it is seen; 0: none."""
+    def __init__(
+        self,
+        *,
+        kind: Global___StatementProblemKind.ValueType = ...,
+        reason: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        account_number: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        first_date: _builtins.str = ...,
+        last_date: _builtins.str = ...,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_number", b"account_number", "bank", b"bank", "currency", b"currency", "first_date", b"first_date", "kind", b"kind", "last_date", b"last_date", "number", b"number", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementProblem: _TypeAlias = StatementProblem  # noqa: Y015
+
+@_typing.final
+class StatementPlace(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    OF_FIELD_NUMBER: _builtins.int
+    NUMBER_BEFORE_FIELD_NUMBER: _builtins.int
+    NUMBER_AFTER_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """From 1, and of how many."""
+    of: _builtins.int
+    number_before: _builtins.int
+    """Ours, of the statements before and after it; 0: none."""
+    number_after: _builtins.int
+    @_builtins.property
+    def problem(self) -> Global___StatementProblem:
+        """Empty if there is none."""
+
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        of: _builtins.int = ...,
+        number_before: _builtins.int = ...,
+        number_after: _builtins.int = ...,
+        problem: Global___StatementProblem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number_after", b"number_after", "number_before", b"number_before", "of", b"of", "position", b"position", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementPlace: _TypeAlias = StatementPlace  # noqa: Y015
 
 @_typing.final
 class FetchStatementsRequest(_message.Message):

@@ -2191,6 +2191,11 @@ class StatementServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.FromString,
                 _registered_method=True)
+        self.ListStatementProblems = channel.unary_unary(
+                '/settlement.StatementService/ListStatementProblems',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProblemsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProblemsResponse.FromString,
+                _registered_method=True)
         self.FetchStatements = channel.unary_unary(
                 '/settlement.StatementService/FetchStatements',
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.SerializeToString,
@@ -2244,6 +2249,14 @@ class StatementServiceServicer:
 
     def GetStatementFile(self, request, context):
         """Returns a part of a file as it came, from an offset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStatementProblems(self, request, context):
+        """Lists what is wrong with the statements of our accounts at present: late ones, gaps, pages that are missing, and
+        others. What was cured is not there any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -2303,6 +2316,11 @@ def add_StatementServiceServicer_to_server(servicer, server):
                     servicer.GetStatementFile,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.SerializeToString,
+            ),
+            'ListStatementProblems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStatementProblems,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProblemsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProblemsResponse.SerializeToString,
             ),
             'FetchStatements': grpc.unary_unary_rpc_method_handler(
                     servicer.FetchStatements,
@@ -2434,6 +2452,33 @@ class StatementService:
             '/settlement.StatementService/GetStatementFile',
             settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.GetStatementFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStatementProblems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/ListStatementProblems',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProblemsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProblemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

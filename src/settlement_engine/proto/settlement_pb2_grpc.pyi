@@ -858,6 +858,10 @@ class StatementServiceStub:
     """Returns one statement, with its entries page by page."""
     GetStatementFile: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementFileRequest, _settlement_pb2.GetStatementFileResponse]
     """Returns a part of a file as it came, from an offset."""
+    ListStatementProblems: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListStatementProblemsRequest, _settlement_pb2.ListStatementProblemsResponse]
+    """Lists what is wrong with the statements of our accounts at present: late ones, gaps, pages that are missing, and
+    others. What was cured is not there any more.
+    """
     FetchStatements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.FetchStatementsRequest, _settlement_pb2.FetchStatementsResponse]
     """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
     Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
@@ -891,6 +895,10 @@ class StatementServiceAsyncStub(StatementServiceStub):
     """Returns one statement, with its entries page by page."""
     GetStatementFile: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementFileRequest, _settlement_pb2.GetStatementFileResponse]  # type: ignore[assignment]
     """Returns a part of a file as it came, from an offset."""
+    ListStatementProblems: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListStatementProblemsRequest, _settlement_pb2.ListStatementProblemsResponse]  # type: ignore[assignment]
+    """Lists what is wrong with the statements of our accounts at present: late ones, gaps, pages that are missing, and
+    others. What was cured is not there any more.
+    """
     FetchStatements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.FetchStatementsRequest, _settlement_pb2.FetchStatementsResponse]  # type: ignore[assignment]
     """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
     Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
@@ -945,6 +953,16 @@ class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.GetStatementFileResponse, _abc.Awaitable[_settlement_pb2.GetStatementFileResponse]]:
         """Returns a part of a file as it came, from an offset."""
+
+    @_abc_1.abstractmethod
+    def ListStatementProblems(
+        self,
+        request: _settlement_pb2.ListStatementProblemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListStatementProblemsResponse, _abc.Awaitable[_settlement_pb2.ListStatementProblemsResponse]]:
+        """Lists what is wrong with the statements of our accounts at present: late ones, gaps, pages that are missing, and
+        others. What was cured is not there any more.
+        """
 
     @_abc_1.abstractmethod
     def FetchStatements(

@@ -14,6 +14,7 @@ import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.bank_directory import ListedBank
+from settlement_engine.domain.chain_problems import KeptHead
 from settlement_engine.domain.continuity import KEPT
 from settlement_engine.domain.statement_import import (
     ACCOUNTS_MAX,
@@ -33,6 +34,7 @@ from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     import asyncpg
 
@@ -101,6 +103,18 @@ class PostgresStatements:
         folded = folded_bank(bank) or None
         rows = await self._readers.fetch("accounts_at_banks", folded, after_id, limit)
         return [_to_account(row) for row in rows]
+
+    async def last_days(self, account_ids: Sequence[int]) -> dict[int, date]:
+        """Return the last day of the statements of each account that has any."""
+        rows = await self._readers.fetch("last_statement_days", list(account_ids), _SOURCES)
+        return {row["id"]: row["ends"] for row in rows}
+
+    async def kept_heads(self, account_id: int) -> list[KeptHead]:
+        """Return the kept end-of-day statements of an account. Raises WrongState for too many."""
+        rows = await self._readers.fetch("kept_heads", account_id, _SOURCES, NEIGHBOURS_MAX + 1)
+        if len(rows) > NEIGHBOURS_MAX:
+            raise WrongState(f"account {account_id} has more than {NEIGHBOURS_MAX:,} statements")
+        return [KeptHead(id=row["id"], head=statement_rows.to_head(row)) for row in rows]
 
     async def import_found(
         self, found: FoundStatement, account_id: int | None, judge: Judge

@@ -19,12 +19,14 @@ from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.application import SystemClock
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.missing_statements import StatementDueTimes
 from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallStep
 from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.engine.statement_issuing import StatementIssuing
+from settlement_engine.engine.statement_problems import PresentProblems
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
 from settlement_engine.ports import Announcement, LaneStatus, RailStatus
 from tests.support.stores import CountedIds, MemoryStores
@@ -405,7 +407,11 @@ def statement_ports(world: World) -> StatementPorts:
     """Import into the memory, and ask nobody for statements."""
     store = world.stores.statements
     importer = StatementImport(store)
-    return StatementPorts(importer, store, StatementFetch(store, importer, {}, SystemClock()))
+    clock = SystemClock()
+    fetcher = StatementFetch(store, importer, {}, clock)
+    return StatementPorts(
+        importer, store, fetcher, PresentProblems(store, clock, StatementDueTimes())
+    )
 
 
 def calls(world: Any, settings: ApiSettings) -> Calls:

@@ -11,6 +11,7 @@ import pytest
 from settlement_engine.api import statements
 from settlement_engine.api.call import ACTOR_HEADER
 from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.engine import statement_problems
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.support.histories import spec
 from tests.support.statement_files import chain, file_of
@@ -162,3 +163,45 @@ async def test_a_fetch_has_a_named_person_and_checked_fields(edge: Edge) -> None
     wanted = pb.FetchStatementsRequest(bank="a bank", date="yesterday")
     error = await failed(edge.statements.FetchStatements(wanted, metadata=ADA))
     assert set(violations(error)) == {"bank", "date"}
+
+
+async def test_problems_are_listed_until_they_are_cured(edge: Edge, account: str) -> None:
+    first, second, third = chain(NUMBER, 3)
+    await imported(edge, file_of(first, third))
+    wanted = pb.ListStatementProblemsRequest()
+    answer = await edge.statements.ListStatementProblems(wanted)
+    [found] = answer.problems
+    assert (found.kind, found.account_id, found.bank, found.number) == (
+        pb.STATEMENT_PROBLEM_KIND_GAP,
+        account,
+        "HOUSDEFF",
+        2,
+    )
+    assert (found.first_date, found.last_date) == ("2026-03-02", "2026-03-04")
+    got = await edge.statements.GetStatement(pb.GetStatementRequest(number=2))
+    assert (got.place.position, got.place.of, got.place.number_before) == (2, 2, 1)
+    assert got.place.problem.kind == pb.STATEMENT_PROBLEM_KIND_GAP
+    await imported(edge, file_of(second))
+    wanted.account_id = account
+    assert not (await edge.statements.ListStatementProblems(wanted)).problems
+    got = await edge.statements.GetStatement(pb.GetStatementRequest(number=2))
+    assert (got.place.position, got.place.of, got.place.number_before) == (3, 3, 3)
+    assert not got.place.HasField("problem")
+
+
+async def test_problems_come_in_pages_of_accounts(
+    edge: Edge, account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statement_problems, "PAGE_ACCOUNTS", 1)
+    other = spec(AccountKind.NOSTRO, "CHASUS33", account_number="999")
+    await edge.world.stores.accounts.open_account(other)
+    for number in (NUMBER, "999"):
+        first, _, third = chain(number, 3)
+        await imported(edge, file_of(first, third))
+    wanted = pb.ListStatementProblemsRequest()
+    page = await edge.statements.ListStatementProblems(wanted)
+    assert [each.account_id for each in page.problems] == [account]
+    wanted.page_token = page.next_page_token
+    rest = await edge.statements.ListStatementProblems(wanted)
+    assert [each.bank for each in rest.problems] == ["CHASUS33"]
+    assert not rest.next_page_token

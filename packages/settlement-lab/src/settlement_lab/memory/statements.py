@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.chain_problems import KeptHead
 from settlement_engine.domain.continuity import KEPT, StatementOutcome
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.statement_chain import head_of
@@ -14,12 +15,13 @@ from settlement_engine.domain.statement_import import (
     StatementWithEntries,
     imported,
 )
-from settlement_engine.domain.statements import Statement
+from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.ports import FilePart
 from settlement_lab.memory.records import KeptStatement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     from settlement_engine.domain.statement_import import (
         FoundStatement,
@@ -75,6 +77,21 @@ class MemoryStatements:
             for _, account in sorted(self._records.accounts.items())
             if account.kind in AT_BANKS
         ]
+
+    async def last_days(self, account_ids: Sequence[int]) -> dict[int, date]:
+        """Return the last day of the statements of each account that has any."""
+        found = {each: await self.kept_heads(each) for each in account_ids}
+        return {each: heads[-1].head.ends for each, heads in found.items() if heads}
+
+    async def kept_heads(self, account_id: int) -> list[KeptHead]:
+        """Return the kept end-of-day statements of an account."""
+        kept = [
+            KeptHead(id=each.result.id, head=head_of(each.said))
+            for each in self._records.statements
+            if each.is_kept and each.result.account_id == account_id
+            if isinstance(each.said, Statement) and each.said.source in END_OF_DAY
+        ]
+        return sorted(kept, key=lambda each: (each.head.ends, each.id))
 
     async def import_found(
         self, found: FoundStatement, account_id: int | None, judge: Judge

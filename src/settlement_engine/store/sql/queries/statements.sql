@@ -40,6 +40,25 @@ WHERE a.kind IN ('nostro', 'settlement') AND a.is_active AND a.id > $2
     AND ($1::text IS NULL OR a.kind = 'settlement' OR folded_bank(a.bank) = $1)
 ORDER BY a.id LIMIT $3;
 
+-- name: last_statement_days
+-- The last day of the kept end-of-day statements ($2) of each of these accounts that has one.
+SELECT a.id, s.ends
+FROM unnest($1::bigint[]) AS a (id)
+CROSS JOIN LATERAL (
+    SELECT k.ends FROM statements AS k
+    WHERE k.is_kept AND k.account_id = a.id AND k.source = ANY ($2::text[])
+    ORDER BY k.ends DESC LIMIT 1
+) AS s;
+
+-- name: kept_heads
+-- The kept end-of-day statements ($2) of an account.
+SELECT s.id, s.content_hash, s.source, s.bank_statement_id, s.sequence, s.page, s.is_last_page, s.created, s.begins,
+    s.ends, s.opening_minor, s.opening_is_final, s.closing_minor, s.closing_is_final, s.booked_minor,
+    s.totals_differ
+FROM statements AS s
+WHERE s.is_kept AND s.account_id = $1 AND s.source = ANY ($2::text[])
+ORDER BY s.ends, s.id LIMIT $3;
+
 -- name: lock_statements
 -- One import at a time for an account, in every engine.
 SELECT pg_advisory_xact_lock(hashtextextended('statements of account ' || $1::bigint, 0));

@@ -1,0 +1,45 @@
+"""Metrics of the banks' statements: imports by outcome, and accounts whose statement is late.
+
+Promises: outcomes are a fixed set, and at most ``BANKS_SHOWN_MAX`` banks have a series of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from settlement_engine.domain.continuity import StatementOutcome
+from settlement_engine.monitoring.families import OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from settlement_engine.monitoring.families import Families
+
+BANKS_SHOWN_MAX: Final = 100
+
+
+class StatementMetrics:
+    """The counters and gauges, registered at zero."""
+
+    def __init__(self, families: Families) -> None:
+        self._imports = families.counter(
+            "statement_imports_total", "Statements that were imported, by outcome.", "outcome"
+        )
+        for outcome in StatementOutcome:
+            self._imports(outcome.value.lower())
+        self._missing = families.table(
+            "statements_missing", "Accounts whose bank's statement is late.", "bank"
+        )
+        self.missing({})
+
+    def imported(self, outcome: str) -> None:
+        """Count an imported statement; ``outcome`` is one of ``StatementOutcome``."""
+        self._imports(outcome.lower()).inc()
+
+    def missing(self, counts: Mapping[str, int]) -> None:
+        """Show how many accounts' statements are late, by bank; those of many banks are summed as ``other``."""
+        shown = dict(sorted(counts.items())[:BANKS_SHOWN_MAX])
+        left_out = sum(counts.values()) - sum(shown.values())
+        self._missing.show(
+            {(OTHER,): left_out, **{(bank,): count for bank, count in shown.items()}}
+        )
