@@ -103,6 +103,42 @@ BOOKING = (
     " from_bank text, to_bank text, obligation_id text, end_to_end_id text, uetr text"
 )
 SIGNATURES: dict[str, tuple[str, str]] = {
+    "proved_settlements": (
+        "uuid[]",
+        "id uuid",
+    ),
+    "unsearched_statement": (
+        "",
+        "statement_id int8, after_entry int4, after_detail int4, account_id int8, source text, outcome text, file_sha256 text",
+    ),
+    "unsearched_rows": (
+        "int8 int4 int4 int8",
+        "number int4, amount_minor int8, currency text, status text, booking_date date, value_date date, is_reversal bool, code text, text text, refs text, details_differ bool, detail_number int4, detail_minor int8, detail_charges_minor int8, detail_text text, detail_refs text, is_only bool",
+    ),
+    "mentioned_payments": (
+        "int4[] uuid[] text[] text[] uuid[] text[] int8",
+        "place int4, settlement_id uuid, attempt int2, amount_minor int8, currency text, has_moved bool",
+    ),
+    "told_of_payments": (
+        "uuid[]",
+        "settlement_id uuid, kind text, amount_minor int8, counted int8",
+    ),
+    "add_statement_evidence": (
+        "int8 int4[] int4[] uuid[] int2[] text[] text[] int8[] int4[] bool[] bool[]",
+        "",
+    ),
+    "add_statement_reports": (
+        "text text text bytea text[] uuid[] int2[]",
+        "",
+    ),
+    "note_searched": (
+        "int8 int4 int4",
+        "",
+    ),
+    "end_search": (
+        "int8",
+        "",
+    ),
     "acknowledge_matter": ("int8 text", ""),
     "close_ended_doubts": ("text int8", "id int8"),
     "close_matter": ("int8 text text", ""),

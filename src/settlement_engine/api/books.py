@@ -11,7 +11,7 @@ from settlement_engine.api.reconciliation import ReconciliationCalls, Reconcilia
 if TYPE_CHECKING:
     from settlement_engine.api.call import Undisturbed
     from settlement_engine.api.settings import ApiSettings
-    from settlement_engine.ports import AccountStore, PastBalances
+    from settlement_engine.ports import AccountStore, PastBalances, SettlementProofs
 
 
 class BookPorts(NamedTuple):
@@ -20,6 +20,7 @@ class BookPorts(NamedTuple):
     past_balances: PastBalances
     issued: IssuedPorts
     reconciliation: ReconciliationPorts
+    proofs: SettlementProofs
 
 
 class BookCalls:

@@ -69,7 +69,7 @@ class Calls:
         self.undisturbed = Undisturbed()
         self.turns = Turns(CALLS_IDLE_RATIO)
         named = {"trusts_names": settings.trusts_names}
-        self.settlement = SettlementCalls(engine, settlements, settings, self.turns)
+        self.settlement = SettlementCalls(engine, settlements, books.proofs, settings, self.turns)
         limits = stuck_limits or StuckLimits()
         self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
         self.recalls = RecallCalls(self.settlement, recalls, self.undisturbed, **named)

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from settlement_engine.api.payment import delivery_number, payment_message, warnings_about
 from settlement_engine.domain.announcement import announcement_type, event_id
+from settlement_engine.domain.finality import finality
 from settlement_engine.domain.lifecycle import STATUS, TRANSITIONS
 from settlement_engine.domain.money import format_amount
 from settlement_engine.evidence.sentences import next_action, refusal_sentence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.lifecycle import State
     from settlement_engine.domain.payment import Delivery
     from settlement_engine.domain.returns import Return
-    from settlement_engine.domain.settlement import Moved, Settlement
+    from settlement_engine.domain.settlement import Instruction, Moved, Settlement
     from settlement_engine.ports import Announcement
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,9 +115,13 @@ def _compensation(each: Compensation, currency: str) -> pb.SettlementCompensatio
 
 
 def status_response(
-    settlement: Settlement, moves: Iterable[Moved] = (), *, has_metadata: bool = False
+    settlement: Settlement,
+    moves: Iterable[Moved] = (),
+    *,
+    has_metadata: bool = False,
+    is_proved: bool = False,
 ) -> pb.SettlementStatusResponse:
-    """Return a settlement's status; given its transitions, also its history."""
+    """Return a settlement's status; given its transitions, also its history. ``is_proved``: by statements."""
     instruction = settlement.instruction
     answer = pb.SettlementStatusResponse(
         settlement_id=str(settlement.id),
@@ -138,21 +143,33 @@ def status_response(
         is_frozen=settlement.is_frozen,
         caller=instruction.caller,
         idempotency_key=instruction.idempotency_key,
-        metadata=instruction.metadata if has_metadata else {},
         moves=[move(moved) for moved in moves],
         returns=[_returned(back, instruction.amount.currency) for back in settlement.returns],
         delivery=delivery_number(_delivery(settlement)),
         requested_rail=instruction.rail,
-        payment=payment_message(instruction.payment)
-        if has_metadata and instruction.payment is not None
-        else None,
+        finality=pb.Finality.ValueType(finality(settlement.state, is_proved=is_proved)),
     )
+    if has_metadata:
+        _add_said(answer, instruction)
+    _add_compensations(answer, settlement)
+    _add_progress(answer, settlement)
+    return answer
+
+
+def _add_compensations(answer: pb.SettlementStatusResponse, settlement: Settlement) -> None:
+    """Add which settlement it compensates, and which compensate it."""
+    instruction = settlement.instruction
     if instruction.compensates is not None:
         answer.compensates = str(instruction.compensates)
     currency = instruction.amount.currency
     answer.compensations.extend(_compensation(each, currency) for each in settlement.compensations)
-    _add_progress(answer, settlement)
-    return answer
+
+
+def _add_said(answer: pb.SettlementStatusResponse, instruction: Instruction) -> None:
+    """Add what lists leave out: the caller's metadata, and what the payment says."""
+    answer.metadata.update(instruction.metadata)
+    if instruction.payment is not None:
+        answer.payment.CopyFrom(payment_message(instruction.payment))
 
 
 def _delivery(settlement: Settlement) -> Delivery:

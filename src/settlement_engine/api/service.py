@@ -28,6 +28,7 @@ from settlement_engine.api.grammar import (
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.translate import to_instruction
 from settlement_engine.api.turns import in_parts
+from settlement_engine.domain.finality import Finality, finality
 from settlement_engine.domain.identifiers import first_id_at
 from settlement_engine.domain.lifecycle import STATUS
 from settlement_engine.errors import InvalidInstruction
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from settlement_engine.api.settings import ApiSettings
     from settlement_engine.api.turns import Steps, Turns
     from settlement_engine.domain.settlement import Instruction, Settlement
-    from settlement_engine.ports import Engine, SettlementStore
+    from settlement_engine.ports import Engine, SettlementProofs, SettlementStore
 
 YIELD_EVERY_ITEMS: Final = 250
 """After so many items of a batch other calls proceed."""
@@ -67,8 +68,14 @@ class SettlementCalls:
     """Serves the unary calls; the streams are in ``streams.py``."""
 
     def __init__(
-        self, engine: Engine, settlements: SettlementStore, settings: ApiSettings, turns: Turns
+        self,
+        engine: Engine,
+        settlements: SettlementStore,
+        proofs: SettlementProofs,
+        settings: ApiSettings,
+        turns: Turns,
     ) -> None:
+        self._proofs = proofs
         self._engine = engine
         self._turns = turns
         self._settlements = settlements
@@ -140,7 +147,14 @@ class SettlementCalls:
         """Return a settlement, and its status with its history so far."""
         settlement = await self.find(request)
         moves = await self._settlements.history(settlement.id)
-        return settlement, render.status_response(settlement, moves, has_metadata=True)
+        is_proved = settlement.id in await self._proved([settlement])
+        answer = render.status_response(settlement, moves, has_metadata=True, is_proved=is_proved)
+        return settlement, answer
+
+    async def _proved(self, settlements: Sequence[Settlement]) -> frozenset[UUID]:
+        """Return those that statements prove; only what has moved money is asked about."""
+        moved = [each.id for each in settlements if finality(each.state) is Finality.SETTLED]
+        return await self._proofs.proved(moved) if moved else frozenset()
 
     async def find(self, request: pb.SettlementStatusRequest) -> Settlement:
         """Find a settlement by any of its identifiers. Raises NotFound, InvalidInstruction."""
@@ -181,9 +195,15 @@ class SettlementCalls:
         page = settlements[:size]
         has_more = len(settlements) > size
         return pb.ListSettlementsResponse(
-            settlements=await in_parts(page, render.status_response),
+            settlements=await self._listed(page),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
             total=total,
+        )
+
+    async def _listed(self, page: Sequence[Settlement]) -> list[pb.SettlementStatusResponse]:
+        proved = await self._proved(page)
+        return await in_parts(
+            page, lambda each: render.status_response(each, is_proved=each.id in proved)
         )
 
 

@@ -221,7 +221,7 @@ class Application:
         issuing = StatementIssuing(issued, self.config.institution.bic)
         reader = PostgresReconciliationReader(self.readers)
         reconciliation = ReconciliationPorts(self.reconciler, reader, self.ids)
-        return BookPorts(self.past_balances, IssuedPorts(issuing, issued), reconciliation)
+        return BookPorts(self.past_balances, IssuedPorts(issuing, issued), reconciliation, reader)
 
     @property
     def rail_control(self) -> BreakerControl:

@@ -164,9 +164,17 @@ def _facts(found: wire.SettlementStatusResponse) -> list[tuple[str, str]]:
         ("delivery", delivery_name(found.delivery)),
         ("rail", rail),
         ("reference", found.reference),
+        ("finality", finality_name(found.finality)),
         ("refused", refused),
         ("attention", _attention(found)),
     ]
+
+
+def finality_name(finality: wire.Finality.ValueType) -> str:
+    """Return how final it is, in words; nothing for what was never sent or moved no money."""
+    if not finality:
+        return ""
+    return wire.Finality.Name(finality).removeprefix("FINALITY_").lower()
 
 
 def _returned(back: wire.SettlementReturn, currency: str) -> str:

@@ -13,7 +13,7 @@ import click
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.failures import ExitCode
-from settlement_engine.cli.histories import settlement_id_of
+from settlement_engine.cli.histories import finality_name, settlement_id_of
 from settlement_engine.cli.instants import Instant
 from settlement_engine.cli.messages import (
     ENDED,
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 TOTAL_MAX: Final = 10_000
 """The engine counts no further than this."""
 
+COLUMNS: Final = (
+    *("SETTLEMENT", "OBLIGATION", "FROM", "TO", "AMOUNT", ""),
+    *("STATUS", "FINALITY", "CREATED"),
+)
 INSTANT: Final = Instant()
 STATUSES: Final = [name.lower() for name in wire.SettlementStatus.keys()]  # noqa: SIM118 -- no dict
 
@@ -92,8 +96,7 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
         many = [as_dict(each) for each in listed.items]
         print_json({"settlements": many, "total": listed.total, "hasMore": listed.has_more})
         return
-    columns = ("SETTLEMENT", "OBLIGATION", "FROM", "TO", "AMOUNT", "", "STATUS", "CREATED")
-    table(columns, [_list_row(settlement) for settlement in listed.items], right=("AMOUNT",))
+    table(COLUMNS, [_list_row(settlement) for settlement in listed.items], right=("AMOUNT",))
     shown = len(listed.items)
     say(_count(shown, listed.total) if shown else "nothing found")
 
@@ -167,5 +170,6 @@ def _list_row(settlement: wire.SettlementStatusResponse) -> tuple[str, ...]:
         settlement.amount,
         settlement.currency,
         f"{status}{refused}",
+        finality_name(settlement.finality),
         day_and_time(settlement.created_time),
     )

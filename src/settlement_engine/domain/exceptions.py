@@ -47,9 +47,9 @@ class CaseKind(StrEnum):
     ALTERED_PAYMENT = auto()  # what was recorded of it was altered behind the engine
     HELD = auto()  # screening has parked it, and two people have to decide
     AMOUNT_DIFFERS = auto()  # the bank reports another amount than was sent, or than is left
-    RECALL_OVERDUE = auto()  # the bank has not answered a recall after completion in time
     DEBITED_TWICE = auto()  # the bank's statement has a second debit; it is in suspense
     STATEMENT_DIFFERS = auto()  # the bank's statement lacks what completed it, or reverses it
+    RECALL_OVERDUE = auto()  # the bank has not answered a recall after completion in time
 
 
 class Severity(StrEnum):

@@ -98,6 +98,7 @@ from settlement_engine.ports.reconciliation import (
     ReconciliationReader,
     ReconciliationStore,
     ReportFilter,
+    SettlementProofs,
     StatementToMatch,
     Zones,
 )
@@ -232,6 +233,7 @@ __all__ = [
     "SendRail",
     "Server",
     "SettlementFilter",
+    "SettlementProofs",
     "SettlementStore",
     "StaleDatabase",
     "StatementAnswer",

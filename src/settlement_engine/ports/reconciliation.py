@@ -165,7 +165,19 @@ class ReconciliationStore(Protocol):
         ...
 
 
-class ReconciliationReader(Protocol):
+class SettlementProofs(Protocol):
+    """Says of which settlements the statements prove all bookings. Raises Unavailable."""
+
+    async def proved(self, settlement_ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Return those among these whose postings on accounts at banks are all matched, where the proof is zero.
+
+        The proof is the last one of the first day on which both sides have booked. Postings of one event that leave
+        an account as it was are on no statement of it.
+        """
+        ...
+
+
+class ReconciliationReader(SettlementProofs, Protocol):
     """Shows what reconciliation has found. Raises Unavailable."""
 
     async def proofs(

@@ -140,6 +140,36 @@ DELIVERY_PAY_OUT: Delivery.ValueType  # 2
 """FROM pays TO, or the creditor that payment names; TO's balance with us ends where it began."""
 Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
+class _Finality:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FinalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Finality.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINALITY_UNSPECIFIED: _Finality.ValueType  # 0
+    FINALITY_SENT: _Finality.ValueType  # 1
+    """The send intent is recorded: the rail may have the payment."""
+    FINALITY_ACKNOWLEDGED: _Finality.ValueType  # 2
+    """The rail has acknowledged the payment, which is not final."""
+    FINALITY_SETTLED: _Finality.ValueType  # 3
+    """The rail, or the bank's statement, says that the money moved."""
+    FINALITY_RECONCILED: _Finality.ValueType  # 4
+    """Its bookings on every account that it moved at a bank are matched in statements whose proof is zero."""
+
+class Finality(_Finality, metaclass=_FinalityEnumTypeWrapper):
+    """How final a settlement is. What was never sent, or ended without money, is FINALITY_UNSPECIFIED."""
+
+FINALITY_UNSPECIFIED: Finality.ValueType  # 0
+FINALITY_SENT: Finality.ValueType  # 1
+"""The send intent is recorded: the rail may have the payment."""
+FINALITY_ACKNOWLEDGED: Finality.ValueType  # 2
+"""The rail has acknowledged the payment, which is not final."""
+FINALITY_SETTLED: Finality.ValueType  # 3
+"""The rail, or the bank's statement, says that the money moved."""
+FINALITY_RECONCILED: Finality.ValueType  # 4
+"""Its bookings on every account that it moved at a bank are matched in statements whose proof is zero."""
+Global___Finality: _TypeAlias = Finality  # noqa: Y015
+
 class _RecallState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1488,6 +1518,7 @@ class SettlementStatusResponse(_message.Message):
     RECALL_FIELD_NUMBER: _builtins.int
     COMPENSATES_FIELD_NUMBER: _builtins.int
     COMPENSATIONS_FIELD_NUMBER: _builtins.int
+    FINALITY_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
@@ -1532,6 +1563,8 @@ class SettlementStatusResponse(_message.Message):
     """The rail that the caller named; empty if none. The rail that was taken is in the field rail."""
     compensates: _builtins.str
     """The settlement_id of the settlement that it compensates; empty if none."""
+    finality: Global___Finality.ValueType
+    """How final it is, each value with those before it."""
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1603,10 +1636,11 @@ class SettlementStatusResponse(_message.Message):
         recall: Global___SettlementRecall | None = ...,
         compensates: _builtins.str = ...,
         compensations: _abc.Iterable[Global___SettlementCompensation] | None = ...,
+        finality: Global___Finality.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "next_action_at", b"next_action_at", "payment", b"payment", "recall", b"recall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "compensates", b"compensates", "compensations", b"compensations", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "delivery", b"delivery", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "recall", b"recall", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "requested_rail", b"requested_rail", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt", b"attempt", "caller", b"caller", "compensates", b"compensates", "compensations", b"compensations", "confirmation_code", b"confirmation_code", "created_at", b"created_at", "created_time", b"created_time", "currency", b"currency", "delivery", b"delivery", "end_to_end_id", b"end_to_end_id", "ended_at", b"ended_at", "ended_time", b"ended_time", "finality", b"finality", "from_bank", b"from_bank", "idempotency_key", b"idempotency_key", "is_frozen", b"is_frozen", "metadata", b"metadata", "moves", b"moves", "next_action", b"next_action", "next_action_at", b"next_action_at", "obligation_id", b"obligation_id", "payment", b"payment", "priority", b"priority", "rail", b"rail", "recall", b"recall", "reference", b"reference", "refusal_code", b"refusal_code", "refusal_detail", b"refusal_detail", "refusal_fields", b"refusal_fields", "requested_rail", b"requested_rail", "returns", b"returns", "settlement_date", b"settlement_date", "settlement_id", b"settlement_id", "state", b"state", "status", b"status", "to_bank", b"to_bank", "uetr", b"uetr", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,6 +19,7 @@ from settlement_engine.ports import BreakFilter, ReportFilter
 from settlement_engine.store.reconciliation_rows import to_proof
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
     from uuid import UUID
 
@@ -37,10 +38,17 @@ _PARTS: Final = msgspec.json.Decoder(tuple[CurrencyReport, ...])
 
 
 class PostgresReconciliationReader:
-    """See ``ports.ReconciliationReader``."""
+    """See ``ports.ReconciliationReader`` and ``ports.SettlementProofs``."""
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+
+    async def proved(self, settlement_ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Return the settlements among these that the statements prove; see the port."""
+        if not settlement_ids:
+            return frozenset()
+        rows = await self._readers.fetch("proved_settlements", list(settlement_ids))
+        return frozenset(row["id"] for row in rows)
 
     async def proofs(
         self, day: date | None, account_id: int | None, after_account: int, limit: int

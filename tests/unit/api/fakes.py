@@ -144,6 +144,8 @@ class World:
         self.named: dict[str, list[Named]] = {}
         self.listed: list[SettlementFilter] = []
         self.waits: list[float] = []
+        self.proved_by_statements: set[UUID] = set()
+        self.asked_for_proofs: list[UUID] = []
         self.failure: Exception | None = None
         self.failures: dict[str, Exception] = {}
         self.ends = True
@@ -309,6 +311,10 @@ class World:
     async def find_by_any_id(self, name: str) -> list[Named]:
         return self.named.get(name, [])
 
+    async def proved(self, settlement_ids: Sequence[UUID]) -> frozenset[UUID]:
+        self.asked_for_proofs += settlement_ids
+        return frozenset(self.proved_by_statements.intersection(settlement_ids))
+
     async def count_settlements(self, wanted: SettlementFilter) -> int:
         return len(await self.list_settlements(wanted))
 
@@ -437,6 +443,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
                 world.stores.reconciled,
                 CountedIds(),
             ),
+            world,
         ),
         settings=settings,
     )

@@ -317,6 +317,30 @@ async def test_missing_objects_are_reported_as_not_found(edge, request_fields, c
     assert error.code() is code
 
 
+async def test_the_finality_is_shown_and_rises_when_statements_prove_it(edge) -> None:
+    edge.world.ends = False
+    answer = await edge.settlements.ExecuteSettlement(payment_request(), timeout=5)
+    number = UUID(answer.settlement_id)
+    asked = pb.SettlementStatusRequest(settlement_id=answer.settlement_id)
+
+    async def shown() -> list[int]:
+        found = await edge.settlements.GetSettlementStatus(asked, timeout=5)
+        page = await edge.settlements.ListSettlements(pb.ListSettlementsRequest(), timeout=5)
+        return [found.finality, *(one.finality for one in page.settlements)]
+
+    edge.world.proved_by_statements.add(number)
+    assert await shown() == [pb.FINALITY_UNSPECIFIED] * 2
+    await edge.world.move(number, Event.CLEARED, State.LOCKED)
+    assert await shown() == [pb.FINALITY_SENT] * 2
+    await edge.world.move(number, Event.ACKNOWLEDGED, State.SENT)
+    assert await shown() == [pb.FINALITY_ACKNOWLEDGED] * 2
+    assert edge.world.asked_for_proofs == [], "what has not settled is not asked about"
+    await edge.world.move(number, Event.SETTLED, State.COMPLETED)
+    assert await shown() == [pb.FINALITY_RECONCILED] * 2
+    edge.world.proved_by_statements.clear()
+    assert await shown() == [pb.FINALITY_SETTLED] * 2
+
+
 async def test_lists_are_paged(edge) -> None:
     for number in range(5):
         await edge.settlements.ExecuteSettlement(payment_request(number), timeout=5)

@@ -46,6 +46,18 @@ def test_show_tells_the_life_as_a_path_through_the_page(
     assert "✓ settlement_finalized" in lines[3]
 
 
+@pytest.mark.parametrize(
+    ("finality", "word"),
+    [(wire.FINALITY_SENT, "sent"), (wire.FINALITY_RECONCILED, "reconciled")],
+)
+def test_show_and_list_say_how_final_it_is(
+    command: Run, engine: FakeEngine, finality: wire.Finality.ValueType, word: str
+) -> None:
+    engine.settlements[0].finality = finality
+    assert f"finality    {word}" in command("show", ID).out
+    assert word in command("list").out
+
+
 def test_show_says_what_comes_next(command: Run, engine: FakeEngine) -> None:
     engine.settlements[0].next_action = "ENQUIRE"
     assert "next: ENQUIRE" in command("show", ID).out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,8 +12,10 @@ from settlement_engine.domain.reconciliation import (
     ReconciliationReport,
     RecordedMatch,
 )
+from settlement_lab.memory.statements import AT_BANKS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import date
     from uuid import UUID
 
@@ -26,11 +29,44 @@ if TYPE_CHECKING:
 
 
 class MemoryReconciliationReader:
-    """See ``ports.ReconciliationReader``."""
+    """See ``ports.ReconciliationReader`` and ``ports.SettlementProofs``."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self._kept: Reconciled = records.reconciled
+
+    async def proved(self, settlement_ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Return the settlements among these that the statements prove; see the port."""
+        matched = {
+            (kept.account_id, ours.item.id): kept.settled_on
+            for kept in self._kept.matches
+            if not kept.reason
+            for ours in kept.ours
+        }
+        return frozenset(each for each in settlement_ids if self._is_proved(each, matched))
+
+    def _is_proved(self, settlement_id: UUID, matched: Mapping[tuple[int, str], date]) -> bool:
+        moved: Counter[tuple[int, int]] = Counter()
+        items: list[tuple[int, int, str]] = []
+        transfers = [
+            each for each in self._records.transfers.values() if each.group_id == settlement_id
+        ]
+        for each in transfers:
+            name = f"{each.group_id}/{each.posting}/{int(each.leg)}"
+            for account_id, sign in ((each.debit_id, 1), (each.credit_id, -1)):
+                if self._records.accounts[account_id].kind in AT_BANKS:
+                    moved[account_id, each.posting] += sign * each.amount_minor
+                    items.append((account_id, each.posting, name))
+        needed = [(account, name) for account, posting, name in items if moved[account, posting]]
+        return bool(transfers) and all(
+            key in matched and self._is_zero(key[0], matched[key]) for key in needed
+        )
+
+    def _is_zero(self, account_id: int, day: date) -> bool:
+        """Return the last proof of the first proved day from this one on."""
+        latest = {each.booking_date: each for each in self._kept.proofs.get(account_id, ())}
+        first = min((each for each in latest if each >= day), default=None)
+        return first is not None and latest[first].is_zero
 
     async def proofs(
         self, day: date | None, account_id: int | None, after_account: int, limit: int

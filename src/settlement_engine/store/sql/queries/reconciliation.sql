@@ -80,10 +80,10 @@ WITH state AS (
     RETURNING s.booked_until
 ), outside AS (
     SELECT t.group_id, t.posting, t.leg FROM transfers AS t, state AS s
-    WHERE t.debit_id = $1 AND t.at > s.booked_until AND (t.leg = 3 OR t.leg > 10)
+    WHERE t.debit_id = $1 AND t.at > s.booked_until AND (t.leg = 3 OR t.leg > 11)
     UNION ALL
     SELECT t.group_id, t.posting, t.leg FROM transfers AS t, state AS s
-    WHERE t.credit_id = $1 AND t.at > s.booked_until AND (t.leg = 3 OR t.leg > 10)
+    WHERE t.credit_id = $1 AND t.at > s.booked_until AND (t.leg = 3 OR t.leg > 11)
 ), posted AS (
     SELECT b.*, (b.at AT TIME ZONE $2)::date AS booked_on
     FROM outside AS o
@@ -381,10 +381,10 @@ SELECT a.debits_posted - a.credits_posted AS balance_minor,
     (SELECT h.position FROM stream_head AS h) = (SELECT c.position FROM reconciliation_cursor AS c)
     AND NOT EXISTS (
         SELECT 1 FROM transfers AS t
-        WHERE t.debit_id = a.id AND (t.leg = 3 OR t.leg > 10) AND t.at > coalesce(s.booked_until, '-infinity')
+        WHERE t.debit_id = a.id AND (t.leg = 3 OR t.leg > 11) AND t.at > coalesce(s.booked_until, '-infinity')
     ) AND NOT EXISTS (
         SELECT 1 FROM transfers AS t
-        WHERE t.credit_id = a.id AND (t.leg = 3 OR t.leg > 10) AND t.at > coalesce(s.booked_until, '-infinity')
+        WHERE t.credit_id = a.id AND (t.leg = 3 OR t.leg > 11) AND t.at > coalesce(s.booked_until, '-infinity')
     ) AS is_read,
     coalesce(o.minor, 0) AS open_before_minor, coalesce(o.postings, 0) AS open_before
 FROM accounts AS a
@@ -454,3 +454,28 @@ WHERE ($1::uuid IS NULL OR (r.started_at, r.id) < (
     AND ($2::date IS NULL OR (r.started_at AT TIME ZONE 'UTC')::date = $2)
     AND ($3::uuid IS NULL OR r.id = $3)
 ORDER BY r.started_at DESC, r.id DESC LIMIT $4;
+
+-- name: proved_settlements
+-- Those among settlements whose postings on accounts at banks are all in live matches, each with a proof of zero on the
+-- first proved day on which both sides have booked it. What leaves an account as it was is on no statement.
+SELECT s.id FROM unnest($1::uuid[]) AS s (id)
+WHERE EXISTS (SELECT FROM transfers AS t WHERE t.group_id = s.id)
+    AND NOT EXISTS (
+        SELECT FROM (
+            SELECT p.account_id, p.posting, p.leg,
+                sum(p.amount_minor) OVER (PARTITION BY p.account_id, p.posting) AS moved_minor
+            FROM bank_postings AS p WHERE p.group_id = s.id
+        ) AS b
+        WHERE b.moved_minor <> 0 AND NOT EXISTS (
+            SELECT FROM match_postings AS m
+            JOIN matches AS k ON k.id = m.match_id
+            CROSS JOIN LATERAL (
+                SELECT r.is_zero FROM proofs AS r
+                WHERE r.account_id = b.account_id AND r.booking_date >= k.settled_on
+                ORDER BY r.booking_date, r.id DESC LIMIT 1
+            ) AS q
+            WHERE m.group_id = s.id AND m.posting = b.posting AND m.leg = b.leg
+                AND m.account_id = b.account_id AND q.is_zero
+                AND NOT EXISTS (SELECT FROM unmatches AS u WHERE u.match_id = k.id)
+        )
+    );
