@@ -69,25 +69,30 @@ class Asker:
         self._possible_rails = possible_rails
         self._at_gate: dict[tuple[str, ...], int] = {}
         self._hear: Hear = _nobody
+        self._hear_recall: Hear = _nobody
         self._carried: Carried = _knows_none
         self.keep_message: Callable[[Answer], None] = _ignore
         """Keeps the message of an answer that comes too late, or twice."""
 
     def attach(self, hear: Hear, carried: Carried) -> None:
         """Set the function that receives the answers, and the one that knows the settlements in memory."""
-        self._hear, self._carried = hear, carried
+        self._hear, self._hear_recall, self._carried = hear, hear, carried
         self._dispatcher.attach(EngineHooks(hear=hear, carried=carried, put=self._put))
 
     def divert(self, asked: Carried, take: Callable[[Iterable[Answer]], Iterable[Answer]]) -> None:
-        """Set who asks about settlements that are not in memory, because they have ended: recalls.
+        """Set who recalls settlements that are not in memory, because they have ended.
 
-        ``asked`` knows those that are asked about; ``take`` gets all answers first, and returns those of others.
+        ``asked`` knows those that are asked about; ``take`` gets the responses to recalls, and what was not put,
+        and returns those of others.
         """
         hear, carried = self._hear, self._carried
-        self.attach(
-            lambda answers: hear(take(answers)),
-            lambda settlement_id: asked(settlement_id) or carried(settlement_id),
+        self._hear_recall = lambda answers: hear(take(answers))
+        hooks = EngineHooks(
+            hear=self._hear_recall,
+            carried=lambda settlement_id: asked(settlement_id) or carried(settlement_id),
+            put=self._put,
         )
+        self._dispatcher.attach(hooks)
 
     def ask(self, settlements: Sequence[Settlement]) -> None:
         """Ask the open question of each settlement; returns at once."""
@@ -275,11 +280,12 @@ class Asker:
         notes: LaneCall | FailedSends,
     ) -> None:
         """Ask a batch and pass on its answers as they arrive; questions still open at the end have none."""
+        hear = self._hear_recall if question is Ask.RECALL else self._hear
         started_at = self._lease.monotonic()
         asked = len(open_questions)
         try:
             async with asyncio.timeout(timeout_seconds):
-                await put(self._reporter(open_questions, notes))
+                await put(self._reporter(open_questions, notes, hear))
         except TimeoutError:
             pass
         except asyncio.CancelledError:
@@ -295,14 +301,16 @@ class Asker:
         self._meter.rail_answered(name, question.value, seconds, asked - silent, silent)
         if silent:
             notes.silent(unanswered)
-            self._hear(
+            hear(
                 [
                     Answer(settlement_id=settlement_id, event=Event.NO_ANSWER, attempt=attempt)
                     for settlement_id, attempt in unanswered.items()
                 ]
             )
 
-    def _reporter(self, open_questions: dict[UUID, int], notes: LaneCall | FailedSends) -> Report:
+    def _reporter(
+        self, open_questions: dict[UUID, int], notes: LaneCall | FailedSends, hear: Hear
+    ) -> Report:
         """Return the function that receives the answers of one call."""
 
         def report(answers: Sequence[Answer]) -> None:
@@ -313,7 +321,7 @@ class Asker:
                 or answer.event not in ONLY_TO_A_QUESTION
             ]
             notes.heard(asked_for)
-            self._hear(asked_for)
+            hear(asked_for)
             if len(asked_for) < len(answers):
                 heard = set(map(id, asked_for))
                 for dropped in (each for each in answers if id(each) not in heard):

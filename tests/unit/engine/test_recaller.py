@@ -15,7 +15,7 @@ from settlement_engine.domain.lifecycle import Ask, Event, State
 from settlement_engine.domain.recalls import RecallState
 from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.errors import NotFound, WrongState
-from settlement_engine.ports import LaneLimits
+from settlement_engine.ports import Answer, LaneLimits
 from tests.unit.engine.engine_world import ScriptedRail, running
 from tests.unit.engine.test_case_worker import kinds, say
 
@@ -201,6 +201,21 @@ async def test_a_recall_waits_in_the_lane_of_its_bank_and_goes_before_the_sends(
             "send",
         ]
         await comes_to(world, found, RecallState.REFUSED)
+
+
+async def test_a_late_answer_to_another_question_is_no_answer_to_the_recall() -> None:
+    """The status that an earlier enquiry brings late says *settled*; that refuses nothing."""
+    patient = rail(answer_timeout_seconds=5.0)
+    async with running(rail=patient, recall_interval_seconds=600.0) as world:
+        found = await recalled(world)
+        world.rail.answer_delay_seconds = 0.1
+        world.rail.recalls.append(Event.RECALLED)
+        await world.recaller.look()
+        late = Answer(settlement_id=found.id, event=Event.SETTLED, attempt=1)
+        world.engine._asker._hear([late])
+        assert found.id in world.recaller._asked
+        recall = await comes_to(world, found, RecallState.PROMISED)
+        assert [step.event for step in recall.steps] == [None, Event.RECALLED]
 
 
 async def test_a_recall_that_was_discarded_with_the_lanes_is_asked_later() -> None:

@@ -31,7 +31,7 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
             ),
         ),
         emphasis={"bus_answer_lost": 0.5, "bus_slow": 0.5, "two_leaders": 0.7},
-        seed=83,
+        seed=90,
     ),
     "published_unacknowledged": Mutant(
         "an unacknowledged announcement counts as published",

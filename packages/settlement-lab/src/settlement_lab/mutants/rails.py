@@ -17,6 +17,9 @@ _LATE_IN_A_QUEUE: Final = {
     "account_switched_off": 0.0,
 }
 
+_RECALLER: Final = "settlement_engine.engine.recaller:Recaller"
+_RECALLING: Final = {"recalls": 1.0}
+
 RAILS_MUTANTS: Final[dict[str, Mutant]] = {
     # --- inbound messages ----------------------------------------------------------------------
     "acknowledged_before_stored": Mutant(
@@ -46,6 +49,60 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         ),
         seed=19,
         emphasis={"bank_returns": 0.8, "crash": 0.6, "commit_never_came": 0.4},
+    ),
+    # --- recalls after completion ---------------------------------------------------------------
+    "promise_is_money": Mutant(
+        "an accepted recall is booked as if the money had come back",
+        (
+            Cut(
+                f"{_RECALLER}._hear",
+                "        if event is not None:\n",
+                "        if event is Event.RECALLED:\n"
+                "            msgspec = __import__('msgspec')\n"
+                "            self._mailbox.hear([msgspec.structs.replace(answer, event=Event.RETURNED)])\n"
+                "        if event is not None:\n",
+            ),
+        ),
+        seed=0,
+        emphasis=_RECALLING,
+    ),
+    "silence_refuses_a_recall": Mutant(
+        "a recall without an answer counts as refused",
+        (
+            Cut(
+                f"{_RECALLER}._hear",
+                "        if event is not None:\n",
+                "        if answer.event is Event.NO_ANSWER:\n"
+                "            event = Event.RECALL_REFUSED\n"
+                "        if event is not None:\n",
+            ),
+        ),
+        seed=2,
+        emphasis=_RECALLING,
+    ),
+    "returns_end_no_recall": Mutant(
+        "a recall that was refused is not looked at again when money comes back",
+        (
+            Cut(
+                f"{_RECALLER}.take",
+                "        await self._lease.until_reached(lambda: self._recalls.expect_returns(returned))\n",
+                "        pass\n",
+            ),
+        ),
+        seed=1,
+        emphasis={**_RECALLING, "bank_returns": 1.0},
+    ),
+    "overdue_recall_is_asked_for_ever": Mutant(
+        "the time limit of a recall is not looked at",
+        (
+            Cut(
+                f"{_RECALLER}._without_answer",
+                "return event_without_answer(recall, settlement, until, self._lease.now())",
+                "return event_without_answer(recall, settlement, None, self._lease.now())",
+            ),
+        ),
+        seed=2,
+        emphasis=_RECALLING,
     ),
     # --- requests and answers --------------------------------------------------------------------
     "failure_is_a_no": Mutant(
@@ -155,7 +212,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "if True:",
             ),
         ),
-        seed=29,
+        seed=262,
     ),
     # --- lanes ---------------------------------------------------------------------------------
     "held_back_without_proof": Mutant(

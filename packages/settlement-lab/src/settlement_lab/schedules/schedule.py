@@ -23,10 +23,11 @@ from settlement_lab.schedules.callers import Callers
 from settlement_lab.schedules.engine import LEASE_SECONDS, ScheduledEngine
 from settlement_lab.worlds import auditor
 from settlement_lab.worlds import loop as virtual
-from settlement_lab.worlds.bank import Bank, draw_rules
+from settlement_lab.worlds.bank import Bank
 from settlement_lab.worlds.chronicle import Chronicle, History
 from settlement_lab.worlds.faults import Faults
 from settlement_lab.worlds.rail import RailNetwork, SimulatedRail
+from settlement_lab.worlds.rail_rules import draw_rules
 from settlement_lab.worlds.silence import silent
 
 if TYPE_CHECKING:

@@ -6,17 +6,21 @@ bank has decided everything that it has, because an error of the engine may show
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.announcement import event_id
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, State, is_recorded
+from settlement_engine.domain.recalls import ASKING, RECALL_TRANSITIONS, RecallState
 from settlement_engine.events.announce import ID_HEADER
+from settlement_lab.worlds.recalls import PROMISED, REFUSED
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from uuid import UUID
 
+    from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_lab.worlds.bank import Bank
     from settlement_lab.worlds.bus import Bus, SimulatedConsumer
@@ -140,6 +144,34 @@ def obligations(histories: dict[UUID, Settlement]) -> Iterator[str]:
         if key in keys:
             yield f"the key {key} belongs to two settlements"
         keys.add(key)
+
+
+def recalls(
+    bank: Bank,
+    known: Mapping[UUID, RecallRequest],
+    histories: Mapping[UUID, Settlement],
+    overdue: Collection[UUID | None],
+) -> Iterator[str]:
+    """Check that each recall says what the bank said of it, and that only a return is money."""
+    verdicts = bank.recalls.verdicts if bank.recalls is not None else {}
+    for key, recall in known.items():
+        name, state, verdict = _name(key), recall.state, verdicts.get(key)
+        is_declined = verdict in REFUSED or key in bank.declined  # then, or before it completed
+        for before, step in pairwise(recall.steps):
+            follows = RECALL_TRANSITIONS[before.state].get(step.event) if step.event else None
+            if follows is not step.state:
+                yield f"{name}: its recall went from {before.state} to {step.state} by {step.event}"
+        if (state is RecallState.RETURNED) != (histories[key].state is State.RETURNED):
+            yield f"{name}: its recall is {state}, and it is {histories[key].state}"
+        if state in ASKING:
+            yield f"{name}: its recall is still {state}"
+        said = {step.state for step in recall.steps}
+        if RecallState.REFUSED in said and not is_declined:
+            yield f"{name}: its recall was refused, and the bank's verdict is {verdict}"
+        if RecallState.PROMISED in said and verdict not in PROMISED:
+            yield f"{name}: its recall was promised, and the bank's verdict is {verdict}"
+        if (state is RecallState.OVERDUE) != (key in overdue):
+            yield f"{name}: its recall is {state}; exceptions are open for {overdue}"
 
 
 def engines(invariant_warnings: Counter[str]) -> Iterator[str]:

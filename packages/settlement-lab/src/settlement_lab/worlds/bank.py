@@ -12,14 +12,10 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from settlement_engine.domain.backoff import Backoff
-from settlement_engine.domain.decisions.resending import AT_RAIL
-from settlement_engine.domain.lifecycle import Ask, Event, State
+from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.returns import NOT_STATED, StatedAmount
 from settlement_engine.ports import (
-    BreakerLimits,
     InboundMessage,
-    LaneLimits,
     MessageSource,
     PaymentReferences,
     RailCapabilities,
@@ -28,8 +24,7 @@ from settlement_engine.ports import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from random import Random
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from settlement_engine.ports import Clock, Question
@@ -56,10 +51,6 @@ DELIVERIES_MAX: Final = 200
 """How often a message is delivered that is not acknowledged."""
 
 BANK_SKEW_SECONDS: Final = 3.0
-ANSWER_TIMEOUT_SECONDS: Final = 3.0
-SHORT_SECONDS: Final = 15.0
-QUEUES: Final = (1, 2, 500)
-LONG_SECONDS: Final = 600.0
 MEMORY_MARGIN_SECONDS: Final = 110.0
 """The bank recognises a payment longer than promised by this time, because a resend that was rightly decided
 may arrive late: an engine may be frozen on the way (``world.FREEZE_SECONDS``), and then the message may be
@@ -72,6 +63,7 @@ REJECTED: Final = "rejected"
 RECALLED: Final = "recalled"
 RESENDABLE: Final = (RailClass.A, RailClass.B)
 WORDS: Final = {SETTLED: Event.SETTLED, REJECTED: Event.REJECTED, RECALLED: Event.RECALLED}
+DECLINED: Final = (Event.RECALL_REFUSED, Event.SETTLED)
 VISIBLE_SECONDS: Final = 15.0
 """For so long a bank that works with files does not find a payment that it has."""
 
@@ -98,6 +90,23 @@ class SimulatedPayment:
     is_acknowledged: bool = False
 
 
+class RecallAnswers(Protocol):
+    """Who answers recalls of payments that have settled, as the bank knows it."""
+
+    @property
+    def verdicts(self) -> Mapping[UUID, str]:
+        """What the bank does with each recall."""
+        ...
+
+    def is_recalled(self, settlement_id: UUID) -> bool:
+        """Say whether a recall of the settlement has been written down."""
+        ...
+
+    def answer(self, payment: SimulatedPayment) -> Event | None:
+        """Answer a recall; None is silence."""
+        ...
+
+
 @dataclass(slots=True)
 class Bank:
     """Receives payments, decides, pays, and sometimes reports it."""
@@ -117,6 +126,8 @@ class Bank:
     listeners: list[BankListener] = field(default_factory=list)
     state_of: Callable[[UUID], State | None] = lambda _: None
     amount_of: Callable[[UUID], int] = lambda _: 0
+    recalls: RecallAnswers | None = None
+    declined: set[UUID] = field(default_factory=set)
     under_way: int = 0
     messages: int = 0
 
@@ -271,6 +282,8 @@ class Bank:
         Which of these happens depends only on the payment's reference, so that nothing else in the world
         changes.
         """
+        if self.returned.get(payment.settlement_id):
+            return  # after a recall
         kind = int(payment.reference[1:9], 16)
         part = 1 + kind % max(1, whole - 1)
         if kind % RETURNS_IN_PARTS or part >= whole:
@@ -327,6 +340,17 @@ class Bank:
         """Give back what is not final; if the rail promises it, block a payment that has not arrived."""
         name = question.references.end_to_end_id
         payment = self.book.get(name)
+        if self._is_recall(payment):
+            assert payment is not None
+            assert self.recalls is not None
+            return self.recalls.answer(payment)
+        event = self._take_back(question, payment)
+        if event in DECLINED:
+            self.declined.add(question.settlement_id)
+        return event
+
+    def _take_back(self, question: Question, payment: SimulatedPayment | None) -> Event | None:
+        name = question.references.end_to_end_id
         if payment is None:
             if self.rules.rail_class is not RailClass.B:
                 return Event.NOT_FOUND
@@ -341,6 +365,21 @@ class Bank:
             self.faults.note("bank_takes_back")
             self.chronicle.note(f"bank gives back {name[:9]}")
         return WORDS[payment.state]
+
+    def _is_recall(self, payment: SimulatedPayment | None) -> bool:
+        """Return whether the money of a payment that has settled is asked back."""
+        if self.recalls is None or payment is None or payment.state != SETTLED:
+            return False
+        return self.recalls.is_recalled(payment.settlement_id)
+
+    def speak_of_recall(self, payment: SimulatedPayment) -> None:
+        """Promise the money of a recalled payment without being asked."""
+        self._say(self._status(payment, Event.RECALLED), self.faults.seconds(NETWORK_SECONDS))
+
+    def return_recalled(self, payment: SimulatedPayment) -> None:
+        """Send the money of a recalled payment back, unless some was sent back already."""
+        if not self.returned.get(payment.settlement_id):
+            self._give_back(payment, self.amount_of(payment.settlement_id), NOT_STATED)
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -357,34 +396,3 @@ class Bank:
     def is_at_rest(self) -> bool:
         """Return whether the bank has decided everything and no message is on its way from or to it."""
         return not self.under_way and all(each.state != OPEN for each in self.book.values())
-
-
-def draw_rules(chance: Random) -> RailCapabilities:
-    """Draw the kind of rail of this world."""
-    kinds = (RailClass.A, RailClass.A, RailClass.B, RailClass.B, RailClass.C, RailClass.D)
-    drawn = chance.random() * len(kinds)
-    kind = kinds[int(drawn)]
-    is_one_way = kind not in RESENDABLE and drawn % 1 < 0.5  # noqa: PLR2004 - with probability one half
-    is_hasty = chance.random() < 0.5  # noqa: PLR2004 - of two promises, either may be the shorter
-    return RailCapabilities(
-        rail_class=kind,
-        answer_timeout_seconds=ANSWER_TIMEOUT_SECONDS,
-        is_not_found_definite=kind in RESENDABLE,
-        validity_seconds=SHORT_SECONDS if is_hasty else LONG_SECONDS,
-        deduplicates_seconds=LONG_SECONDS if is_hasty else SHORT_SECONDS,
-        overdue_after_seconds=SHORT_SECONDS if chance.random() < 0.5 else None,  # noqa: PLR2004
-        lane=_draw_lane(chance),
-        asks=frozenset({Ask.SEND}) if is_one_way else AT_RAIL,
-    )
-
-
-def _draw_lane(chance: Random) -> LaneLimits:
-    """Draw how much the rail accepts at once; in half of the worlds there is no limit, and no queue."""
-    is_narrow = chance.random() < 0.5  # noqa: PLR2004 - with probability one half
-    return LaneLimits(
-        concurrency_max=1 + int(chance.random() * 2) if is_narrow else None,
-        queue_max=QUEUES[int(chance.random() * len(QUEUES))],
-        breaker=BreakerLimits(
-            failures_in_a_row=3, window=6, rest=Backoff(first_seconds=4, max_seconds=15)
-        ),
-    )

@@ -99,11 +99,23 @@ DRAWN: Final = (
 RUSH: Final = "rush"
 """Many payments at once over a narrow rail (``world.RUSH_SECONDS``): a whole world has a rush or has none."""
 
-FAULTS: Final = (*DRAWN, RUSH)
+RECALLS: Final = "recalls"
+"""People recall settlements that have completed (``worlds/recalls.py``): a whole world has recalls or has none."""
+
+OF_RECALLS: Final = (
+    *("recall_refused", "recall_settled", "recall_returned", "recall_kept", "recall_delayed"),
+    *("recall_silent", "recall_overdue"),
+)
+"""What a bank does with recalls; counted, and drawn apart."""
+
+FAULTS: Final = (*DRAWN, RUSH, RECALLS, *OF_RECALLS)
 """Every fault that must have occurred in a run."""
 
 RUSH_SHARE: Final = 0.2
 """The share of worlds with a rush."""
+
+RECALLS_SHARE: Final = 0.2
+"""The share of worlds with recalls."""
 
 QUIET_SHARE: Final = 0.35
 """In about a third of the worlds a given fault does not occur at all."""
@@ -127,7 +139,7 @@ class Faults:
         for name in DRAWN:
             is_quiet = chance.random() < QUIET_SHARE
             rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
-        rates[RUSH] = RUSH_SHARE
+        rates |= {RUSH: RUSH_SHARE, RECALLS: RECALLS_SHARE} | dict.fromkeys(OF_RECALLS, 0.0)
         assert emphasis.keys() <= rates.keys(), "each emphasis names a fault"
         return cls(chance, {**rates, **emphasis})
 

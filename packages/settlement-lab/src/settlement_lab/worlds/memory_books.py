@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
 
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import GUARDED
 from settlement_engine.domain.lifecycle import ENDS, HOLDING
 from settlement_engine.domain.windows import Window
@@ -15,6 +16,7 @@ from settlement_lab.memory import (
     MemoryAuditor,
     MemoryBreakerOrders,
     MemoryInbound,
+    MemoryRecalls,
     MemoryRegistry,
     MemorySettlements,
     MemoryStream,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.lifecycle import State
+    from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Instruction, Moved, Settlement
     from settlement_engine.ports import (
         Clock,
@@ -84,6 +87,7 @@ class MemoryBooks:
         self.stream: Any = _Stream(self)
         self.inbound: Any = MemoryInbound(records)
         self.breaker_orders: Any = MemoryBreakerOrders(records)
+        self.recalls: Any = MemoryRecalls(records)
         self.registry: Any = _Registry(self)
 
     def end_session(self, engine_id: int) -> None:
@@ -180,6 +184,18 @@ class MemoryGround:
     async def moves(self) -> Sequence[Moved]:
         """Return all moves, in order."""
         return self.records.moves
+
+    def recalls(self) -> dict[UUID, RecallRequest]:
+        """Return the recalls of all settlements."""
+        return dict(self.records.recalls)
+
+    def overdue_recalls(self) -> set[UUID | None]:
+        """Return the settlements with an open exception about an overdue recall."""
+        return {
+            case.settlement_id
+            for case in self.records.cases.values()
+            if case.kind is CaseKind.RECALL_OVERDUE and case.closed_at is None
+        }
 
     async def open_reports(self) -> int:
         """Count the reports of inbound messages that are not yet processed."""

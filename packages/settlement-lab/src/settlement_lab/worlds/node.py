@@ -12,6 +12,7 @@ from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.domain.routing import RouteReason
 from settlement_engine.engine.dispatch.dispatcher import NOT_PUT
+from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.schedule import WAITS
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
@@ -62,6 +63,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "enquiry": Backoff(first_seconds=1, max_seconds=15),
     "screening": Backoff(first_seconds=1, max_seconds=15),
     "full_lane": Backoff(first_seconds=2, max_seconds=10),
+    "recall": Backoff(first_seconds=2, max_seconds=15),
+    "recall_interval_seconds": 4.0,
     "has_real_windows": True,
 }
 
@@ -79,6 +82,7 @@ class Books(Protocol):
     registry: Any
     inbound: Any
     breaker_orders: Any
+    recalls: Any
 
     def end_session(self, engine_id: int) -> None:
         """End the session that shows that this engine is running, as its crash would."""
@@ -201,6 +205,8 @@ class _Leadership:
 class Node:
     """See the module."""
 
+    _tasks: list[asyncio.Task[Any]]
+
     def __init__(  # noqa: PLR0913 - the parts of a process
         self,
         name: str,
@@ -220,14 +226,13 @@ class Node:
         self.clock = SkewedClock(clock)
         self.meter = WarningTally(faults)
         self.ended: BaseException | None = None
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._loop = loop
-        self._chronicle = chronicle
+        self._loop, self._chronicle, self._tasks = loop, chronicle, []
         self.boundary = CallBoundary(loop, self.process, faults)
         self.boundary.is_instant = books.is_instant
         self.boundary.reached = self._note_commit
         rail = SimulatedRail(network, self.process)
         self.store = cast("Any", Gated(books.settlements, self.boundary))
+        self.recaller = self._make_recaller(books, network, rail)
         stream: Any = Gated(books.stream, self.boundary)
         accounts: Any = Gated(books.accounts, self.boundary)
         self.engine = SettlementService(
@@ -250,8 +255,18 @@ class Node:
             ids=ids,
             chance=chance,
             meter=self.meter,
+            recaller=self.recaller,
         )
         self.relay = self._make_relay(bus, faults, books, stream)
+
+    def _make_recaller(
+        self, books: Books, network: RailNetwork, rail: SimulatedRail
+    ) -> Recaller | None:
+        """Make the part that recalls, in a world with recalls."""
+        if network.bank.recalls is None:
+            return None
+        recalls: Any = Gated(books.recalls, self.boundary)
+        return Recaller(EngineSettings(**SETTINGS), recalls, {rail.name: rail})
 
     def _make_relay(self, bus: Bus, faults: Faults, books: Books, stream: Any) -> Relay:
         return Relay(

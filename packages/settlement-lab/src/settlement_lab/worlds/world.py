@@ -16,19 +16,27 @@ from uuid import UUID
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.recalls import RecallState
 from settlement_engine.ports import AccountSpec, Funding
 from settlement_lab.worlds import auditor
 from settlement_lab.worlds import loop as virtual
-from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank, draw_rules
+from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank
 from settlement_lab.worlds.bus import Bus, SimulatedConsumer
 from settlement_lab.worlds.chronicle import Chronicle, History
-from settlement_lab.worlds.faults import RUSH, Faults
+from settlement_lab.worlds.faults import RECALLS, RUSH, Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
 from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
 from settlement_lab.worlds.node import Node
 from settlement_lab.worlds.operators import Operators
 from settlement_lab.worlds.people import BANKS, Caller, People, draw_request
 from settlement_lab.worlds.rail import RailNetwork
+from settlement_lab.worlds.rail_rules import draw_rules
+from settlement_lab.worlds.recalls import (
+    ANSWER_SECONDS,
+    BankRecalls,
+    RecallRequests,
+    is_settled,
+)
 from settlement_lab.worlds.silence import silent
 
 if TYPE_CHECKING:
@@ -108,6 +116,7 @@ class World:
             narrow = replace(rules.lane, concurrency_max=1, queue_max=1)
             rules = replace(rules, lane=narrow)
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
+        self.recall_requests = self._draw_recalls(random.Random(f"{seed} {RECALLS}"))
         self.bank.skew = timedelta(seconds=(self.chance.random() * 2 - 1) * BANK_SKEW_SECONDS)
         self.bank.state_of = self.ground.state_of
         self.bank.amount_of = self.ground.amount_of
@@ -124,6 +133,14 @@ class World:
         self.nemesis = Nemesis(self)
         self.operators = Operators(self)
 
+    def _draw_recalls(self, chance: random.Random) -> RecallRequests | None:
+        """Draw whether people recall what has completed, and how the bank answers."""
+        if chance.random() >= self.faults.rates[RECALLS]:
+            return None
+        self.bank.rules = replace(self.bank.rules, recall_answer_seconds=ANSWER_SECONDS)
+        self.bank.recalls = BankRecalls(self.bank, chance, lambda key: key in self.ground.recalls())
+        return RecallRequests(self, chance)
+
     # --- the sequence of the world ----------------------------------------------------------------
 
     async def live(self) -> None:
@@ -133,7 +150,9 @@ class World:
         engines = ENGINES_MIN + int(self.chance.random() * (ENGINES_MAX - ENGINES_MIN + 1))
         for _ in range(engines):
             self._start_engine()
-        people = (*self._callers(), self.operators.run())
+        people = [*self._callers(), self.operators.run()]
+        if self.recall_requests is not None:
+            people.append(self.recall_requests.run())
         work = [self.spawn(each) for each in (*people, self.nemesis.run())]
         while not all(each.done() for each in work) and not self._has_failed():
             self._look_after(_nothing_known)
@@ -285,6 +304,9 @@ class World:
         is_ended = all(found_history.state in ENDS for found_history in histories.values())
         if await self.ground.open_reports():
             return False
+        recalls = self.ground.recalls() if self.bank.recalls is not None else {}
+        if not all(is_settled(recall, histories[key]) for key, recall in recalls.items()):
+            return False
         return is_ended and len(self.bus.log) == moves == len(self.consumer.effects)
 
     def _truth(self, settlement: Settlement) -> Event:
@@ -309,6 +331,7 @@ class World:
             *auditor.answers(self.people.callers, histories),
             *auditor.obligations(histories),
             *auditor.engines(history.invariant_warnings),
+            *self._recall_faults(histories),
             *await self.ground.differences(),
         ]
         for found_history in histories.values():
@@ -322,6 +345,15 @@ class World:
             )
             if moved.to_state is State.QUEUED:
                 self.faults.note("waited_for_window")
+
+    def _recall_faults(self, histories: dict[UUID, Settlement]) -> list[str]:
+        """Compare the recalls with what the bank has said and sent back."""
+        if self.bank.recalls is None:
+            return []
+        recalls, overdue = self.ground.recalls(), self.ground.overdue_recalls()
+        if any(each.state is RecallState.OVERDUE for each in recalls.values()):
+            self.faults.note("recall_overdue")
+        return list(auditor.recalls(self.bank, recalls, histories, overdue))
 
 
 def _nothing_known(_settlement: Settlement) -> None:
