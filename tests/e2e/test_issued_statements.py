@@ -1,8 +1,10 @@
-"""Statements that are issued, and balances of the past, on a running engine, as a person uses them."""
+"""Statements that are issued, balances of the past and reports, on a running engine, as a person uses them."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import pytest
 
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.messages.statements import read_statements
-from tests.e2e.test_command_line import run
+from tests.e2e.test_command_line import SETTLES, run
 from tests.e2e.world import World
 
 if TYPE_CHECKING:
@@ -59,3 +61,36 @@ def test_the_balance_of_today_and_that_of_yesterday(world: World) -> None:
         assert [each["posted"] for each in done.json["balances"]] == [posted]
         assert done.json["isFinal"] == (day < today)
     assert "12.50" in run(world, "accounts", "balance", "--as-of", str(today)).out
+
+
+def test_settlements_are_reported_and_the_report_is_the_same_again(
+    world: World, tmp_path: Path
+) -> None:
+    for kind, bank in (("nostro", "BANK0001"), ("vostro", "BANK0002")):
+        run(world, "accounts", "open", kind, bank, "EUR")
+    run(world, "accounts", "fund", "BANK0001", "EUR", "100.00", "--reference", "R1")
+    sent = run(world, "submit", "BANK0001", "BANK0002", "7.25", "EUR", *SETTLES, "--json")
+    assert sent.code == ExitCode.OK, sent
+    today = str(datetime.now(UTC).date())
+    given = ("reports", "settlements", "--date", today, "--bank", "BANK0002")
+
+    def reported() -> str:
+        done = run(world, *given)
+        return done.err if sent.json["settlementId"] in done.out else ""
+
+    deadline = time.monotonic() + 60
+    while not (said := reported()):  # what was booked in the last seconds is not complete yet
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert "EUR: 1 settlement, settled 7.25, returned 0.00, charges 0.00" in said
+    as_of = said.split("as of ")[1].strip()
+    first = tmp_path / "first.csv"
+    assert run(world, *given, "--as-of", as_of, "--out", str(first)).code == ExitCode.OK
+    run(world, "submit", "BANK0001", "BANK0002", "1.00", "EUR", *SETTLES)
+    second = run(world, *given, "--as-of", as_of)
+    assert second.out.encode() == first.read_bytes().replace(b"\r\n", b"\n")
+    [row] = csv.DictReader(first.read_text().splitlines())
+    assert (row["state"], row["settled"], row["to_bank"]) == ("completed", "7.25", "BANK0002")
+    late = run(world, *given, "--as-of", "2099-01-01", "--out", str(tmp_path / "late.csv"))
+    assert late.code != ExitCode.OK
+    assert not (tmp_path / "late.csv").exists()

@@ -102,6 +102,11 @@ BOOKING = (
     "group_id uuid, posting int2, leg int2, is_credit bool, amount_minor int8, reference text, value_date date,"
     " from_bank text, to_bank text, obligation_id text, end_to_end_id text, uetr text"
 )
+REPORTED = (
+    "id uuid, obligation_id text, from_bank text, to_bank text, currency text, amount_minor int8, state text,"
+    " value_date date, created_at timestamptz, ended_at timestamptz, rail text, delivery text, uetr text,"
+    " end_to_end_id text, purpose text, settled_minor numeric, returned_minor numeric, charges_minor numeric"
+)
 SIGNATURES: dict[str, tuple[str, str]] = {
     "proved_settlements": (
         "uuid[]",
@@ -180,6 +185,12 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "add_issued_file": ("int8 text bytea", ""),
     "issued_file_part": ("int8 int4 text int4 int4", "sha256 bytea, bytes int4, part bytea"),
+    "report_place": ("timestamptz timestamptz", "after int8, last int8"),
+    "report_page_end": ("int8 int8 int8", "position int8"),
+    "reported_settlements": (
+        "int8 int8 timestamptz timestamptz timestamptz text text text",
+        REPORTED,
+    ),
     "complete_until": ("float8", "at timestamptz"),
     "balances_at": (
         "int8[] timestamptz",

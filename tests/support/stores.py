@@ -31,6 +31,7 @@ from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.reconciliation import PostgresReconciliation
 from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
+from settlement_engine.store.reports import PostgresReports
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.statements import PostgresStatements
@@ -56,6 +57,7 @@ from settlement_lab.memory import (
     MemoryReconciliation,
     MemoryReconciliationReader,
     MemoryRegistry,
+    MemoryReports,
     MemoryResolutions,
     MemorySettlements,
     MemoryStatements,
@@ -105,6 +107,7 @@ class Stores(ABC):
     reconciliation: ports.ReconciliationStore
     reconciled: ports.ReconciliationReader
     issued: ports.IssuedStatementStore
+    reports: ports.ReportStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -168,6 +171,7 @@ class MemoryStores(Stores):
         self.reconciliation = MemoryReconciliation(self.records)
         self.reconciled = MemoryReconciliationReader(self.records)
         self.issued = MemoryIssuedStatements(self.records)
+        self.reports = MemoryReports(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -228,6 +232,7 @@ class PostgresStores(Stores):
         )
         self.reconciled = PostgresReconciliationReader(self._readers)
         self.issued: PostgresIssuedStatements = PostgresIssuedStatements(settings, self._readers)
+        self.reports = PostgresReports(self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []

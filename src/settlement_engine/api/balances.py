@@ -23,8 +23,6 @@ from settlement_engine.ports import AccountFilter
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
-    from google.protobuf.timestamp_pb2 import Timestamp
-
     from settlement_engine.api.call import Call
     from settlement_engine.domain.ledger import Account
     from settlement_engine.domain.past_balances import PastBalance
@@ -89,7 +87,7 @@ class BalanceCalls:
         """Read the instant that is asked for; None if none is."""
         at = grammar.check_instant("as_of", request.as_of, found)
         if request.HasField("as_of_time"):
-            at = _read_timestamp(request.as_of_time, found)
+            at = grammar.check_timestamp("as_of_time", request.as_of_time, found)
         if not request.as_of_date:
             return at
         if at is not None:
@@ -108,12 +106,6 @@ def _read_filter(
     return AccountFilter(
         kind=kind, bank=request.bank, currency=request.currency, limit=limit, after_id=after_id
     )
-
-
-def _read_timestamp(at: Timestamp, found: grammar.Found) -> datetime | None:
-    """Read a precise instant from 1970 on."""
-    seconds = grammar.check_instant("as_of_time", at.seconds, found)
-    return seconds and seconds + at.nanos // 1_000 * _MICROSECOND
 
 
 def _read_position(

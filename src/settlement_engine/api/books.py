@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from settlement_engine.api.balances import BalanceCalls
 from settlement_engine.api.issued_statements import IssuedPorts, IssuedStatementCalls
 from settlement_engine.api.reconciliation import ReconciliationCalls, ReconciliationPorts
+from settlement_engine.api.settlement_reports import SettlementReportCalls
 
 if TYPE_CHECKING:
     from settlement_engine.api.call import Undisturbed
     from settlement_engine.api.settings import ApiSettings
-    from settlement_engine.ports import AccountStore, PastBalances, SettlementProofs
+    from settlement_engine.ports import AccountStore, PastBalances, ReportStore, SettlementProofs
 
 
 class BookPorts(NamedTuple):
@@ -21,6 +22,7 @@ class BookPorts(NamedTuple):
     issued: IssuedPorts
     reconciliation: ReconciliationPorts
     proofs: SettlementProofs
+    reports: ReportStore
 
 
 class BookCalls:
@@ -39,3 +41,4 @@ class BookCalls:
             ports.issued, undisturbed, zone, trusts_names=settings.trusts_names
         )
         self.reconciliation = ReconciliationCalls(ports.reconciliation, undisturbed)
+        self.settlement_reports = SettlementReportCalls(ports.reports, zone)

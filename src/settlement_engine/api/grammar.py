@@ -7,7 +7,7 @@ a description: it may be long, secret or unprintable.
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
@@ -21,6 +21,8 @@ from settlement_engine.errors import InvalidInstruction, NotAuthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from google.protobuf.timestamp_pb2 import Timestamp
 
 Found: TypeAlias = list[tuple[str, str]]
 """The faults found so far: pairs of field name and description."""
@@ -234,6 +236,14 @@ def check_instant(field: str, seconds: int, found: Found) -> datetime | None:
         found.append((field, f"must be Unix seconds, from 1 to {INSTANT_SECONDS_MAX}"))
         return None
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def check_timestamp(field: str, at: Timestamp, found: Found) -> datetime | None:
+    """Read a precise instant from 1970 on; the empty one means none."""
+    if not at.seconds and not at.nanos:
+        return None
+    seconds = check_instant(field, at.seconds or -1, found)
+    return seconds and seconds + timedelta(microseconds=at.nanos // 1_000)
 
 
 def check_date(field: str, text: str, found: Found) -> date | None:

@@ -68,6 +68,7 @@ from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.reconciliation import PostgresReconciliation
 from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
+from settlement_engine.store.reports import PostgresReports
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
 from settlement_engine.store.statements import PostgresStatements
@@ -219,9 +220,12 @@ class Application:
         self.past_balances = PostgresPastBalances(self.watched, self.readers)
         self._closers = (self.past_balances.close, issued.close)
         issuing = StatementIssuing(issued, self.config.institution.bic)
+        reports = PostgresReports(self.readers)
         reader = PostgresReconciliationReader(self.readers)
         reconciliation = ReconciliationPorts(self.reconciler, reader, self.ids)
-        return BookPorts(self.past_balances, IssuedPorts(issuing, issued), reconciliation, reader)
+        return BookPorts(
+            self.past_balances, IssuedPorts(issuing, issued), reconciliation, reader, reports
+        )
 
     @property
     def rail_control(self) -> BreakerControl:

@@ -91,7 +91,10 @@ COMMANDS: Final = {
             "reconciliation:reconcile",
             "Reconcile our accounts with the imported statements.",
         ),
-        "reports": ("reconciliation:reports", "List, show and export reports of reconciliation."),
+        "reports": (
+            "reports:reports",
+            "Report settlements; list, show and export reports of reconciliation.",
+        ),
         "breaks": ("breaks:breaks", "List and show differences that reconciliation has found."),
         "message": ("message:message", "Check message and statement files of banks."),
         "outbox": ("outbox:outbox", "Publish announcements to NATS again."),

@@ -60,6 +60,7 @@ class EngineClient:
     rails: settlement_pb2_grpc.RailServiceStub
     statements: settlement_pb2_grpc.StatementServiceStub
     reconciliation: settlement_pb2_grpc.ReconciliationServiceStub
+    reports: settlement_pb2_grpc.ReportServiceStub
 
 
 def _file(flag: str, text: str) -> Callable[[AnyFunction], AnyFunction]:
@@ -133,6 +134,7 @@ def reach(address: EngineAddress) -> Iterator[EngineClient]:
                 rails=settlement_pb2_grpc.RailServiceStub(channel),
                 statements=settlement_pb2_grpc.StatementServiceStub(channel),
                 reconciliation=settlement_pb2_grpc.ReconciliationServiceStub(channel),
+                reports=settlement_pb2_grpc.ReportServiceStub(channel),
             )
     except grpc.RpcError as error:
         raise translate(error, address.target) from None

@@ -106,7 +106,7 @@ def reconcile(  # noqa: PLR0913 -- each option of the command is an argument
 @lasting
 @click.group()
 def reports() -> None:
-    """List, show and export the reports of reconciliation."""
+    """Report settlements; list, show and export the reports of reconciliation."""
 
 
 @lasting

@@ -102,6 +102,7 @@ from settlement_engine.ports.reconciliation import (
     StatementToMatch,
     Zones,
 )
+from settlement_engine.ports.reports import ReportStore
 from settlement_engine.ports.settlements import (
     NAMED_MAX,
     Claimed,
@@ -227,6 +228,7 @@ __all__ = [
     "ReportClosing",
     "ReportFilter",
     "ReportOutcome",
+    "ReportStore",
     "ResolutionStore",
     "Result",
     "Screening",

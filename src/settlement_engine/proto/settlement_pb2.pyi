@@ -730,6 +730,28 @@ ISSUED_FORMAT_CAMT053: IssuedFormat.ValueType  # 1
 ISSUED_FORMAT_MT950: IssuedFormat.ValueType  # 2
 Global___IssuedFormat: _TypeAlias = IssuedFormat  # noqa: Y015
 
+class _ReportFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPORT_FORMAT_UNSPECIFIED: _ReportFormat.ValueType  # 0
+    REPORT_FORMAT_CSV: _ReportFormat.ValueType  # 1
+    """RFC 4180, with a header."""
+    REPORT_FORMAT_JSON_LINES: _ReportFormat.ValueType  # 2
+    """One JSON object a line."""
+
+class ReportFormat(_ReportFormat, metaclass=_ReportFormatEnumTypeWrapper):
+    """--- reports -------------------------------------------------------------------------------------"""
+
+REPORT_FORMAT_UNSPECIFIED: ReportFormat.ValueType  # 0
+REPORT_FORMAT_CSV: ReportFormat.ValueType  # 1
+"""RFC 4180, with a header."""
+REPORT_FORMAT_JSON_LINES: ReportFormat.ValueType  # 2
+"""One JSON object a line."""
+Global___ReportFormat: _TypeAlias = ReportFormat  # noqa: Y015
+
 @_typing.final
 class ListRailsRequest(_message.Message):
     """--- rails ---------------------------------------------------------------------------------------"""
@@ -5668,3 +5690,119 @@ class GetIssuedStatementFileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetIssuedStatementFileResponse: _TypeAlias = GetIssuedStatementFileResponse  # noqa: Y015
+
+@_typing.final
+class ReportSettlementsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    BANK_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    """The booking date, such as 2026-01-31, in the time zone of the institution."""
+    state: _builtins.str
+    """Empty fields do not filter. The state is that as of the instant, in lower case, such as completed."""
+    bank: _builtins.str
+    """FROM or TO."""
+    currency: _builtins.str
+    format: Global___ReportFormat.ValueType
+    """Unspecified means CSV."""
+    page_token: _builtins.str
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """What the report knows: what was booked before this instant. Empty: the latest that is complete. Once given out,
+        the instant gives the same report again.
+        """
+
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        state: _builtins.str = ...,
+        bank: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        format: Global___ReportFormat.ValueType = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "bank", b"bank", "currency", b"currency", "date", b"date", "format", b"format", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSettlementsRequest: _TypeAlias = ReportSettlementsRequest  # noqa: Y015
+
+@_typing.final
+class ReportTotal(_message.Message):
+    """Sums of one currency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    SETTLEMENTS_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    RETURNED_FIELD_NUMBER: _builtins.int
+    CHARGES_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    settlements: _builtins.int
+    settled: _builtins.str
+    """What was posted on the date: paid from our accounts at FROM, given back to them, and charged for that."""
+    returned: _builtins.str
+    charges: _builtins.str
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        settlements: _builtins.int = ...,
+        settled: _builtins.str = ...,
+        returned: _builtins.str = ...,
+        charges: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charges", b"charges", "currency", b"currency", "returned", b"returned", "settled", b"settled", "settlements", b"settlements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTotal: _TypeAlias = ReportTotal  # noqa: Y015
+
+@_typing.final
+class ReportSettlementsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    rows: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page. A page may be empty and not be the last one."""
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportTotal]:
+        """Of this page."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        rows: _builtins.int = ...,
+        totals: _abc.Iterable[Global___ReportTotal] | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "content", b"content", "next_page_token", b"next_page_token", "rows", b"rows", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSettlementsResponse: _TypeAlias = ReportSettlementsResponse  # noqa: Y015

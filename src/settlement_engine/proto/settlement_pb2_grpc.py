@@ -2851,3 +2851,83 @@ class ReconciliationService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class ReportServiceStub:
+    """Reports on what was settled, for other systems and for authorities. A report is as of an instant: the same call gives
+    the same bytes, whatever happens later. Sums are per currency.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ReportSettlements = channel.unary_unary(
+                '/settlement.ReportService/ReportSettlements',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsResponse.FromString,
+                _registered_method=True)
+
+
+class ReportServiceServicer:
+    """Reports on what was settled, for other systems and for authorities. A report is as of an instant: the same call gives
+    the same bytes, whatever happens later. Sums are per currency.
+    """
+
+    def ReportSettlements(self, request, context):
+        """Reports the settlements to which something happened on a booking date, page by page: the pages' contents, one after
+        the other, are the file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ReportServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ReportSettlements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSettlements,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'settlement.ReportService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('settlement.ReportService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class ReportService:
+    """Reports on what was settled, for other systems and for authorities. A report is as of an instant: the same call gives
+    the same bytes, whatever happens later. Sums are per currency.
+    """
+
+    @staticmethod
+    def ReportSettlements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReportService/ReportSettlements',
+            settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -1088,3 +1088,46 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the last proof of each account, of one day or of the account's last day, by account."""
 
 def add_ReconciliationServiceServicer_to_server(servicer: ReconciliationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class ReportServiceStub:
+    """Reports on what was settled, for other systems and for authorities. A report is as of an instant: the same call gives
+    the same bytes, whatever happens later. Sums are per currency.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ReportServiceAsyncStub: ...
+    ReportSettlements: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ReportSettlementsRequest, _settlement_pb2.ReportSettlementsResponse]
+    """Reports the settlements to which something happened on a booking date, page by page: the pages' contents, one after
+    the other, are the file.
+    """
+
+@_typing.type_check_only
+class ReportServiceAsyncStub(ReportServiceStub):
+    """Reports on what was settled, for other systems and for authorities. A report is as of an instant: the same call gives
+    the same bytes, whatever happens later. Sums are per currency.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ReportSettlements: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ReportSettlementsRequest, _settlement_pb2.ReportSettlementsResponse]  # type: ignore[assignment]
+    """Reports the settlements to which something happened on a booking date, page by page: the pages' contents, one after
+    the other, are the file.
+    """
+
+class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Reports on what was settled, for other systems and for authorities. A report is as of an instant: the same call gives
+    the same bytes, whatever happens later. Sums are per currency.
+    """
+
+    @_abc_1.abstractmethod
+    def ReportSettlements(
+        self,
+        request: _settlement_pb2.ReportSettlementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ReportSettlementsResponse, _abc.Awaitable[_settlement_pb2.ReportSettlementsResponse]]:
+        """Reports the settlements to which something happened on a booking date, page by page: the pages' contents, one after
+        the other, are the file.
+        """
+
+def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

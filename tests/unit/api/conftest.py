@@ -64,6 +64,7 @@ class Edge:
         self.rails = rpc.RailServiceStub(self.channel)
         self.statements = rpc.StatementServiceStub(self.channel)
         self.reconciliation = rpc.ReconciliationServiceStub(self.channel)
+        self.reports = rpc.ReportServiceStub(self.channel)
 
     async def stop(self) -> None:
         await self.channel.close()

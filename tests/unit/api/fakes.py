@@ -444,6 +444,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
                 CountedIds(),
             ),
             world,
+            world.stores.reports,
         ),
         settings=settings,
     )

@@ -22,6 +22,7 @@ from settlement_lab.memory.recalls import MemoryRecalls
 from settlement_lab.memory.reconciliation import MemoryReconciliation
 from settlement_lab.memory.reconciliation_reads import MemoryReconciliationReader
 from settlement_lab.memory.records import Records, Sessions
+from settlement_lab.memory.reports import MemoryReports
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
 from settlement_lab.memory.statements import MemoryStatements
@@ -47,6 +48,7 @@ __all__ = [
     "MemoryReconciliation",
     "MemoryReconciliationReader",
     "MemoryRegistry",
+    "MemoryReports",
     "MemoryResolutions",
     "MemorySettlements",
     "MemoryStatements",

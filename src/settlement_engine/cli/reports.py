@@ -1,0 +1,10 @@
+"""``reports``: reports of reconciliation, and reports on what was settled."""
+
+from __future__ import annotations
+
+from settlement_engine.cli.reconciliation import reports
+from settlement_engine.cli.settlement_reports import settlements
+
+reports.add_command(settlements)
+
+__all__ = ["reports"]
