@@ -11,6 +11,7 @@ import pytest
 
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.reconciliation import (
     AccountOutcome,
     ReconciliationRun,
@@ -102,6 +103,24 @@ async def test_what_both_sides_have_is_matched_and_the_proof_is_zero(stores):
     assert proof.is_zero
     assert proof.our_closing_minor == proof.their_closing_minor == PAID_IN - 600
     assert (proof.unmatched_ours, proof.unmatched_theirs) == (0, 0)
+
+
+async def test_a_payout_is_no_item_of_our_account_at_the_settlement_agent(stores):
+    """It goes from FROM to TO: only what is delivered to our own account is booked by the agent."""
+    books = await Books.open(stores)
+    await books.reconcile()
+
+    async def items(account_id: int) -> int:
+        found = await stores.reconciliation.books(account_id, None)
+        return sum(each.ours for each in found.days)
+
+    agent_id = books.scene.route.agent_id
+    before = await items(agent_id)
+    for delivery in (Delivery.PAY_OUT, Delivery.BOOK):
+        await books.scene.bring(State.COMPLETED, minor=70, requested_delivery=delivery)
+    await books.reconcile()
+    assert await items(agent_id) == before + 1
+    assert await items(books.id) == 1 + 2
 
 
 async def test_a_second_run_changes_nothing(stores):

@@ -3231,7 +3231,8 @@ CREATE VIEW bank_postings AS
      JOIN accounts a ON (a.id = t.debit_id OR a.id = t.credit_id) AND (a.kind = ANY (ARRAY['nostro'::account_kind, 'settlement'::account_kind]))
      LEFT JOIN settlement_transactions s ON s.id = t.group_id
      LEFT JOIN attempts n ON n.settlement_id = t.group_id AND n.number = s.attempt
-     LEFT JOIN returns r ON r.settlement_id = t.group_id AND r.posting = t.posting AND t.posting > 1;
+     LEFT JOIN returns r ON r.settlement_id = t.group_id AND r.posting = t.posting AND t.posting > 1
+  WHERE NOT (a.kind = 'settlement'::account_kind AND NOT n.delivery IS DISTINCT FROM 'pay_out'::delivery);
 
 CREATE VIEW nostro_accounts AS
  SELECT a.id,

@@ -15,6 +15,7 @@ from settlement_engine.domain.matching_pages import (
     day_changes,
     settled_days,
 )
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.proof import DaySums, ReconciledBooks, last_proved
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
@@ -113,12 +114,20 @@ class MemoryReconciliation(MemoryBreaks):
         key = (transfer.group_id, transfer.posting, transfer.leg, account_id)
         if account.kind not in AT_BANKS or key in self._kept.taken:
             return
+        if account.kind is AccountKind.SETTLEMENT and self._is_paid_out(transfer):
+            return
         self._kept.taken.add(key)
         assert transfer.at is not None, "what was posted has an instant"
         day = transfer.at.astimezone(ZoneInfo(zone)).date()
         item = self._ours(transfer, account_id, day)
         self._open_ours(account_id, OurItem(0, day, item))
         self._count(account_id, [DaySums(day=day, ours_minor=item.minor, ours=1)])
+
+    def _is_paid_out(self, transfer: Transfer) -> bool:
+        """Say whether the settlement agent is passed in the books only."""
+        settlement = self._records.histories.get(transfer.group_id)
+        attempt = settlement.attempt if settlement is not None else None
+        return attempt is not None and attempt.route.delivery is Delivery.PAY_OUT
 
     def _open_ours(self, account_id: int, ours: OurItem) -> None:
         self._kept.postings += 1
