@@ -23,6 +23,9 @@ PROMISES = (
     "no funds are left on hold",
     "each move was announced exactly once, in order",
     "the events agree with the books",
+    "the bank's statements of the day were imported (",
+    "every planted difference is named, and nothing else (",
+    "the proof is zero for every account at the bank (",
 )
 
 

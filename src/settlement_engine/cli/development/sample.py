@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BANKS: Final = tuple(bank.code for bank in SAMPLE_BANKS)
 CURRENCIES: Final = ("EUR", "USD", "GBP", "AED", "INR", "JPY", "KWD")
 FUNDED_UNITS: Final = 10_000_000
+FUNDING_REFERENCE: Final = "SAMPLEFUNDING"
 
 
 def open_sample_accounts(target: str) -> int:
@@ -53,7 +54,7 @@ def fund_accounts(target: str, banks: Sequence[str], currencies: Sequence[str], 
             bank=bank,
             currency=currency,
             amount=format_amount(units * 10 ** exponent(currency), currency),
-            reference="SAMPLE",
+            reference=FUNDING_REFERENCE,
             idempotency_key=f"sample/fund/{bank}/{currency}",
         )
         for bank in banks

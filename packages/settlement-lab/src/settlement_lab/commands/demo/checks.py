@@ -91,7 +91,8 @@ def check_all(evidence: Evidence) -> list[PromiseCheck]:
     ]
 
 
-def _check(promise: str, wrong: Sequence[str], detail: str) -> PromiseCheck:
+def check(promise: str, wrong: Sequence[str], detail: str) -> PromiseCheck:
+    """Return a check that held if nothing is wrong; of what is wrong, it says the first few."""
     if not wrong:
         return PromiseCheck(promise=promise, is_true=True, detail=detail)
     more = f" and {len(wrong) - EXAMPLES_MAX:,} more" if len(wrong) > EXAMPLES_MAX else ""
@@ -108,7 +109,7 @@ def _accepted_ended(evidence: Evidence) -> PromiseCheck:
     wrong += [f"{name} has {count} settlements" for name, count in found.items() if count > 1]
     wrong += [f"{s.settlement_id} is {s.status}" for s in evidence.ours if s.status not in ENDS]
     detail = f"{len(evidence.obligations):,} sent, {len(evidence.ours):,} ended"
-    return _check("every accepted settlement has ended", wrong, detail)
+    return check("every accepted settlement has ended", wrong, detail)
 
 
 def _never_twice(evidence: Evidence) -> PromiseCheck:
@@ -118,7 +119,7 @@ def _never_twice(evidence: Evidence) -> PromiseCheck:
         debits[entry.obligation_id] += entry.times_debited
     wrong = [f"{name} was debited {count} times" for name, count in debits.items() if count > 1]
     again = sum(entry.times_received > 1 for entry in evidence.bank)
-    return _check(
+    return check(
         "each obligation was debited at most once in the bank's ledger",
         wrong,
         f"{debits.total():,} debits, {len(debits):,} payments, {again:,} received more than once",
@@ -138,12 +139,12 @@ def _completed_is_debited(evidence: Evidence) -> PromiseCheck:
     ]
     wrong += [f"the bank has {name}, our books do not" for name in debits if name not in status]
     completed = sum(word == COMPLETED for word in status.values())
-    return _check("exactly the completed settlements were debited", wrong, f"{completed:,} of both")
+    return check("exactly the completed settlements were debited", wrong, f"{completed:,} of both")
 
 
 def _conserved(evidence: Evidence) -> PromiseCheck:
     """Money is conserved: every balance matches the transfers, and debits equal credits."""
-    return _check("money is conserved", list(evidence.differences), "every balance recomputed")
+    return check("money is conserved", list(evidence.differences), "every balance recomputed")
 
 
 def _nothing_held(evidence: Evidence) -> PromiseCheck:
@@ -151,7 +152,7 @@ def _nothing_held(evidence: Evidence) -> PromiseCheck:
     wrong = [f"{amount} held on {account}" for account, amount in evidence.held.items()]
     if evidence.open_holds:
         wrong.append(f"{evidence.open_holds} holds are open")
-    return _check("no funds are left on hold", wrong, "0 holds")
+    return check("no funds are left on hold", wrong, "0 holds")
 
 
 def _each_move_once(evidence: Evidence) -> PromiseCheck:
@@ -181,7 +182,7 @@ def _each_move_once(evidence: Evidence) -> PromiseCheck:
             f"the engine is at {max(evidence.tail)}, the events at {max(by_position, default=0)}"
         )
     detail = f"{len(evidence.events):,} events, {evidence.deliveries:,} deliveries"
-    return _check("each move was announced exactly once, in order", wrong, detail)
+    return check("each move was announced exactly once, in order", wrong, detail)
 
 
 def _events_end_as_we_do(evidence: Evidence) -> PromiseCheck:
@@ -196,4 +197,4 @@ def _events_end_as_we_do(evidence: Evidence) -> PromiseCheck:
         for s in evidence.ours
         if heard.get(s.settlement_id, (0, ""))[1] != s.status
     ]
-    return _check("the events agree with the books", wrong, f"{len(heard):,} settlements agree")
+    return check("the events agree with the books", wrong, f"{len(heard):,} settlements agree")

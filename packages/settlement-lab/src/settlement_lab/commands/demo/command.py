@@ -87,7 +87,8 @@ settlement-engine demo --settlements 50000 --keep
 def demo(*, data_dir: Path, settlements: int, quick: bool, seed: int, keep: bool) -> int:
     """Demonstrate the guarantees: settle 10,000 instructions, crash, recover, prove the books.
 
-    Some hundred more go to the bank simulator over SWIFT, SEPA and a real-time scheme; it is killed as well.
+    Some hundred more go to the bank simulator over SWIFT, SEPA, ACH and a real-time scheme; it is killed as well. At
+    the end its statements, with differences planted in them, are reconciled with the books.
     """
     from settlement_engine.app.development.world import DevSetup, InstallationPlan
     from settlement_engine.config import load
@@ -128,7 +129,6 @@ def _show(world: DevSetup, config: Config, counts: tuple[int, int], seed: int) -
         open_sample_accounts,
     )
     from settlement_lab.commands.demo.checks import check_all
-    from settlement_lab.commands.demo.outside import set_faults
     from settlement_lab.commands.demo.payments import (
         POOR_BANK,
         make_orders,
@@ -136,6 +136,7 @@ def _show(world: DevSetup, config: Config, counts: tuple[int, int], seed: int) -
         spread,
     )
     from settlement_lab.commands.demo.report import print_checks, print_story
+    from settlement_lab.commands.demo.statement_checks import check_statements
     from settlement_lab.commands.demo.story import tell
 
     began = time.monotonic()
@@ -149,12 +150,21 @@ def _show(world: DevSetup, config: Config, counts: tuple[int, int], seed: int) -
     say(
         f"sending {len(payments):,} instructions; engine and bank simulator are killed in the middle"
     )
-    asyncio.run(set_faults(world.addresses().simulator, FAULTS))
-    story, evidence = asyncio.run(tell(world, config, payments))
+    asyncio.run(_prepare(world.addresses().simulator, seed))
+    story, evidence, statements = asyncio.run(tell(world, config, payments))
     print_story(story, payments)
-    checks = check_all(evidence)
+    checks = check_all(evidence) + check_statements(statements)
     print_checks(checks)
     return all(check.is_true for check in checks)
+
+
+async def _prepare(simulator: str, seed: int) -> None:
+    """Tell the bank simulator what to do wrong: with payments, and in its statements."""
+    from settlement_lab.commands.demo.outside import set_faults
+    from settlement_lab.commands.demo.statements import prepare_statements
+
+    await prepare_statements(simulator, seed)
+    await set_faults(simulator, FAULTS)
 
 
 class _Place:

@@ -39,6 +39,12 @@ RAILS: Final[Mapping[str, str]] = {
 }
 """The rails over which the bank simulator is reached, and the currency sent over each."""
 
+RAIL_BANKS: Final = ("DEUTDEFF", "CHASUS33", "BNPAFRPP")
+"""The banks that the simulator plays: it alone moves our accounts there, so that its statements are complete."""
+
+ACH_BANK: Final = "CHASUS33"
+"""The bank whose routing number is in our files."""
+
 RAIL_AMOUNT_MINOR_MAX: Final = 100_000
 
 
@@ -61,12 +67,14 @@ class DemoOrder:
 def make_orders(
     count: int, seed: int, banks: Sequence[str], currencies: Sequence[str]
 ) -> Iterator[DemoOrder]:
-    """Make instructions between the banks."""
+    """Make instructions between the banks. None is sent to a bank that the simulator plays."""
     chance = Random(seed)
+    senders = [bank for bank in banks if bank not in RAIL_BANKS]
     scripts = [name for name, share in OUT_OF_A_THOUSAND.items() for _ in range(share)]
     scripts += [POOR_BANK] * POOR_OUT_OF_A_THOUSAND
     for number in range(1, count + 1):
-        source, target = chance.sample(list(banks), 2)
+        source = chance.choice(senders)
+        target = chance.choice([bank for bank in banks if bank != source])
         currency = chance.choice(list(currencies))
         minor = chance.randrange(1, AMOUNT_UNITS_MAX * 10 ** exponent(currency))
         lot = chance.randrange(1000)
@@ -92,7 +100,8 @@ def make_rail_orders(count: int, seed: int, banks: Sequence[str]) -> Iterator[De
     chance = Random(f"{seed} rails")
     for number in range(1, count + 1):
         for rail, currency in RAILS.items():
-            source, target = chance.sample(list(banks), 2)
+            source = ACH_BANK if rail == "ach" else chance.choice(RAIL_BANKS)
+            target = chance.choice([bank for bank in banks if bank != source])
             yield DemoOrder(
                 key=f"demo-{rail}-{number}",
                 obligation_id=f"DEMO-{rail.upper()}-{number:04d}",

@@ -15,6 +15,7 @@ from settlement_engine.cli.output import progress
 from settlement_lab.commands.demo.checks import BankEntry, Evidence, OurSettlement
 from settlement_lab.commands.demo.load import TAIL_EVENTS, DemoCalls
 from settlement_lab.commands.demo.outside import Consumer, read_bank_ledger
+from settlement_lab.commands.demo.statements import reconcile_statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from settlement_engine.config import Config
     from settlement_engine.proto import settlement_pb2 as wire
     from settlement_lab.commands.demo.payments import DemoOrder
+    from settlement_lab.commands.demo.statement_checks import StatementEvidence
 
 WATCH_SECONDS: Final = 0.02
 CRASH_SHARE: Final = 0.5
@@ -46,8 +48,8 @@ class Story:
 
 async def tell(
     world: DevSetup, config: Config, payments: Sequence[DemoOrder]
-) -> tuple[Story, Evidence]:
-    """Run the load with the crash, wait for the final states, and collect the data of the checks."""
+) -> tuple[Story, Evidence, StatementEvidence]:
+    """Run the load with the crash, wait for the final states, reconcile, and collect the data of the checks."""
     story = Story(began_at=time.time())
     callers = DemoCalls(world.addresses().grpc)
     watching = asyncio.create_task(_watch(world, story))
@@ -55,11 +57,13 @@ async def tell(
         await _load(world, callers, payments, story)
         story.resent = callers.resent
         story.seconds = time.time() - story.began_at
+        addresses = world.addresses()
+        statements = await reconcile_statements(addresses.grpc, addresses.simulator, story)
         evidence = await _collect(world, config, callers, payments, story)
     finally:
         watching.cancel()
         await callers.close()
-    return story, evidence
+    return story, evidence, statements
 
 
 async def _watch(world: DevSetup, story: Story) -> None:

@@ -1,0 +1,82 @@
+"""The demo's checks of the statements can fail: each is shown evidence in which its guarantee is violated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from settlement_engine.simulator.differences import DifferenceKind
+from settlement_lab.commands.demo.statement_checks import (
+    NAMES,
+    AccountProof,
+    FoundDifference,
+    PlantedLine,
+    StatementEvidence,
+    check_statements,
+)
+from settlement_lab.commands.demo.statements import DIFFERENCES
+
+PLANTED = PlantedLine(
+    bank="DEUTDEFF",
+    account="",
+    date="2026-01-31",
+    kind="missing",
+    references=("E1",),
+    amount="-7.5",
+    currency="EUR",
+)
+BATCH = PlantedLine(
+    bank="DEUTDEFF",
+    account="",
+    date="2026-01-31",
+    kind="batch",
+    references=("E2", "E3"),
+    amount="-9.00",
+    currency="EUR",
+)
+FOUND = FoundDifference(bank="DEUTDEFF", currency="EUR", kind="MISSING_THEIRS", amount="-7.50")
+PROOF = AccountProof(account="DEUTDEFF EUR", day="2026-01-31", is_zero=True, reason="")
+GOOD = StatementEvidence(
+    outcomes=["STATEMENT_OUTCOME_IMPORTED"],
+    entries=3,
+    planted=[PLANTED, BATCH],
+    found=[FOUND],
+    proofs=[PROOF],
+)
+IMPORTED = "the bank's statements of the day were imported"
+NAMED = "every planted difference is named, and nothing else"
+PROVED = "the proof is zero for every account at the bank"
+
+
+def broken(evidence: StatementEvidence) -> list[str]:
+    return [check.promise for check in check_statements(evidence) if not check.is_true]
+
+
+def test_what_was_planted_and_found_alike_passes_every_check() -> None:
+    assert broken(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "violated"),
+    [
+        ({"outcomes": ["STATEMENT_OUTCOME_GAP"]}, [IMPORTED]),
+        ({"entries": 0}, [IMPORTED]),
+        ({"found": []}, [NAMED]),
+        ({"found": [FOUND, FOUND]}, [NAMED]),
+        ({"found": [replace(FOUND, kind="AMOUNT")]}, [NAMED]),
+        ({"found": [replace(FOUND, amount="7.50")]}, [NAMED]),
+        ({"found": [replace(FOUND, bank="CHASUS33")]}, [NAMED]),
+        ({"planted": [], "found": []}, [NAMED]),
+        ({"proofs": [replace(PROOF, is_zero=False, reason="0.01 is not explained")]}, [PROVED]),
+        ({"proofs": []}, [PROVED]),
+    ],
+)
+def test_each_violation_is_found(changes: dict[str, object], violated: list[str]) -> None:
+    assert broken(replace(GOOD, **changes)) == violated  # type: ignore[arg-type]
+
+
+def test_the_demo_plants_every_kind_of_difference_and_knows_its_breaks() -> None:
+    kinds = {kind.value for kind in DifferenceKind}
+    assert set(DIFFERENCES) == kinds
+    assert set(NAMES) == kinds
