@@ -38,8 +38,6 @@ from settlement_lab.commands.demo.statement_checks import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
-    from settlement_lab.commands.demo.story import Story
-
 DIFFERENCES: Final = (
     *("missing", "extra", "amount", "date", "duplicate", "unknown_debit"),
     *("unknown_credit", "reversal", "charge", "batch", "split"),
@@ -81,7 +79,7 @@ async def prepare_statements(simulator: str, seed: int) -> None:
                     answer.raise_for_status()
 
 
-async def reconcile_statements(target: str, simulator: str, story: Story) -> StatementEvidence:
+async def reconcile_statements(target: str, simulator: str, began_at: float) -> StatementEvidence:
     """Import the simulator's statements of the days of the demo, reconcile them, and collect what was found."""
     async with grpc.aio.insecure_channel(target, CHANNEL_OPTIONS) as channel, _session() as session:
         calls = _Calls(channel)
@@ -89,7 +87,7 @@ async def reconcile_statements(target: str, simulator: str, story: Story) -> Sta
         outcomes: list[str] = []
         entries = 0
         for account in _at_the_simulator(accounts):
-            for day in _days(story.began_at):
+            for day in _days(began_at):
                 file = await _fetch(session, simulator, account, day)
                 if file is None:
                     continue

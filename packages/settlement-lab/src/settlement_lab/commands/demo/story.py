@@ -58,7 +58,7 @@ async def tell(
         story.resent = callers.resent
         story.seconds = time.time() - story.began_at
         addresses = world.addresses()
-        statements = await reconcile_statements(addresses.grpc, addresses.simulator, story)
+        statements = await reconcile_statements(addresses.grpc, addresses.simulator, story.began_at)
         evidence = await _collect(world, config, callers, payments, story)
     finally:
         watching.cancel()
