@@ -11,13 +11,13 @@ from settlement_lab.commands.demo.statement_checks import (
     NAMES,
     AccountProof,
     FoundDifference,
-    PlantedLine,
     StatementEvidence,
+    ToldDifference,
     check_statements,
 )
 from settlement_lab.commands.demo.statements import DIFFERENCES
 
-PLANTED = PlantedLine(
+PLANTED = ToldDifference(
     bank="DEUTDEFF",
     account="",
     date="2026-01-31",
@@ -26,7 +26,7 @@ PLANTED = PlantedLine(
     amount="-7.5",
     currency="EUR",
 )
-BATCH = PlantedLine(
+BATCH = ToldDifference(
     bank="DEUTDEFF",
     account="",
     date="2026-01-31",

@@ -38,7 +38,7 @@ Of an entry that is booked twice a person decides which of the two is the paymen
 IMPORTED: Final = "IMPORTED"
 
 
-class PlantedLine(msgspec.Struct, frozen=True, kw_only=True):
+class ToldDifference(msgspec.Struct, frozen=True, kw_only=True):
     """A difference as the simulator tells it."""
 
     bank: str
@@ -76,7 +76,7 @@ class StatementEvidence:
 
     outcomes: Sequence[str]
     entries: int
-    planted: Sequence[PlantedLine]
+    planted: Sequence[ToldDifference]
     found: Sequence[FoundDifference]
     proofs: Sequence[AccountProof]
 
@@ -123,7 +123,7 @@ def _proofs_zero(evidence: StatementEvidence) -> PromiseCheck:
     return check("the proof is zero for every account at the bank", wrong, detail)
 
 
-def _keys(planted: PlantedLine) -> list[tuple[str, str, str, Decimal | None]]:
+def _keys(planted: ToldDifference) -> list[tuple[str, str, str, Decimal | None]]:
     """Name the breaks of a planted difference; of a wrong amount the whole entry is told, and not compared."""
     return [
         (

@@ -31,8 +31,8 @@ from settlement_lab.commands.demo.payments import ACH_BANK, RAIL_BANKS, RAILS
 from settlement_lab.commands.demo.statement_checks import (
     AccountProof,
     FoundDifference,
-    PlantedLine,
     StatementEvidence,
+    ToldDifference,
 )
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ async def _fetch(
         return await answer.read()
 
 
-async def _planted(session: aiohttp.ClientSession, simulator: str) -> list[PlantedLine]:
+async def _planted(session: aiohttp.ClientSession, simulator: str) -> list[ToldDifference]:
     """Read the planted differences; those at the settlement agent are named by the rail, as our accounts are."""
     async with session.get(f"{simulator}/statements/planted") as answer:
         answer.raise_for_status()
         lines = (await answer.read()).splitlines()
-    told = [msgspec.json.decode(line, type=PlantedLine) for line in lines]
+    told = [msgspec.json.decode(line, type=ToldDifference) for line in lines]
     rails = {number: rail for rail, number in SETTLEMENT_ACCOUNTS.items()}
     return [msgspec.structs.replace(each, bank=rails.get(each.account, each.bank)) for each in told]
 
