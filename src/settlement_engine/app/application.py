@@ -29,6 +29,7 @@ from settlement_engine.app.settings import (
     statement_due_times,
     stuck_limits,
 )
+from settlement_engine.app.statement_inbox import StatementInbox
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.reconciliation import Reconciliation
@@ -173,6 +174,14 @@ class Application:
         self.statement_watch = StatementWatch(
             self.statement_problems, self.fetcher, SystemClock(), self.metrics.statements.missing
         )
+
+    def statement_inbox(self) -> StatementInbox | None:
+        """Build what watches the folder of statement files; None if there is none."""
+        section = self.config.reconciliation
+        if section.inbox_dir is None:
+            return None
+        count = self.metrics.statements.taken_from_inbox
+        return StatementInbox(section.inbox_dir, self.importer, count, section.inbox_csv_mapping)
 
     def _build_reconciliation(self) -> None:
         """Build what reconciles, when it does, and the import of statements that tells it."""

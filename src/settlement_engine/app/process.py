@@ -118,6 +118,10 @@ class EngineProcess:
         await application.engine.join()
         application.require_known_currencies()
         self._spawn(application.engine.run())
+        inbox = application.statement_inbox()
+        if inbox is not None:
+            inbox.prepare()
+            self._spawn(inbox.run())
         if not application.due_times.is_empty:
             self._spawn(application.statement_watch.run())
         if application.relay is not None:

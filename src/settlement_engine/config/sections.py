@@ -228,6 +228,8 @@ class ReconciliationConfig(Section):
     tolerance_amount: Amount = Decimal("0.01")
     alert_threshold: Amount = Decimal("1000.00")
     alert_thresholds: Amounts = Field(default_factory=dict)
+    inbox_dir: OptionalPath = None
+    inbox_csv_mapping: str = Field(default="", max_length=64)
     statements_due: OptionalTimeOfDay = ""
     statement_weekdays: Annotated[
         tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1, max_length=7)

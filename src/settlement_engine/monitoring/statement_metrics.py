@@ -27,6 +27,13 @@ class StatementMetrics:
         )
         for outcome in StatementOutcome:
             self._imports(outcome.value.lower())
+        self._files = families.counter(
+            "statement_inbox_files_total",
+            "Files that were taken from the watched folder: archived, or moved to the problems.",
+            "result",
+        )
+        for result in ("archived", "problem"):
+            self._files(result)
         self._missing = families.table(
             "statements_missing", "Accounts whose bank's statement is late.", "bank"
         )
@@ -35,6 +42,10 @@ class StatementMetrics:
     def imported(self, outcome: str) -> None:
         """Count an imported statement; ``outcome`` is one of ``StatementOutcome``."""
         self._imports(outcome.lower()).inc()
+
+    def taken_from_inbox(self, result: str) -> None:
+        """Count a file of the watched folder: ``archived`` or ``problem``."""
+        self._files(result).inc()
 
     def missing(self, counts: Mapping[str, int]) -> None:
         """Show how many accounts' statements are late, by bank; those of many banks are summed as ``other``."""
