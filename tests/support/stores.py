@@ -34,6 +34,7 @@ from settlement_engine.store.reconciliation_reads import PostgresReconciliationR
 from settlement_engine.store.reports import PostgresReports
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.statement_evidence import PostgresEvidence
 from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
@@ -47,6 +48,7 @@ from settlement_lab.memory import (
     MemoryBreakerOrders,
     MemoryCases,
     MemoryDeadLetters,
+    MemoryEvidence,
     MemoryGauges,
     MemoryInbound,
     MemoryIssuedStatements,
@@ -69,6 +71,7 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from settlement_engine import ports
+    from settlement_engine.ports.statement_evidence import EvidenceStore
 
 TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.005
@@ -104,6 +107,7 @@ class Stores(ABC):
     rail_files: ports.RailFileStore
     statements: ports.StatementStore
     past_balances: ports.PastBalances
+    evidence: EvidenceStore
     reconciliation: ports.ReconciliationStore
     reconciled: ports.ReconciliationReader
     issued: ports.IssuedStatementStore
@@ -168,6 +172,7 @@ class MemoryStores(Stores):
         self.rail_files = MemoryRailFiles(self.records)
         self.statements = MemoryStatements(self.records)
         self.past_balances = MemoryPastBalances(self.records)
+        self.evidence = MemoryEvidence(self.records)
         self.reconciliation = MemoryReconciliation(self.records)
         self.reconciled = MemoryReconciliationReader(self.records)
         self.issued = MemoryIssuedStatements(self.records)
@@ -226,6 +231,7 @@ class PostgresStores(Stores):
         self.breaker_orders: PostgresBreakerOrders = PostgresBreakerOrders(settings, self._readers)
         self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
         self.statements: PostgresStatements = PostgresStatements(settings, self._readers)
+        self.evidence: PostgresEvidence = PostgresEvidence(settings)
         self.past_balances: PostgresPastBalances = PostgresPastBalances(settings, self._readers)
         self.reconciliation: PostgresReconciliation = PostgresReconciliation(
             settings, self._readers
@@ -301,6 +307,7 @@ class PostgresStores(Stores):
         await self.breaker_orders.close()
         await self.rail_files.close()
         await self.statements.close()
+        await self.evidence.close()
         await self.past_balances.close()
         await self.reconciliation.close()
         await self.issued.close()

@@ -38,6 +38,7 @@ from settlement_engine.engine.reconciliation_schedule import (
     ReconciliationSchedule,
 )
 from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.statement_evidence import StatementSearch
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.engine.statement_issuing import StatementIssuing
@@ -72,6 +73,7 @@ from settlement_engine.store.reconciliation_reads import PostgresReconciliationR
 from settlement_engine.store.reports import PostgresReports
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.statement_evidence import PostgresEvidence
 from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
@@ -155,9 +157,11 @@ class Application:
         self.relay, self.clearing = self._events()
 
     def _build_statements(self) -> None:
-        """Build the store of statements, and the ways in which they come."""
+        """Build the stores of statements, the ways in which they come, and the search in them."""
         named = statement_accounts(self.config)
         self.statements = PostgresStatements(self.watched, self.readers)
+        self.evidence = PostgresEvidence(self.watched)
+        self.statement_search = StatementSearch(engine_settings(self.config), self.evidence)
         self.importer = StatementImport(
             self.statements,
             named,
@@ -339,6 +343,7 @@ class Application:
         await self.messages.close()
         await self.rail_files.close()
         await self.statements.close()
+        await self.evidence.close()
         await self.reconciliation.close()
         for close in self._closers:
             await close()

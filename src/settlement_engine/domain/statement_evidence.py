@@ -31,7 +31,7 @@ from settlement_engine.domain.statements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from settlement_engine.domain.statements import StatementReferences
 
@@ -310,3 +310,44 @@ def _says(mention: Mention, payment: MentionedPayment, nth: int) -> EntrySays:
         return EntrySays.DEBIT if is_equal else EntrySays.OTHER_AMOUNT
     is_second = nth == 2 and is_equal  # noqa: PLR2004 - the second one
     return EntrySays.SECOND_DEBIT if is_second else EntrySays.FURTHER_DEBIT
+
+
+# --- a part of a statement ------------------------------------------------------------------------------
+
+
+class StatementPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a kept statement that were not searched yet. ``is_last``: the statement ends with them."""
+
+    statement: int
+    account_id: int
+    source: Source
+    outcome: StatementOutcome
+    file_sha256: str
+    rows: tuple[EntryRow, ...]
+    is_last: bool
+
+    @property
+    def counts(self) -> bool:
+        """Say whether its entries are counted."""
+        return is_counted(self.source, self.outcome)
+
+    def place(self) -> tuple[int, int]:
+        """Return the entry and the detail with which it ends."""
+        if not self.rows:
+            return 0, 0
+        return self.rows[-1].entry.number, self.rows[-1].number
+
+
+def evidence_in(
+    part: StatementPart,
+    mentions: Sequence[Mention],
+    payments: Mapping[int, MentionedPayment],
+    told: Iterable[Told],
+) -> list[PaymentEvidence]:
+    """Say what the mentions of a part say. ``payments`` are those found, by the mention's place in the list."""
+    counting = MentionCounts(told)
+    return [
+        counting.evidence(mention, payments[place], part.statement, counts=part.counts)
+        for place, mention in enumerate(mentions)
+        if place in payments
+    ]

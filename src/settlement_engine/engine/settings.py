@@ -33,6 +33,8 @@ class EngineSettings:
     ``banks_refresh_seconds`` is how long an entry of the bank directory may be cached.
     ``recall`` is how often a bank is asked for the return of a completed payment, until it answers.
     ``inbound_poll_seconds`` is how soon an engine processes messages that another one has received.
+    ``evidence_rows_max`` bounds the rows of a statement that are searched for our payments at once;
+    ``evidence_poll_seconds`` is how soon an engine searches a statement that was imported.
     ``no_enquiry_due_seconds``: how long a payment of a rail without enquiries is parked at a time.
     ``full_lane`` is how long a payment waits, without a hold, while the queue of its bank's lane is full.
     ``gate_waiting_max`` bounds those that wait in memory for screening while the gate of a rail is closed.
@@ -77,6 +79,8 @@ class EngineSettings:
     inbound_batch_max: int = 500
     inbound_in_flight_max: int = 2_000
     inbound_poll_seconds: float = 0.5
+    evidence_rows_max: int = 500
+    evidence_poll_seconds: float = 1.0
     stream_page_max: int = 100
     stream_poll_seconds: float = 0.25
     watch_interval_seconds: float = 0.1

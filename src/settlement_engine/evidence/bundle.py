@@ -28,6 +28,7 @@ from settlement_engine.evidence.dossier import (
     AttemptRecord,
     CompensationsRecord,
     Dossier,
+    EntryRecord,
     ExceptionRecord,
     HoldRecord,
     InstructionRecord,
@@ -82,6 +83,9 @@ RECALL: Final = "recall.json"
 
 COMPENSATIONS: Final = "compensations.json"
 """What the settlement compensates, and what compensates it; there is no such file if it is neither."""
+
+ENTRIES: Final = "statement-entries.json"
+"""What statements of banks say of the settlement; there is no such file if none does."""
 
 _BYTES: Final = re.compile(r"(payload|paper|message)-([1-9][0-9]{0,17})\.bin", re.ASCII)
 
@@ -171,6 +175,8 @@ def write(dossier: Dossier, engine_version: str) -> dict[str, bytes]:
         files[MESSAGES] = canonical(dossier.messages)
     if dossier.recall:
         files[RECALL] = canonical(dossier.recall)
+    if dossier.entries:
+        files[ENTRIES] = canonical(dossier.entries)
     if dossier.compensations != NO_COMPENSATIONS:
         files[COMPENSATIONS] = canonical(dossier.compensations)
     files[ABOUT] = canonical(about)
@@ -235,6 +241,8 @@ def read(files: Mapping[str, bytes]) -> Dossier:
         parts["messages"] = read_file(files, MESSAGES, MessagesRecord)
     if RECALL in files:
         parts["recall"] = read_file(files, RECALL, tuple[RecallStepRecord, ...])
+    if ENTRIES in files:
+        parts["entries"] = read_file(files, ENTRIES, tuple[EntryRecord, ...])
     if COMPENSATIONS in files:
         parts["compensations"] = read_file(files, COMPENSATIONS, CompensationsRecord)
     kept: dict[str, dict[int, bytes]] = {"payload": {}, "paper": {}, "message": {}}
@@ -259,6 +267,7 @@ def expected_names(dossier: Dossier) -> set[str]:
         *(message.file for message in dossier.messages.latest if message.file),
         *((MESSAGES,) if dossier.messages.latest else ()),
         *((RECALL,) if dossier.recall else ()),
+        *((ENTRIES,) if dossier.entries else ()),
         *((COMPENSATIONS,) if dossier.compensations != NO_COMPENSATIONS else ()),
         *(ABOUT, STATE_MACHINE, EXPLANATION, MANIFEST, TAKEN),
     }

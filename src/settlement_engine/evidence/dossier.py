@@ -293,6 +293,37 @@ class CompensationsRecord(Record, frozen=True, kw_only=True):
 NO_COMPENSATIONS: Final = CompensationsRecord()
 
 
+ENTRIES_MAX: Final = 100
+"""The most entries of statements that are copied: the latest ones."""
+
+
+class EntryRecord(Record, frozen=True, kw_only=True):
+    """An entry of a bank's statement about this settlement, or (``detail`` > 0) one of the payments inside it.
+
+    ``amount_minor`` is the entry's, signed; ``told_minor`` is what it says of this payment, without a sign.
+    ``references`` and ``text`` are those of the entry and the payment. The hashes are those of the statement's
+    content and of its file, which `settlement-engine statements export` writes.
+    """
+
+    statement: int
+    entry: int
+    detail: int
+    says: str
+    told_minor: int
+    account_id: int
+    bank_statement_id: str
+    source: str
+    content_sha256: str
+    file_sha256: str
+    booking_date: date | None
+    amount_minor: int
+    currency: str
+    status: str
+    is_reversal: bool
+    references: tuple[str, ...]
+    text: str
+
+
 def payload_file(attempt: int) -> str:
     """Name the file with the bytes of an attempt."""
     return f"payload-{attempt}.bin"
@@ -308,7 +339,8 @@ class Dossier(Record, frozen=True, kw_only=True):
 
     ``payloads`` are the bytes of attempts by number, ``papers`` those of proposals' evidence by id, and
     ``contents`` those of messages by their number in the list, from 1. ``recall`` are the steps of a recall after
-    completion, oldest first. Older versions wrote no messages, no recall and no compensations.
+    completion, oldest first, ``entries`` what statements say of it. Older versions wrote no messages, no recall, no
+    compensations and no entries.
     """
 
     taken_at: datetime
@@ -328,6 +360,7 @@ class Dossier(Record, frozen=True, kw_only=True):
     contents: dict[int, bytes] = msgspec.field(default_factory=dict)
     recall: tuple[RecallStepRecord, ...] = ()
     compensations: CompensationsRecord = NO_COMPENSATIONS
+    entries: tuple[EntryRecord, ...] = ()
 
 
 def decimals_of(instruction: InstructionRecord) -> int:

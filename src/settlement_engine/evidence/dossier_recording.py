@@ -6,7 +6,7 @@ Every field is copied as it is stored; nothing is computed except the ids of ann
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.announcement import announcement_type, event_id
 from settlement_engine.domain.money import exponent, format_amount
@@ -30,6 +30,9 @@ from settlement_engine.evidence.dossier import (
 )
 from settlement_engine.messages.naming import MessageName, name_of
 
+ENTRY_TEXT_CHARACTERS_MAX: Final = 2_000
+"""The most characters of an entry's text that are copied."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Attempt, Moved, Settlement
+    from settlement_engine.domain.statements import StatementReferences
 
 
 def instant(at: datetime) -> datetime:
@@ -325,3 +329,13 @@ def record_proposal(proposal: Proposal) -> ProposalRecord:
         finished_at=instant_or_none(proposal.finished_at),
         ending=proposal.ending.value,
     )
+
+
+def references_in(said: Iterable[StatementReferences]) -> tuple[str, ...]:
+    """Return the references of an entry and a payment inside it, each once."""
+    return tuple(dict.fromkeys(name for each in said for name in each.ours()))
+
+
+def text_of(*texts: str) -> str:
+    """Return the texts of an entry and a payment inside it as one."""
+    return " ".join(text for text in texts if text)[:ENTRY_TEXT_CHARACTERS_MAX]

@@ -26,6 +26,7 @@ from settlement_engine.evidence import bundle
 from settlement_engine.evidence.dossier import PROPOSALS_MAX
 from settlement_engine.evidence.explanation import as_text, explain
 from settlement_engine.evidence.verified_compensations import compensation_faults
+from settlement_engine.evidence.verified_entries import entry_faults
 from settlement_engine.evidence.verified_intent import (
     instruction_faults,
     lock_faults,
@@ -380,4 +381,5 @@ _CHECKS: Final[Mapping[str, Callable[[Dossier, StateMachine], Iterator[str]]]] =
     "accounts are identified": _accounts,
     "announcements have their names": _announcements,
     "recall follows its transitions without a gap": recall_faults,
+    "moves that stand on statements say what the entries say": entry_faults,
 }

@@ -9,6 +9,7 @@ import msgspec
 
 from settlement_engine.domain.kept_messages import MessageDirection
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.statements import StatementReferences
 from settlement_engine.evidence import dossier as records
 from settlement_engine.evidence import dossier_recording as recording
 from settlement_engine.store.loading import load_one
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     import asyncpg
 
     from settlement_engine.domain.recalls import RecallRequest
-    from settlement_engine.domain.settlement import Attempt
+    from settlement_engine.domain.settlement import Attempt, Settlement
     from settlement_engine.store.database import Connection, Readers
+
+_REFERENCES: Final = msgspec.json.Decoder(StatementReferences)
 
 HAS_CLOSED: Final = True
 """Closed exceptions belong to a settlement's history as well."""
@@ -59,8 +62,6 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
         return None
     rows = await connection.fetch(query("dossier_attempts"), settlement_id)
     attempts = [_attempt(row) for row in rows]
-    compensates = settlement.instruction.compensates
-    compensated = await load_one(connection, compensates) if compensates is not None else None
     hold = await _hold(connection, settlement_id)
     rows = await connection.fetch(query("dossier_transfers"), settlement_id)
     transfers = [to_transfer(row) for row in rows]
@@ -90,7 +91,35 @@ async def _copy(connection: Connection, settlement_id: UUID) -> records.Dossier 
         messages=messages,
         contents=contents,
         recall=recording.record_recall(await _recall(connection, settlement_id)),
-        compensations=recording.record_compensations(settlement, compensated),
+        compensations=await _compensations(connection, settlement),
+        entries=await _entries(connection, settlement_id),
+    )
+
+
+async def _compensations(
+    connection: Connection, settlement: Settlement
+) -> records.CompensationsRecord:
+    compensates = settlement.instruction.compensates
+    compensated = await load_one(connection, compensates) if compensates is not None else None
+    return recording.record_compensations(settlement, compensated)
+
+
+async def _entries(connection: Connection, settlement_id: UUID) -> tuple[records.EntryRecord, ...]:
+    rows = await connection.fetch(query("dossier_entries"), settlement_id, records.ENTRIES_MAX)
+    return tuple(_entry(row) for row in reversed(rows))
+
+
+def _entry(row: asyncpg.Record) -> records.EntryRecord:
+    fields = dict(row)
+    said = [fields.pop(name) for name in ("detail_refs", "refs")]
+    texts = (fields.pop("text"), fields.pop("detail_text"))
+    for name, title in (("statement_id", "statement"), ("entry_number", "entry")):
+        fields[title] = fields.pop(name)
+    fields["detail"] = fields.pop("detail_number")
+    return records.EntryRecord(
+        **fields,
+        references=recording.references_in(_REFERENCES.decode(each) for each in said),
+        text=recording.text_of(*texts),
     )
 
 

@@ -25,6 +25,7 @@ from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.reports import MemoryReports
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
+from settlement_lab.memory.statement_evidence import MemoryEvidence
 from settlement_lab.memory.statements import MemoryStatements
 from settlement_lab.memory.stream import MemoryGauges, MemoryRegistry, MemoryStream
 from settlement_lab.memory.stuck import MemoryStuckFinder
@@ -38,6 +39,7 @@ __all__ = [
     "MemoryBreakerOrders",
     "MemoryCases",
     "MemoryDeadLetters",
+    "MemoryEvidence",
     "MemoryGauges",
     "MemoryInbound",
     "MemoryIssuedStatements",

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.proposals import Decision
+from settlement_engine.domain.statements import Statement
 from settlement_engine.evidence import dossier as shapes
 from settlement_engine.evidence import dossier_recording as recording
 from settlement_lab.memory.messages import listed_messages
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Attempt, Settlement
+    from settlement_engine.domain.statement_evidence import PaymentEvidence
     from settlement_lab.memory.records import Filed, Records
 
 
@@ -63,6 +65,44 @@ class MemoryArchive:
             contents=contents,
             recall=recording.record_recall(records.recalls.get(settlement_id)),
             compensations=self._compensations(settlement),
+            entries=self._entries(settlement_id),
+        )
+
+    def _entries(self, settlement_id: UUID) -> tuple[shapes.EntryRecord, ...]:
+        own = [
+            each for each in self._records.evidence if each.payment.settlement_id == settlement_id
+        ]
+        own.sort(key=lambda each: (each.found.statement, each.found.entry, each.found.detail))
+        return tuple(self._entry(each) for each in own[-shapes.ENTRIES_MAX :])
+
+    def _entry(self, evidence: PaymentEvidence) -> shapes.EntryRecord:
+        found = evidence.found
+        kept = next(each for each in self._records.statements if each.result.id == found.statement)
+        said = kept.said
+        assert isinstance(said, Statement), "what was searched is a statement"
+        assert kept.result.account_id is not None, "what was searched has an account"
+        entry = next(each for each in said.entries if each.number == found.entry)
+        details = entry.details[found.detail - 1 : found.detail] if found.detail else ()
+        return shapes.EntryRecord(
+            statement=found.statement,
+            entry=found.entry,
+            detail=found.detail,
+            says=found.says.value,
+            told_minor=evidence.mention.amount_minor,
+            account_id=kept.result.account_id,
+            bank_statement_id=said.id,
+            source=said.source.value,
+            content_sha256=said.content_hash(),
+            file_sha256=kept.result.file_sha256.hex(),
+            booking_date=entry.booking_date,
+            amount_minor=entry.minor,
+            currency=entry.currency,
+            status=entry.status.value,
+            is_reversal=entry.is_reversal,
+            references=recording.references_in(
+                [*(each.references for each in details), entry.references]
+            ),
+            text=recording.text_of(entry.text, *(each.text for each in details)),
         )
 
     def _compensations(self, settlement: Settlement) -> shapes.CompensationsRecord:

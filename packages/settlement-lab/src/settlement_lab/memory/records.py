@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.recalls import RecallRequest
     from settlement_engine.domain.settlement import Attempt, Moved, Recorded, Settlement
+    from settlement_engine.domain.statement_evidence import PaymentEvidence
     from settlement_engine.domain.statement_import import ImportedStatement, ReceivedFile
     from settlement_engine.domain.statements import Statement, StatementFault
     from settlement_engine.ports import (
@@ -230,6 +231,9 @@ class Records:
     breaker_orders: list[BreakerOrder] = field(default_factory=list)
     statement_files: dict[bytes, ReceivedFile] = field(default_factory=dict)
     statements: list[KeptStatement] = field(default_factory=list)
+    evidence: list[PaymentEvidence] = field(default_factory=list)
+    searched: set[int] = field(default_factory=set)
+    search_places: dict[int, tuple[int, int]] = field(default_factory=dict)
     message_of_report: dict[int, tuple[str, str, bytes]] = field(default_factory=dict)
     balance_moments: list[datetime] = field(default_factory=list)
     past_balances: dict[tuple[int, datetime], PastBalance] = field(default_factory=dict)

@@ -48,3 +48,18 @@ SELECT r.id, r.settlement_id, r.finding, r.reason, r.evidence_name, r.evidence,
     r.decided_at, r.finished_at, r.ending, clock_timestamp() AS seen_at
 FROM resolutions AS r WHERE r.settlement_id = $1
 ORDER BY coalesce(r.decision = 'approved', false) DESC, r.id DESC LIMIT $2;
+
+-- name: dossier_entries
+-- The latest entries of statements that name a payment of the settlement, each with what it says.
+SELECT v.statement_id, v.entry_number, v.detail_number, v.says, v.amount_minor AS told_minor, s.account_id,
+    s.bank_statement_id, s.source, encode(s.content_hash, 'hex') AS content_sha256,
+    encode(s.file_sha256, 'hex') AS file_sha256, e.booking_date, e.amount_minor, e.currency, e.status,
+    e.is_reversal, e.text, e.refs::text AS refs, coalesce(d.text, '') AS detail_text,
+    coalesce(d.refs, '{}')::text AS detail_refs
+FROM statement_evidence AS v
+JOIN statements AS s ON s.id = v.statement_id
+JOIN statement_entries AS e ON e.statement_id = v.statement_id AND e.number = v.entry_number
+LEFT JOIN entry_details AS d
+    ON d.statement_id = v.statement_id AND d.entry_number = v.entry_number AND d.number = v.detail_number
+WHERE v.settlement_id = $1
+ORDER BY v.statement_id DESC, v.entry_number DESC, v.detail_number DESC LIMIT $2;

@@ -1,0 +1,46 @@
+"""Searches imported statements for our payments, and hands what is news to their settlements.
+
+Promises: every kept statement is searched to its end, whichever engine imported it and whatever was interrupted;
+each step is bounded. Must never: decide what an entry means for a settlement (``domain/decisions/booked.py`` does,
+when the settlement's owner works the report off).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from settlement_engine.errors import Broken, Contention, Unavailable
+
+if TYPE_CHECKING:
+    from settlement_engine.engine.settings import EngineSettings
+    from settlement_engine.ports.statement_evidence import EvidenceStore
+
+log = structlog.get_logger(__name__)
+
+
+class StatementSearch:
+    """Works statements off, the oldest first; every engine has one, and they share the work."""
+
+    def __init__(self, settings: EngineSettings, store: EvidenceStore) -> None:
+        self._settings = settings
+        self._store = store
+
+    async def run(self) -> None:
+        """Search for ever; what cannot be stored now is searched again later."""
+        while True:
+            try:
+                has_more = await self.step()
+            except (Unavailable, Contention, Broken) as error:
+                log.warning("statement_not_searched", why=error.why or error.what)
+                has_more = False
+            await asyncio.sleep(0 if has_more else self._settings.evidence_poll_seconds)
+
+    async def step(self) -> bool:
+        """Search one part of one statement; say whether there was one."""
+        searched = await self._store.search_next(self._settings.evidence_rows_max)
+        if searched is not None and searched.news:
+            log.info("statement_entries_told", found=searched.found, news=searched.news)
+        return searched is not None

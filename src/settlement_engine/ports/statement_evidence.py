@@ -1,0 +1,92 @@
+"""What the search of statements for our payments asks of the store, and the reports that it makes.
+
+What is news to a settlement is stored as an inbound report: its owner decides on it like on any other answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import msgspec
+
+from settlement_engine.domain.decisions.booked import event_said
+from settlement_engine.domain.returns import StatedAmount
+from settlement_engine.domain.statement_evidence import EntrySays
+from settlement_engine.ports.inbound import MessageSource, PaymentReferences, StatusReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from settlement_engine.domain.statement_evidence import PaymentEvidence, StatementPart
+
+STATEMENTS_RAIL: Final = "statement"
+"""The name under which the reports of statements stand where the others have their rail."""
+
+TEXT_CHARACTERS_MAX: Final = 500
+"""The most characters of an entry's text in a report; the file is kept completely."""
+
+MESSAGE_TEXT_CHARACTERS_MAX: Final = 100
+"""The same in the message that carries the reports: it has an entry for each."""
+
+
+class Searched(NamedTuple):
+    """What a step of the search did: the rows that it read, what it found, and how much of that is news."""
+
+    rows: int
+    found: int
+    news: int
+
+
+class EvidenceStore(Protocol):
+    """Searches kept statements for our payments. Raises Unavailable, Contention."""
+
+    async def search_next(self, rows_max: int) -> Searched | None:
+        """Search the next rows of the oldest statement that no other engine is searching; None: there is none.
+
+        One transaction: what is found, its reports and the place that was reached are stored together, so that
+        an interruption loses nothing, and no entry is told twice.
+        """
+        ...
+
+
+def report_of(evidence: PaymentEvidence) -> StatusReport:
+    """Make the report of what an entry says; its settlement is known already."""
+    mention, found = evidence.mention, evidence.found
+    is_return = found.says is EntrySays.RETURN
+    stated = StatedAmount(
+        minor=mention.amount_minor,
+        currency=mention.currency,
+        charges_minor=mention.charges_minor if is_return else 0,
+        value_date=mention.value_date,
+        reference=found.reference if is_return else "",
+    )
+    return StatusReport(
+        event=event_said(found.says),
+        references=PaymentReferences(instruction_id=evidence.payment.settlement_id.hex),
+        code=mention.code,
+        text=mention.text[:TEXT_CHARACTERS_MAX],
+        stated=stated,
+        entry=found,
+    )
+
+
+def message_of(part: StatementPart, news: Sequence[PaymentEvidence]) -> bytes:
+    """Write the message that carries the reports of a part: the same part is the same message."""
+    return msgspec.json.encode(
+        {
+            "source": MessageSource.STATEMENT.value,
+            "statement": part.statement,
+            "file_sha256": part.file_sha256,
+            "entries": [
+                {
+                    "settlement_id": str(each.payment.settlement_id),
+                    **each.found.words(),
+                    "amount_minor": each.mention.minor,
+                    "currency": each.mention.currency,
+                    "code": each.mention.code,
+                    "text": each.mention.text[:MESSAGE_TEXT_CHARACTERS_MAX],
+                }
+                for each in news
+            ],
+        }
+    )

@@ -1,0 +1,95 @@
+-- What the entries of statements say about our payments.
+
+-- name: unsearched_statement
+-- The oldest statement with rows that were not searched, and which no other engine is searching.
+SELECT q.statement_id, q.after_entry, q.after_detail, s.account_id, s.source, s.outcome,
+    encode(s.file_sha256, 'hex') AS file_sha256
+FROM unsearched_statements AS q
+JOIN statements AS s ON s.id = q.statement_id
+ORDER BY q.statement_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED;
+
+-- name: unsearched_rows
+-- Entries behind a place, each with one of its details, or without any. The details of an entry are numbered from 1.
+SELECT e.number, e.amount_minor, e.currency, e.status, e.booking_date, e.value_date, e.is_reversal, e.code,
+    e.text, e.refs::text AS refs, e.details_differ, d.number AS detail_number, d.amount_minor AS detail_minor,
+    d.charges_minor AS detail_charges_minor, d.text AS detail_text, d.refs::text AS detail_refs,
+    d.number = 1 AND NOT EXISTS (
+        SELECT FROM entry_details AS o
+        WHERE o.statement_id = e.statement_id AND o.entry_number = e.number AND o.number = 2
+    ) AS is_only
+FROM statement_entries AS e
+LEFT JOIN LATERAL (
+    SELECT * FROM entry_details AS n
+    WHERE n.statement_id = e.statement_id AND n.entry_number = e.number
+        AND n.number > CASE WHEN e.number = $2 THEN $3::integer ELSE 0 END
+    ORDER BY n.number LIMIT $4
+) AS d ON true
+WHERE e.statement_id = $1 AND e.number >= $2 AND (e.number > $2 OR d.number IS NOT NULL)
+ORDER BY e.number, d.number LIMIT $4;
+
+-- name: mentioned_payments
+-- The payments that were sent from an account ($7), by their names. Each name has the place of its mention; a mention
+-- whose names belong to several payments names none.
+SELECT p.place, p.settlement_id, p.attempt, s.amount_minor, s.currency,
+    s.state IN ('completed', 'returned') AS has_moved
+FROM (
+    SELECT n.place, min(f.settlement_id::text)::uuid AS settlement_id, max(f.number) AS attempt
+    FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[])
+        AS n (place, uetr, end_to_end_id, message_id, settlement_id, trace)
+    CROSS JOIN LATERAL (
+        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a WHERE a.uetr = n.uetr
+        UNION ALL
+        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a
+        WHERE a.end_to_end_id = n.end_to_end_id
+        UNION ALL
+        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a
+        WHERE a.message_id = n.message_id
+        UNION ALL
+        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a
+        WHERE a.settlement_id = n.settlement_id
+        UNION ALL
+        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a WHERE a.trace = n.trace
+    ) AS f
+    WHERE f.source_id = $7
+    GROUP BY n.place HAVING count(DISTINCT f.settlement_id) = 1
+) AS p
+JOIN settlement_transactions AS s ON s.id = p.settlement_id
+ORDER BY p.place;
+
+-- name: told_of_payments
+-- What earlier entries said of payments, by kind and amount.
+SELECT settlement_id, kind, amount_minor, count(*) FILTER (WHERE is_counted) AS counted
+FROM statement_evidence WHERE settlement_id = ANY ($1::uuid[]) GROUP BY 1, 2, 3;
+
+-- name: add_statement_evidence
+-- Append what entries say, as parallel arrays.
+INSERT INTO statement_evidence (
+    statement_id, entry_number, detail_number, settlement_id, attempt, kind, says, amount_minor, nth, is_counted,
+    is_news
+)
+SELECT $1, q.* FROM unnest(
+    $2::integer[], $3::integer[], $4::uuid[], $5::smallint[], $6::text[], $7::text[], $8::bigint[], $9::integer[],
+    $10::boolean[], $11::boolean[]
+) AS q;
+
+-- name: add_statement_reports
+-- Store a message with its reports, whose settlements are known; it is worked off like any other.
+WITH stored AS (
+    INSERT INTO inbound_messages (rail, source, sender_reference, sha256, content)
+    VALUES ($1, $2, $3, sha256($4::bytea), $4::bytea)
+    RETURNING id
+)
+INSERT INTO inbound_reports (message_id, number, report, settlement_id, attempt)
+SELECT s.id, r.number, r.report::jsonb, r.settlement_id, r.attempt
+FROM stored AS s
+CROSS JOIN unnest($5::text[], $6::uuid[], $7::smallint[])
+    WITH ORDINALITY AS r (report, settlement_id, attempt, number)
+ORDER BY r.number;
+
+-- name: note_searched
+-- Note the place that the search has reached.
+UPDATE unsearched_statements SET after_entry = $2, after_detail = $3 WHERE statement_id = $1;
+
+-- name: end_search
+-- Note that a statement was searched to its end.
+DELETE FROM unsearched_statements WHERE statement_id = $1;

@@ -1,0 +1,209 @@
+"""What statements say about our payments, in PostgreSQL (``ports.EvidenceStore``).
+
+A step is one transaction that holds the row of its statement: two engines search two statements, and what is found
+is stored with its reports and with the place that was reached. Lookups and writes are one statement for a batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from settlement_engine.domain.continuity import StatementOutcome
+from settlement_engine.domain.statement_evidence import (
+    EntryRow,
+    MentionedPayment,
+    MentionKind,
+    StatementPart,
+    Told,
+    evidence_in,
+    mentions_of,
+)
+from settlement_engine.domain.statements import (
+    Entry,
+    EntryDetail,
+    EntryStatus,
+    Source,
+    StatementReferences,
+)
+from settlement_engine.ports import MessageSource
+from settlement_engine.ports.statement_evidence import (
+    STATEMENTS_RAIL,
+    Searched,
+    message_of,
+    report_of,
+)
+from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.queries import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from uuid import UUID
+
+    import asyncpg
+
+    from settlement_engine.domain.statement_evidence import Mention, PaymentEvidence, PaymentNames
+    from settlement_engine.store.database import Connection, DatabaseSettings
+
+_REFERENCES: Final = msgspec.json.Decoder(StatementReferences)
+
+
+class PostgresEvidence:
+    """See ``ports.EvidenceStore``."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._writing = DatabaseConnection(settings, is_writing=True)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._writing.close()
+
+    async def search_next(self, rows_max: int) -> Searched | None:
+        """Search the next rows of a statement; see the port."""
+        async with self._writing.session() as connection, connection.transaction():
+            part = await _next_part(connection, rows_max)
+            if part is None:
+                return None
+            mentions = mentions_of(part.rows)
+            payments = await _payments(connection, part.account_id, mentions)
+            told = await _told(connection, {each.settlement_id for each in payments.values()})
+            found = evidence_in(part, mentions, payments, told)
+            news = [each for each in found if each.is_news]
+            await _write(connection, part, found, news)
+        return Searched(rows=len(part.rows), found=len(found), news=len(news))
+
+
+async def _next_part(connection: Connection, rows_max: int) -> StatementPart | None:
+    """Read the next rows, and hold their statement until the transaction ends."""
+    place = await connection.fetchrow(query("unsearched_statement"))
+    if place is None:
+        return None
+    at = (place["statement_id"], place["after_entry"], place["after_detail"])
+    rows = await connection.fetch(query("unsearched_rows"), *at, rows_max)
+    return StatementPart(
+        statement=place["statement_id"],
+        account_id=place["account_id"],
+        source=Source(place["source"]),
+        outcome=StatementOutcome(place["outcome"]),
+        file_sha256=place["file_sha256"],
+        rows=tuple(_to_row(row) for row in rows),
+        is_last=len(rows) < rows_max,
+    )
+
+
+async def _payments(
+    connection: Connection, account_id: int, mentions: Sequence[Mention]
+) -> dict[int, MentionedPayment]:
+    names = [name for place, each in enumerate(mentions) for name in _names(place, each.names)]
+    if not names:
+        return {}
+    columns = [list(column) for column in zip(*names, strict=True)]
+    rows = await connection.fetch(query("mentioned_payments"), *columns, account_id)
+    return {
+        row["place"]: MentionedPayment(
+            settlement_id=row["settlement_id"],
+            attempt=row["attempt"],
+            amount_minor=row["amount_minor"],
+            currency=row["currency"],
+            has_moved=row["has_moved"],
+        )
+        for row in rows
+    }
+
+
+def _names(place: int, names: PaymentNames) -> Iterator[tuple[object, ...]]:
+    """Yield each name as a row of its own. The message's is used alone: its index is the slow one."""
+    for uetr in names.uetrs:
+        yield place, uetr, None, None, None, None
+    for end_to_end_id in names.end_to_end_ids:
+        yield place, None, end_to_end_id, None, None, None
+    for settlement_id in names.instruction_ids:
+        yield place, None, None, None, settlement_id, None
+    for trace in names.traces:
+        yield place, None, None, None, None, trace
+    for message_id in () if names.is_indexed else names.message_ids:
+        yield place, None, None, message_id, None, None
+
+
+async def _told(connection: Connection, settlement_ids: set[UUID]) -> list[Told]:
+    if not settlement_ids:
+        return []
+    rows = await connection.fetch(query("told_of_payments"), sorted(settlement_ids))
+    return [
+        Told(
+            settlement_id=row["settlement_id"],
+            kind=MentionKind(row["kind"]),
+            amount_minor=row["amount_minor"],
+            counted=row["counted"],
+        )
+        for row in rows
+    ]
+
+
+async def _write(
+    connection: Connection,
+    part: StatementPart,
+    found: Sequence[PaymentEvidence],
+    news: Sequence[PaymentEvidence],
+) -> None:
+    """Store what was found, the reports of the news, and the place that was reached."""
+    if found:
+        await connection.execute(
+            query("add_statement_evidence"), part.statement, *_evidence_columns(found)
+        )
+    if news:
+        await connection.execute(
+            query("add_statement_reports"),
+            STATEMENTS_RAIL,
+            MessageSource.STATEMENT.value,
+            f"statement {part.statement}",
+            message_of(part, news),
+            [msgspec.json.encode(report_of(each)).decode() for each in news],
+            [each.payment.settlement_id for each in news],
+            [each.payment.attempt for each in news],
+        )
+    if part.is_last:
+        await connection.execute(query("end_search"), part.statement)
+    else:
+        await connection.execute(query("note_searched"), part.statement, *part.place())
+
+
+def _evidence_columns(found: Sequence[PaymentEvidence]) -> tuple[list[object], ...]:
+    return (
+        [each.mention.entry for each in found],
+        [each.mention.detail for each in found],
+        [each.payment.settlement_id for each in found],
+        [each.payment.attempt for each in found],
+        [each.mention.kind.value for each in found],
+        [each.found.says.value for each in found],
+        [each.mention.amount_minor for each in found],
+        [each.found.nth for each in found],
+        [each.is_counted for each in found],
+        [each.is_news for each in found],
+    )
+
+
+def _to_row(row: asyncpg.Record) -> EntryRow:
+    entry = Entry(
+        number=row["number"],
+        minor=row["amount_minor"],
+        currency=row["currency"],
+        status=EntryStatus(row["status"]),
+        booking_date=row["booking_date"],
+        value_date=row["value_date"],
+        is_reversal=row["is_reversal"],
+        references=_REFERENCES.decode(row["refs"]),
+        code=row["code"],
+        text=row["text"],
+        details_differ=row["details_differ"],
+    )
+    if row["detail_number"] is None:
+        return EntryRow(entry=entry)
+    detail = EntryDetail(
+        references=_REFERENCES.decode(row["detail_refs"]),
+        minor=row["detail_minor"],
+        text=row["detail_text"],
+        charges_minor=row["detail_charges_minor"],
+    )
+    return EntryRow(entry=entry, number=row["detail_number"], detail=detail, is_only=row["is_only"])

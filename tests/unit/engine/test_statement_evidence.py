@@ -1,0 +1,193 @@
+"""Entries of statements in a running engine: a debit ends a doubt, an absence ends nothing, contradictions are cases."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.statements import EntryStatus
+from settlement_engine.engine.settings import EngineSettings
+from settlement_engine.engine.statement_evidence import StatementSearch
+from settlement_engine.errors import Unavailable
+from settlement_engine.ports import ReportOutcome
+from settlement_engine.ports.statement_evidence import Searched
+from settlement_lab.memory import MemoryEvidence, MemoryStatements
+from tests.support.booked import BankAccount, booking, take
+from tests.unit.engine.engine_world import payment_request, running
+from tests.unit.engine.test_case_worker import kinds, posted, say
+
+if TYPE_CHECKING:
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.domain.statements import Entry
+    from tests.unit.engine.engine_world import EngineWorld
+
+SEARCHING = EngineSettings(evidence_poll_seconds=0.005)
+
+
+async def imported(world: EngineWorld, *entries: Entry, bank: BankAccount | None = None) -> None:
+    """Import the next statement of the paying bank, and let the engine work off what it says."""
+    bank = bank or BankAccount(await world.nostro())
+    outcome = await take(MemoryStatements(world.records), bank.statement(*entries))
+    assert outcome == "IMPORTED"
+    search = StatementSearch(SEARCHING, MemoryEvidence(world.records))
+    while await search.step():
+        pass
+    await world.until(
+        lambda: world.records.closed_reports.keys() == world.records.inbound_reports.keys()
+    )
+
+
+def outcomes(world: EngineWorld) -> list[ReportOutcome]:
+    return list(world.records.closed_reports.values())
+
+
+async def doubted(world: EngineWorld, key: str = "k1") -> Settlement:
+    """Send a payment whose confirmation is lost for ever."""
+    world.rail.sends.extend([None])
+    world.rail.enquiries.extend([None] * 10_000)
+    [found] = await world.engine.submit([payment_request(key)])
+    assert not isinstance(found, Exception)
+    await world.until(lambda: world.records.histories[found.id].state is State.IN_DOUBT)
+    return world.records.histories[found.id]
+
+
+async def test_a_lost_confirmation_is_ended_by_the_statement() -> None:
+    async with running() as world:
+        found = await doubted(world)
+        await imported(world, booking(found))
+        assert (await world.engine.wait(found.id, 5)).state is State.COMPLETED
+        moves = await world.store.history(found.id)
+        assert moves[-1].event is Event.SETTLED
+        said = moves[-1].detail
+        assert (said["statement"], said["statement_entry"]) == ("1", "1")
+        assert (said["statement_says"], said["amount_minor"]) == ("debit", "100")
+        assert (await world.nostro()).posted == 10_000 - 100
+        assert outcomes(world) == [ReportOutcome.APPLIED]
+
+
+@pytest.mark.parametrize("status", [EntryStatus.PENDING, EntryStatus.INFORMATION])
+async def test_what_is_not_booked_ends_nothing(status: EntryStatus) -> None:
+    async with running() as world:
+        found = await doubted(world)
+        await imported(world, booking(found, status=status))
+        assert world.records.histories[found.id].state is State.IN_DOUBT
+
+
+async def test_a_statement_without_the_payment_ends_nothing() -> None:
+    async with running() as world:
+        found = await doubted(world)
+        bank = BankAccount(await world.nostro())
+        for _ in range(3):
+            await imported(world, bank=bank)
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.IN_DOUBT, False)
+        assert (await world.nostro()).held == 100
+
+
+async def test_another_amount_is_not_settled_and_freezes() -> None:
+    async with running() as world:
+        found = await doubted(world)
+        await imported(world, booking(found, -99))
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.SENT, True)
+        assert kinds(world) == [CaseKind.AMOUNT_DIFFERS]
+        assert (await world.nostro()).held == 100
+
+
+async def test_two_debits_settle_once_and_the_second_goes_to_suspense() -> None:
+    async with running() as world:
+        found = await doubted(world)
+        await imported(world, booking(found), booking(found))
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.COMPLETED, True)
+        assert kinds(world) == [CaseKind.DEBITED_TWICE]
+        assert (await world.nostro()).posted == 10_000 - 200
+        assert await posted(world, AccountKind.SUSPENSE) == -100
+
+
+async def test_the_debit_of_a_confirmed_payment_is_a_match_and_no_report() -> None:
+    async with running() as world:
+        found = await world.settle()
+        await imported(world, booking(found))
+        assert world.records.inbound_reports == {}
+        assert world.records.histories[found.id].is_frozen is False
+
+
+async def test_a_confirmation_that_comes_after_the_statement_changes_nothing() -> None:
+    async with running() as world:
+        found = await doubted(world)
+        await imported(world, booking(found))
+        say(world, found, Event.SETTLED, confirmation="LATE-1")
+        await world.until(lambda: len(world.records.closed_reports) == 2)
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.COMPLETED, False)
+
+
+async def test_a_debit_of_a_rejected_payment_is_a_critical_exception() -> None:
+    async with running() as world:
+        world.rail.sends.extend([Event.REJECTED])
+        found = await world.settle()
+        assert found.state is State.ROLLED_BACK
+        await imported(world, booking(found))
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.ROLLED_BACK, True)
+        assert kinds(world) == [CaseKind.LATE_DEBIT]
+        assert (await world.nostro()).posted == 10_000
+
+
+async def test_a_return_that_only_the_statement_shows_is_booked() -> None:
+    async with running() as world:
+        found = await doubted(world)
+        await imported(world, booking(found), booking(found, 95, charges_minor=5))
+        assert world.records.histories[found.id].state is State.RETURNED
+        moves = [move.to_state for move in await world.store.history(found.id)]
+        assert moves[-2:] == [State.COMPLETED, State.RETURNED]
+        assert (await world.nostro()).posted == 10_000 - 5
+
+
+async def test_a_return_that_a_message_brought_is_not_booked_again() -> None:
+    async with running() as world:
+        found = await world.settle()
+        say(world, found, Event.RETURNED)
+        await world.until(lambda: world.records.histories[found.id].state is State.RETURNED)
+        await imported(world, booking(found), booking(found, 100))
+        assert kinds(world) == []
+        assert (await world.nostro()).posted == 10_000
+
+
+async def test_a_reversed_debit_is_a_critical_exception() -> None:
+    async with running() as world:
+        found = await world.settle()
+        await imported(world, booking(found), booking(found, 100, is_reversal=True))
+        assert kinds(world) == [CaseKind.STATEMENT_DIFFERS]
+        assert (await world.nostro()).posted == 10_000 - 100
+
+
+class ShakyEvidence:
+    """A store that is out of reach at first, and then has one part to search."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def search_next(self, rows_max: int) -> Searched | None:
+        self.calls += 1
+        if self.calls == 1:
+            what = "the database is out of reach"
+            raise Unavailable(what)
+        return Searched(rows=rows_max, found=1, news=1) if self.calls == 2 else None
+
+
+async def test_a_database_out_of_reach_only_delays_the_search() -> None:
+    store = ShakyEvidence()
+    task = asyncio.create_task(StatementSearch(SEARCHING, store).run())
+    async with asyncio.timeout(5):
+        while store.calls < 4:  # noqa: ASYNC110 - a counter cannot be awaited
+            await asyncio.sleep(0.002)
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
