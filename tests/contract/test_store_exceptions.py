@@ -23,7 +23,7 @@ from settlement_engine.errors import (
     WrongState,
 )
 from settlement_engine.ports import CaseFilter, DoubtLimit, ProposalSpec, Result, TransferFilter
-from settlement_engine.store.accounts import _post as post_in_postgres
+from settlement_engine.store.accounts import post_outside as post_in_postgres
 from tests.support.histories import MADE_UP, results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -510,7 +510,7 @@ async def spend(scene, minor):
     )
     accounts = scene.stores.accounts
     if scene.stores.name == "memory":
-        accounts._post(transfer)
+        accounts.post_outside(transfer)
         return
     async with accounts._writing.session() as connection, connection.transaction():
         await post_in_postgres(connection, transfer)

@@ -32,6 +32,7 @@ GUARDED = (
     "payment_details",
     "balance_moments",
     "past_balances",
+    *("break_decisions", "break_proposals", "breaks", "reconciliation_runs"),
 )
 
 _HALF = len(TAMPERED) // 2

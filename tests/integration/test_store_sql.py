@@ -281,10 +281,6 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "breaker_orders_after": ("int8 int8", BREAKER_ORDER),
     "latest_breaker_orders": ("text int8", BREAKER_ORDER),
     "keep_statement_file": ("text text bytea text", "received_at timestamptz"),
-    "accounts_by_numbers": (
-        "text[] text[] int8",
-        "id int8, bank text, currency text, account_number text, listed text",
-    ),
     "lock_statements": ("int8", "pg_advisory_xact_lock void"),
     "statement_heads": (
         "int8 bytea bytea bytea text[] date date int8",
@@ -369,6 +365,110 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "id int8, name text, amount_minor int8, currency text, booked_on date, value_date date, our_references text[], end_to_end text, rail_references text[], batch text",
     ),
     "matched_by_reference": ("int8 text text", "named text, amount_minor int8"),
+    "break_head": (
+        "int8",
+        "id int8, kind text, account_id int8, bank text, currency text, amount_minor numeric, business_date date, ours text[], theirs text[]",
+    ),
+    "lock_open_break": (
+        "int8",
+        "break_id int8",
+    ),
+    "add_break_event": (
+        "int8 int4 text text text text timestamptz int8 int8",
+        "",
+    ),
+    "assign_break": (
+        "int8 text timestamptz",
+        "",
+    ),
+    "take_off_open_breaks": (
+        "int8",
+        "",
+    ),
+    "put_on_open_breaks": (
+        "int8 int8 text",
+        "",
+    ),
+    "open_items_named": (
+        "int8 text text",
+        "side text, item text, posting_id int8, statement_id int8, entry_number int4, amount_minor int8, currency text, booked_on date",
+    ),
+    "add_person_match": (
+        "int8 text date text",
+        "id int8",
+    ),
+    "person_match_of": (
+        "int8 text text text",
+        "id int8",
+    ),
+    "taken_back_by_people": (
+        "int8 text text",
+        "id int8, ours text[], theirs text[]",
+    ),
+    "late_matches": (
+        "int8",
+        "id int8",
+    ),
+    "add_corrections_to_break": (
+        "int8 int8",
+        "",
+    ),
+    "is_explained": (
+        "int8 bytea numeric",
+        "is_explained bool",
+    ),
+    "match_taken_back": (
+        "int8",
+        "who text, reason text",
+    ),
+    "closed_breaks_of_match": (
+        "int8",
+        "id int8, owner text",
+    ),
+    "break_clock": (
+        "",
+        "now timestamptz",
+    ),
+    "write_break_proposal": (
+        "int8 text int8 text int8 text text bytea text bytea float8",
+        "id int8",
+    ),
+    "write_break_proposal_items": (
+        "int8 text text text",
+        "",
+    ),
+    "list_break_proposals": (
+        "int8 int8 int8 bool int8",
+        "id int8, break_id int8, resolution text, account_id int8, currency text, amount_minor int8, reason text, evidence_name text, evidence_bytes int4, evidence_sha256 bytea, proposed_by text, content_sha256 bytea, proposed_at timestamptz, expires_at timestamptz, seen_at timestamptz, decision text, decided_by text, decided_at timestamptz, role text, match_id int8, transfer_group uuid, items text",
+    ),
+    "evidence_of_break_proposal": (
+        "int8",
+        "evidence bytea",
+    ),
+    "decide_break_proposal": (
+        "int8 text text text bytea int8 uuid",
+        "",
+    ),
+    "breaks_to_escalate": (
+        "int8 int8",
+        "break_id int8, level int2, due_at timestamptz, kind text, amount_minor numeric, currency text, business_date date, opened_at timestamptz, severity int2, seen_at timestamptz",
+    ),
+    "escalate_breaks": (
+        "text text text text text",
+        "break_id int8",
+    ),
+    "audit_break_proposals": (
+        "",
+        "id int8, break_id int8, resolution text, account_id int8, currency text, amount_minor int8, reason text, evidence_name text, evidence_bytes int4, evidence_sha256 bytea, proposed_by text, content_sha256 bytea, proposed_at timestamptz, expires_at timestamptz, seen_at timestamptz, decision text, decided_by text, decided_at timestamptz, role text, match_id int8, transfer_group uuid, items text",
+    ),
+    "accounts_by_numbers": (
+        "text[] text[] int8",
+        "id int8, bank text, currency text, account_number text, is_at_agent bool, listed text",
+    ),
+    "accounts_at_banks": (
+        "text int8 int8",
+        "id int8, bank text, currency text, account_number text, is_at_agent bool, listed text",
+    ),
     "add_matches": ("int8 uuid text text text text text text", "id int8"),
     "match_open_postings": ("text text", "items int8"),
     "match_entries_of": ("text text text text text", ""),

@@ -18,6 +18,7 @@ from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.audit import PostgresAuditor, checks
 from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.barrier import PostgresBarrierStore
+from settlement_engine.store.break_work import PostgresBreakWork
 from settlement_engine.store.breaker_orders import PostgresBreakerOrders
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
@@ -46,6 +47,7 @@ from settlement_lab.memory import (
     MemoryBanks,
     MemoryBarrierStore,
     MemoryBreakerOrders,
+    MemoryBreakWork,
     MemoryCases,
     MemoryDeadLetters,
     MemoryEvidence,
@@ -112,6 +114,7 @@ class Stores(ABC):
     reconciled: ports.ReconciliationReader
     issued: ports.IssuedStatementStore
     reports: ports.ReportStore
+    break_work: ports.BreakWorkStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -177,6 +180,7 @@ class MemoryStores(Stores):
         self.reconciled = MemoryReconciliationReader(self.records)
         self.issued = MemoryIssuedStatements(self.records)
         self.reports = MemoryReports(self.records)
+        self.break_work = MemoryBreakWork(self.records, self.accounts)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -239,6 +243,7 @@ class PostgresStores(Stores):
         self.reconciled = PostgresReconciliationReader(self._readers)
         self.issued: PostgresIssuedStatements = PostgresIssuedStatements(settings, self._readers)
         self.reports = PostgresReports(self._readers)
+        self.break_work: PostgresBreakWork = PostgresBreakWork(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -311,6 +316,7 @@ class PostgresStores(Stores):
         await self.past_balances.close()
         await self.reconciliation.close()
         await self.issued.close()
+        await self.break_work.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

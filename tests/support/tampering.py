@@ -240,6 +240,17 @@ def booked(leg: int, debit: str, credit: str, group: str = "gen_random_uuid()") 
     )
 
 
+A_PROPOSAL = (
+    "WITH r AS (INSERT INTO reconciliation_runs (id, started_for, who, rules_version)"
+    " VALUES (gen_random_uuid(), 'demand', 'ada', '1') RETURNING id), b AS ("
+    "INSERT INTO breaks (account_id, kind, severity, amount_minor, currency, business_date, reason,"
+    f" run_id, fingerprint) SELECT {NOSTRO}, 'MISSING_OURS', 1, 5, 'EUR', current_date, '', r.id,"
+    " sha256('x') FROM r RETURNING id)"
+    " INSERT INTO break_proposals (break_id, resolution, account_id, currency, amount_minor, reason,"
+    " evidence_name, evidence, evidence_sha256, proposed_by, content_sha256, expires_at)"
+    f" SELECT b.id, 'SUSPENSE', {NOSTRO}, 'EUR', 5, 'because', '', '', sha256(''), 'ada',"
+    " sha256('y'), now() + interval '1 day' FROM b"
+)
 GHOST = "'00000000-0000-4000-8000-00000000dead'::uuid"
 FUNDING = "idempotent_calls WHERE call = 'fund_account'"
 AS_RECEIVED = {"instructions_are_as_received"}
@@ -256,6 +267,23 @@ TAMPERED |= {
         {"balances", "transfers_have_accounts"},
     ),
     "a funding was made up": (booked(3, NOSTRO, CLEARING), {"fundings_have_calls"}),
+    "a correction was made up": (
+        booked(12, NOSTRO, CLEARING),
+        {"corrections_are_approved"},
+    ),
+    "what closes an opening difference was made up": (
+        booked(13, CLEARING, NOSTRO),
+        {"corrections_are_approved"},
+    ),
+    "a proposal about a break was made up": (A_PROPOSAL, {"break_proposals_have_their_hash"}),
+    "an approval was made up": (
+        (
+            f"{A_PROPOSAL};"
+            "INSERT INTO break_decisions SELECT id, 'approved', 'ben', 'lead', content_sha256, NULL,"
+            " gen_random_uuid() FROM break_proposals"
+        ),
+        {"approvals_are_posted", "break_proposals_have_their_hash"},
+    ),
     "a funding went to another bank": (
         (
             f"UPDATE transfers SET credit_id = {VOSTRO} WHERE leg = 3;"

@@ -66,6 +66,8 @@ class Leg(IntEnum):
     PAID_OUT = 9  # what FROM has paid to TO, or to TO's customer
     PAID_OUT_RETURNED = 10
     SECOND_DEBIT = 11  # what the bank has debited a second time, as its statement shows
+    CORRECTION = 12  # what two people post to close a break
+    OPENING_CORRECTION = 13  # the same, for the time before the first statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +300,33 @@ def fund(
         debit_id=nostro_id,
         credit_id=clearing_id,
         amount_minor=amount_minor,
+        currency=currency,
+        reference=reference,
+    )
+
+
+def correct(  # noqa: PLR0913 - both accounts, the amount, and what it is for
+    group_id: UUID,
+    leg: Leg,
+    *,
+    account_id: int,
+    other_id: int,
+    minor: int,
+    currency: str,
+    reference: str,
+) -> Transfer:
+    """Make the transfer with which two people close a break on our account at a bank.
+
+    ``minor`` has the sign of the bank's statement: where the bank has more, our account is debited.
+    """
+    assert leg in (Leg.CORRECTION, Leg.OPENING_CORRECTION), "only breaks are corrected so"
+    debit_id, credit_id = (account_id, other_id) if minor > 0 else (other_id, account_id)
+    return Transfer(
+        group_id=group_id,
+        leg=leg,
+        debit_id=debit_id,
+        credit_id=credit_id,
+        amount_minor=abs(minor),
         currency=currency,
         reference=reference,
     )

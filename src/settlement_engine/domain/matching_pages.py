@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from settlement_engine.domain.matching.run import match_items
 from settlement_engine.domain.matching.single import text_references
 from settlement_engine.domain.matching.values import spelled_all
@@ -87,3 +89,28 @@ def day_changes(
 def _add(sums: list[int], place: int, minor: int) -> None:
     sums[place] += minor
     sums[place + 1] += 1
+
+
+def without_taken_back(
+    page: MatchingPage,
+    found: PageMatches,
+    taken_back: Iterable[tuple[frozenset[str], frozenset[str]]],
+) -> PageMatches:
+    """Turn matches that people have taken back into suggestions: no run makes them again.
+
+    ``taken_back`` are the names of the items of each, ours and theirs.
+    """
+    refused = set(taken_back)
+    if not refused:
+        return found
+    names = {each.item.id: each.name for each in page.theirs}
+    kept: list[Match] = []
+    suggested = list(found.suggestions)
+    for match in found.matches:
+        theirs = frozenset(names[item] for item in match.theirs)
+        if (frozenset(match.ours), theirs) in refused:
+            text = f"people have taken this match back: {match.explanation}"
+            suggested.append(msgspec.structs.replace(match, explanation=text))
+        else:
+            kept.append(match)
+    return msgspec.structs.replace(found, matches=tuple(kept), suggestions=tuple(suggested))

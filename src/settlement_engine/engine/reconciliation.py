@@ -188,6 +188,7 @@ class Reconciliation:
                 )
                 progress.add(done)
                 statement = replace(statement, entries_done=done.upto)
+        await self._store.reopen_late(account_id, run_id)
         place, is_last = EntryPlace(), False
         while not is_last:
             done, place = await self._store.match_open_page(

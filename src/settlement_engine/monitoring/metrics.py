@@ -25,6 +25,7 @@ from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, PARTLY, Do, State
 from settlement_engine.domain.recalls import OPEN_RECALLS
 from settlement_engine.domain.stuck import StuckReason
+from settlement_engine.monitoring.break_metrics import BreakMetrics
 from settlement_engine.monitoring.families import OTHER, BatchHistogram, Families
 from settlement_engine.monitoring.statement_metrics import StatementMetrics
 
@@ -123,6 +124,7 @@ class Metrics:
         )
         self.reconciled(0, {})
         self.statements = StatementMetrics(families)
+        self.breaks = BreakMetrics(families)
 
     def _register_engine(self, families: Families) -> None:
         self._batch_size = families.histogram(

@@ -129,6 +129,13 @@ class ReconciliationStore(Protocol):
         """Match the open entries behind a place with open postings; returns the place of the last."""
         ...
 
+    async def reopen_late(self, account_id: int, run_id: UUID) -> list[int]:
+        """Take back the matches that people have made of our postings alone, and whose entry is there now.
+
+        The breaks that they had closed are open again; returns which ones.
+        """
+        ...
+
     async def find_breaks_page(
         self, account_id: int, run_id: UUID, after: EntryPlace, find: BreakFinder
     ) -> EntryPlace | None:

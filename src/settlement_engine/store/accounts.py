@@ -156,7 +156,7 @@ class PostgresAccounts:
             )
             if new is None:
                 return await _replay(connection, hashed, content)
-            await _post(connection, transfer)
+            await post_outside(connection, transfer)
             row = await connection.fetchrow(query("account_by_id"), nostro.id)
         assert row is not None
         return to_account(row)
@@ -233,8 +233,8 @@ async def _fault_today(connection: Connection, spec: AccountSpec) -> tuple[str, 
     return None
 
 
-async def _post(connection: Connection, transfer: Transfer) -> None:
-    """Insert one transfer and update the two balances that it changes."""
+async def post_outside(connection: Connection, transfer: Transfer) -> None:
+    """Insert one transfer that belongs to no settlement, and update the two balances that it changes."""
     sides = sorted((transfer.debit_id, transfer.credit_id))
     locked = await connection.fetch(query("lock_accounts"), sides)
     if any(row["is_full"] for row in locked):

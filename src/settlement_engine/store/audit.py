@@ -10,8 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from settlement_engine.domain.breaks.proposals import fingerprint_of
 from settlement_engine.domain.identifiers import References, key_hash, references
 from settlement_engine.ports import Difference, Proof
+from settlement_engine.store.break_work_rows import to_break_proposal
 from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.database import connect
 from settlement_engine.store.failures import translated
@@ -155,6 +159,18 @@ def _call_key(row: asyncpg.Record) -> Found:
     return f"{row['call']} {row['idempotency_key']}", str(row["key_hash"]), str(made)
 
 
+def _break_proposal(row: asyncpg.Record) -> Found:
+    """Check that a proposal about a break has the fingerprint that its approval signs."""
+    try:
+        proposal = to_break_proposal(row)
+    except (ValueError, msgspec.DecodeError) as error:
+        return f"proposal {row['id']}", row["content_sha256"].hex(), f"cannot be read: {error}"
+    made = fingerprint_of(proposal)
+    if made == proposal.content_sha256:
+        return None
+    return f"proposal {proposal.id}", proposal.content_sha256.hex(), made.hex()
+
+
 COMPUTED: Final[Mapping[str, Mapping[str, Callable[[asyncpg.Record], Found]]]] = {
     "audit_settlements": {
         "instructions_are_as_received": _instruction,
@@ -162,5 +178,6 @@ COMPUTED: Final[Mapping[str, Mapping[str, Callable[[asyncpg.Record], Found]]]] =
     },
     "audit_attempts": {"references_follow_from_keys": _references},
     "audit_calls": {"calls_have_their_hash": _call_key},
+    "audit_break_proposals": {"break_proposals_have_their_hash": _break_proposal},
 }
 """The checks that the database cannot compute, by the statement that reads their rows."""

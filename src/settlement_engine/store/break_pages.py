@@ -114,6 +114,10 @@ async def set_opening(
     await _close(
         connection, run_id, stale, BreakEventKind.CLOSED, "the opening difference is another"
     )
+    if wanted is not None and await connection.fetchval(
+        query("is_explained"), account_id, fingerprint, wanted.amount_minor
+    ):
+        return
     if wanted is not None and len(stale) == len(rows):
         await _open(connection, account_id, run_id, [wanted])
 

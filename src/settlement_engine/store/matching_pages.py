@@ -8,7 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain.matching_pages import day_changes, references_in, settled_days
+from settlement_engine.domain.matching_pages import (
+    day_changes,
+    references_in,
+    settled_days,
+    without_taken_back,
+)
 from settlement_engine.domain.reconciliation import (
     CANDIDATES_AT_ONCE,
     ENTRIES_AT_ONCE,
@@ -41,7 +46,15 @@ async def matched(
     """Match entries with what they may name, beside the event loop."""
     ours = await candidates(connection, account_id, theirs)
     page = MatchingPage(ours, theirs)
-    return page, await asyncio.to_thread(match, page)
+    found = await asyncio.to_thread(match, page)
+    rows = await connection.fetch(
+        query("taken_back_by_people"),
+        account_id,
+        arrays.integers([each.statement_id for each in theirs]),
+        arrays.integers([each.number for each in theirs]),
+    )
+    taken_back = [(frozenset(row["ours"]), frozenset(row["theirs"])) for row in rows]
+    return page, without_taken_back(page, found, taken_back)
 
 
 async def candidates(

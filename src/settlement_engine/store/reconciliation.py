@@ -24,7 +24,7 @@ from settlement_engine.domain.reconciliation import (
 from settlement_engine.domain.statements import DETAILS_MAX, END_OF_DAY
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
-from settlement_engine.store import break_pages, matching_pages
+from settlement_engine.store import break_pages, break_reopening, matching_pages
 from settlement_engine.store import reconciliation_rows as rows_of
 from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.proof_rows import keep_proofs
@@ -247,6 +247,11 @@ class PostgresReconciliation:
             if row["is_taken_back"]:
                 raise WrongState(f"match {match_id} is taken back already")
             await connection.execute(query("take_back_matches"), [match_id], None, who, reason)
+
+    async def reopen_late(self, account_id: int, run_id: UUID) -> list[int]:
+        """Open again what people closed without an entry that is there now."""
+        async with self._of(account_id) as connection:
+            return await break_reopening.reopen_late(connection, account_id, run_id)
 
     # --- breaks and proofs --------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ class PostgresReconciliationReader:
         """Return one break with its history."""
         for found in await self._breaks(BreakFilter(limit=1), break_id):
             rows = await self._readers.fetch("events_of_break", break_id, EVENTS_MAX)
-            return msgspec.structs.replace(found, events=tuple(map(_to_event, rows)))
+            return msgspec.structs.replace(found, events=tuple(map(to_event, rows)))
         return None
 
     async def _breaks(self, wanted: BreakFilter, break_id: int | None) -> list[ReconciliationBreak]:
@@ -123,7 +123,8 @@ def _to_break(row: asyncpg.Record) -> ReconciliationBreak:
     )
 
 
-def _to_event(row: asyncpg.Record) -> BreakEvent:
+def to_event(row: asyncpg.Record) -> BreakEvent:
+    """Build an event of a break's history."""
     return BreakEvent(
         number=row["number"],
         kind=BreakEventKind(row["event"]),

@@ -16,6 +16,7 @@ from settlement_engine.domain.ledger import (
     AccountKind,
     Leg,
     Transfer,
+    correct,
     fund,
     reverse,
     settle,
@@ -238,6 +239,8 @@ def test_the_legs_keep_their_numbers_because_the_books_and_the_wire_hold_them():
         "PAID_OUT": 9,
         "PAID_OUT_RETURNED": 10,
         "SECOND_DEBIT": 11,
+        "CORRECTION": 12,
+        "OPENING_CORRECTION": 13,
     }
 
 
@@ -286,3 +289,26 @@ def test_late_cash_moves_between_the_agent_and_suspense_alone(amount, is_at_agen
     sign = 1 if is_at_agent else -1
     assert (books[AGENT], books[SUSPENSE]) == (sign * amount, sign * amount)
     assert {books[each] for each in (NOSTRO, CLEARING, VOSTRO)} == {0}
+
+
+@pytest.mark.parametrize("leg", [Leg.CORRECTION, Leg.OPENING_CORRECTION])
+@pytest.mark.parametrize("minor", [-5, 5])
+def test_a_correction_moves_our_balance_to_where_the_banks_is(leg, minor):
+    made = correct(
+        GROUP,
+        leg,
+        account_id=NOSTRO,
+        other_id=FEES,
+        minor=minor,
+        currency="EUR",
+        reference="break 7",
+    )
+    books = posted(made)
+    assert books[NOSTRO] == minor
+    assert (made.leg, made.amount_minor, made.reference) == (leg, 5, "break 7")
+    assert {made.debit_id, made.credit_id} == {NOSTRO, FEES}
+
+
+def test_only_breaks_are_corrected():
+    with pytest.raises(AssertionError):
+        correct(GROUP, Leg.FUNDING, account_id=1, other_id=2, minor=5, currency="EUR", reference="")

@@ -423,7 +423,7 @@ def spend(world: EngineWorld, minor: int) -> None:
     clearing = next(
         each for each in world.records.accounts.values() if each.kind is AccountKind.CLEARING
     )
-    world.accounts._post(
+    world.accounts.post_outside(
         Transfer(
             group_id=world.ids.new(),
             leg=Leg.FUNDING,

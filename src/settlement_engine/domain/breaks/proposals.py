@@ -14,7 +14,12 @@ import msgspec
 
 from settlement_engine.domain.breaks.authority import check_has_role, check_limit
 from settlement_engine.domain.breaks.history import BreakEventKind, BreakStatus, check_event
-from settlement_engine.domain.breaks.resolutions import BreakItem, BreakResolution, difference_minor
+from settlement_engine.domain.breaks.resolutions import (
+    BreakItem,
+    BreakResolution,
+    EvidenceDigest,
+    resolution_sha256,
+)
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.proposals import Decision
 from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongState
@@ -35,6 +40,10 @@ class BreakProposal(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     break_id: int
     resolution: BreakResolution
+    account_id: int
+    currency: str
+    amount_minor: int
+    """What it posts, with the sign of the bank's statement."""
     items: tuple[BreakItem, ...]
     reason: str
     evidence_name: str
@@ -50,6 +59,7 @@ class BreakProposal(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: datetime | None = None
     role: str = ""
     """The role by which it was approved."""
+    match_id: int | None = None
     transfer_group: UUID | None = None
     """The transfer that its approval posted."""
 
@@ -58,15 +68,17 @@ class BreakProposal(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether the time in which it may be approved is over."""
         return self.seen_at >= self.expires_at
 
-    @property
-    def amount_minor(self) -> int:
-        """The difference that it posts: their sum minus ours, in minor units."""
-        return difference_minor(self.items)
 
-    @property
-    def currency(self) -> str:
-        """The currency of its items."""
-        return self.items[0].currency
+def fingerprint_of(proposal: BreakProposal) -> bytes:
+    """Make the fingerprint of a proposal again from what it says."""
+    return resolution_sha256(
+        proposal.break_id,
+        proposal.resolution,
+        proposal.items,
+        proposal.reason,
+        EvidenceDigest(proposal.evidence_name, proposal.evidence_bytes, proposal.evidence_sha256),
+        proposal.proposed_by,
+    )
 
 
 def check_proposing(work: BreakWork, roles: Sequence[ResolutionRole], who: str) -> None:
@@ -114,8 +126,7 @@ def check_break_approval(
             why="what is open has changed since it was proposed",
             todo="Propose it again with the items that are open.",
         )
-    amount = proposal.amount_minor
-    return check_limit(roles, who, proposal.currency, amount).name
+    return check_limit(roles, who, proposal.currency, proposal.amount_minor).name
 
 
 def check_break_declining(

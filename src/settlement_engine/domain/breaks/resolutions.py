@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date  # noqa: TC003 -- msgspec resolves the field's type
 from enum import StrEnum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.matching.breaks import BreakKind
 from settlement_engine.errors import InvalidInstruction, WrongState
 
@@ -46,6 +47,8 @@ class BreakResolution(StrEnum):
     """The credit that nobody expected is a bank's funding."""
     RETURN = "RETURN"
     """The credit goes back, or the bank has taken it back: it is kept apart in suspense until then."""
+    EXPLANATION = "EXPLANATION"
+    """The opening difference is explained, and stays in the proof under its name."""
 
 
 class Destination(NamedTuple):
@@ -65,26 +68,31 @@ DESTINATIONS: Final[Mapping[BreakResolution, Destination]] = MappingProxyType(
         BreakResolution.RETURN: Destination(AccountKind.SUSPENSE, "to-return"),
     }
 )
-"""Where a difference goes. The account belongs to the same bank, in the same currency; MATCH has no difference."""
+"""Where a difference goes. The account belongs to the same bank, in the same currency. MATCH has no difference, and
+EXPLANATION posts none."""
 
-_ONE_SIDE_OF_THEIRS: Final = frozenset(
+OPENING_DIFFERENCE: Final = "OPENING_DIFFERENCE"
+"""The kind of the break between the first statement's opening balance and our books. It has no items."""
+
+_OF_THEIRS: Final[frozenset[str]] = frozenset(
     {BreakKind.MISSING_OURS, BreakKind.UNKNOWN_DEBIT, BreakKind.DUPLICATE, BreakKind.REVERSAL}
 )
-_WITH_ITEMS_OF_BOTH: Final = frozenset(BreakKind) - {BreakKind.CURRENCY}
+_WITH_ITEMS: Final[frozenset[str]] = frozenset(BreakKind)
+_OF_ANY: Final = _WITH_ITEMS | {OPENING_DIFFERENCE}
 
-ALLOWED: Final[Mapping[BreakResolution, frozenset[BreakKind]]] = MappingProxyType(
+ALLOWED: Final[Mapping[BreakResolution, frozenset[str]]] = MappingProxyType(
     {
-        BreakResolution.MATCH: _WITH_ITEMS_OF_BOTH,
-        BreakResolution.CHARGES: _WITH_ITEMS_OF_BOTH,
-        BreakResolution.EXCHANGE: _WITH_ITEMS_OF_BOTH,
-        BreakResolution.WRITE_OFF: _WITH_ITEMS_OF_BOTH,
-        BreakResolution.SUSPENSE: _WITH_ITEMS_OF_BOTH,
-        BreakResolution.FUNDING: frozenset({BreakKind.MISSING_OURS}),
-        BreakResolution.RETURN: _ONE_SIDE_OF_THEIRS,
+        BreakResolution.MATCH: _WITH_ITEMS,
+        BreakResolution.CHARGES: _WITH_ITEMS,
+        BreakResolution.EXCHANGE: _WITH_ITEMS,
+        BreakResolution.WRITE_OFF: _OF_ANY,
+        BreakResolution.SUSPENSE: _OF_ANY,
+        BreakResolution.FUNDING: frozenset({BreakKind.MISSING_OURS, OPENING_DIFFERENCE}),
+        BreakResolution.RETURN: _OF_THEIRS,
+        BreakResolution.EXPLANATION: frozenset({OPENING_DIFFERENCE}),
     }
 )
-"""The kinds of breaks that each resolution closes. Amounts of two currencies are never compared: those items are
-resolved one by one, each in its own account."""
+"""The kinds of breaks that each resolution closes."""
 
 
 class BreakSide(StrEnum):
@@ -105,18 +113,40 @@ class BreakItem(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
 
 
+class BreakHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What a break is about. ``currency`` is its account's: only in that is anything posted."""
+
+    id: int
+    kind: str
+    account_id: int
+    bank: str
+    currency: str
+    amount_minor: int
+    business_date: date
+
+
+class EvidenceDigest(NamedTuple):
+    """A file of evidence: its name, how long it is, and its hash."""
+
+    name: str
+    size_bytes: int
+    sha256: bytes
+
+    @classmethod
+    def of(cls, name: str, content: bytes) -> EvidenceDigest:
+        """Make the digest of a file; without a file it is that of nothing."""
+        return cls(name, len(content), hashlib.sha256(content).digest())
+
+
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
-    """The transfer that makes a resolution's sums equal: positive where our account's balance grows."""
+    """What a resolution posts: positive where our account's balance at the bank grows.
+
+    Without a destination nothing is posted, and the amount is only what two people answer for.
+    """
 
     minor: int
-    currency: str
-    account_id: int
-    destination: Destination
-
-    @property
-    def is_debit(self) -> bool:
-        """Say whether our account at the bank is debited: as an asset, it grows by debits."""
-        return self.minor > 0
+    destination: Destination | None
+    leg: Leg = Leg.CORRECTION
 
 
 def difference_minor(items: Sequence[BreakItem]) -> int:
@@ -125,41 +155,38 @@ def difference_minor(items: Sequence[BreakItem]) -> int:
 
 
 def check_resolution(
-    kind: BreakKind, resolution: BreakResolution, items: Sequence[BreakItem]
+    head: BreakHead, resolution: BreakResolution, items: Sequence[BreakItem]
 ) -> Correction | None:
-    """Return the transfer that a resolution of these items needs; None for an exact match.
+    """Return what a resolution of these items posts; None for an exact match.
 
     Raises InvalidInstruction for items that cannot be resolved together, WrongState for a kind of break that is not
     closed so.
     """
-    if faults := _faults(items):
-        raise InvalidInstruction([("items", fault) for fault in faults])
-    if kind not in ALLOWED[resolution]:
-        allowed = ", ".join(each for each in BreakResolution if kind in ALLOWED[each])
-        what = f"a break of the kind {kind} is not closed by {resolution}"
-        todo = f"Choose one of: {allowed}." if allowed else "Resolve its items one by one."
-        raise WrongState(what, why="the kinds that each resolution closes are fixed", todo=todo)
-    difference = difference_minor(items)
+    if head.kind not in ALLOWED[resolution]:
+        allowed = ", ".join(each for each in BreakResolution if head.kind in ALLOWED[each])
+        what = f"a break of the kind {head.kind} is not closed by {resolution}"
+        raise WrongState(what, todo=f"Choose one of: {allowed}.")
+    if head.kind == OPENING_DIFFERENCE:
+        return _of_opening(head, resolution, items)
+    fault = _fault(head, items) or _fault_of_sums(resolution, items)
+    if fault:
+        raise InvalidInstruction([("items", fault)])
     if resolution is BreakResolution.MATCH:
-        if difference:
-            fault = f"differ by {difference} minor units: an exact match needs equal sums"
-            raise InvalidInstruction([("items", fault)])
         return None
-    if not difference:
-        fault = "have equal sums: match them, nothing is to be posted"
-        raise InvalidInstruction([("items", fault)])
-    if resolution in (BreakResolution.CHARGES, BreakResolution.EXCHANGE) and not _has_both_sides(
-        items
-    ):
-        fault = "must be of both sides: a charge or an exchange is what two amounts differ by"
-        raise InvalidInstruction([("items", fault)])
-    if resolution is BreakResolution.FUNDING and difference < 0:
-        raise InvalidInstruction([("items", "are a debit: a funding is a credit")])
+    return Correction(minor=difference_minor(items), destination=DESTINATIONS[resolution])
+
+
+def _of_opening(
+    head: BreakHead, resolution: BreakResolution, items: Sequence[BreakItem]
+) -> Correction:
+    if items:
+        raise InvalidInstruction([("items", "must be none: an opening difference has no items")])
+    if resolution is BreakResolution.FUNDING and head.amount_minor < 0:
+        raise InvalidInstruction([("resolution", _NO_FUNDING)])
     return Correction(
-        minor=difference,
-        currency=items[0].currency,
-        account_id=items[0].account_id,
-        destination=DESTINATIONS[resolution],
+        minor=head.amount_minor,
+        destination=DESTINATIONS.get(resolution),
+        leg=Leg.OPENING_CORRECTION,
     )
 
 
@@ -168,11 +195,10 @@ def resolution_sha256(
     resolution: BreakResolution,
     items: Sequence[BreakItem],
     reason: str,
-    evidence: tuple[str, bytes],
+    evidence: EvidenceDigest,
     who: str,
 ) -> bytes:
-    """Make the fingerprint of a proposal, which its approval signs; ``evidence`` is a file's name and its bytes."""
-    name, data = evidence
+    """Make the fingerprint of a proposal, which its approval signs."""
     content = {
         "break_id": break_id,
         "resolution": resolution.value,
@@ -180,29 +206,42 @@ def resolution_sha256(
             [each.side.value, each.id, each.account_id, each.minor, each.currency] for each in items
         ),
         "reason": reason,
-        "evidence_name": name,
-        "evidence_bytes": len(data),
-        "evidence_sha256": hashlib.sha256(data).hexdigest(),
+        "evidence_name": evidence.name,
+        "evidence_bytes": evidence.size_bytes,
+        "evidence_sha256": evidence.sha256.hex(),
         "proposed_by": who,
     }
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 
 
-def _faults(items: Sequence[BreakItem]) -> list[str]:
+_NO_FUNDING: Final = "are a debit: a funding is a credit"
+
+
+def _fault(head: BreakHead, items: Sequence[BreakItem]) -> str:
+    """Say why items cannot be resolved together; empty if they can."""
     if not items:
-        return ["must have at least one"]
+        return "must have at least one"
     if len(items) > ITEMS_MAX:
-        return [f"must be at most {ITEMS_MAX}"]
-    found = []
+        return f"must be at most {ITEMS_MAX}"
     if len({(each.side, each.id) for each in items}) != len(items):
-        found.append("must not contain an item twice")
-    if len({each.account_id for each in items}) > 1:
-        found.append("must be of one account")
-    if len({each.currency for each in items}) > 1:
-        found.append("must be in one currency")
-    return found
+        return "must not contain an item twice"
+    if {each.account_id for each in items} != {head.account_id}:
+        return "must be of the break's account"
+    if {each.currency for each in items} != {head.currency}:
+        return "must be in the account's currency"
+    return ""
 
 
-def _has_both_sides(items: Sequence[BreakItem]) -> bool:
-    return len({each.side for each in items}) > 1
+def _fault_of_sums(resolution: BreakResolution, items: Sequence[BreakItem]) -> str:
+    """Say why these amounts are not resolved so; empty if they are."""
+    difference = difference_minor(items)
+    if resolution is BreakResolution.MATCH:
+        text = f"differ by {difference} minor units: an exact match needs equal sums"
+        return text if difference else ""
+    if not difference:
+        return "have equal sums: match them, nothing is to be posted"
+    is_of_both = len({each.side for each in items}) > 1
+    if resolution in (BreakResolution.CHARGES, BreakResolution.EXCHANGE) and not is_of_both:
+        return "must be of both sides: a charge or an exchange is what two amounts differ by"
+    return _NO_FUNDING if resolution is BreakResolution.FUNDING and difference < 0 else ""

@@ -38,6 +38,8 @@ class Pass(StrEnum):
     TOLERANCE = "tolerance"
     SUM = "sum"
     """Amounts that add up without a common reference: always only a suggestion."""
+    PERSON = "person"
+    """No pass: people have made the match."""
 
 
 class Ours(msgspec.Struct, frozen=True):

@@ -91,6 +91,17 @@ CREATE TABLE bank_versions (
     changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE TABLE break_decisions (
+    proposal_id bigint NOT NULL,
+    decision text NOT NULL,
+    decided_by text NOT NULL,
+    role text NOT NULL,
+    signed_sha256 bytea,
+    match_id bigint,
+    transfer_group uuid,
+    decided_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE break_events (
     break_id bigint NOT NULL,
     number integer NOT NULL,
@@ -111,6 +122,30 @@ CREATE TABLE break_items (
     side text NOT NULL,
     item text NOT NULL,
     account_id bigint NOT NULL
+);
+
+CREATE TABLE break_proposal_items (
+    proposal_id bigint NOT NULL,
+    side text NOT NULL,
+    item text NOT NULL,
+    amount_minor bigint NOT NULL
+);
+
+CREATE TABLE break_proposals (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    break_id bigint NOT NULL,
+    resolution text NOT NULL,
+    account_id bigint NOT NULL,
+    currency currency_code NOT NULL,
+    amount_minor bigint NOT NULL,
+    reason text NOT NULL,
+    evidence_name text NOT NULL,
+    evidence bytea NOT NULL,
+    evidence_sha256 bytea NOT NULL,
+    proposed_by text NOT NULL,
+    content_sha256 bytea NOT NULL,
+    proposed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE breaker_orders (
@@ -323,7 +358,8 @@ CREATE TABLE matches (
     difference_account text NOT NULL DEFAULT ''::text,
     is_automatic boolean NOT NULL,
     settled_on date NOT NULL,
-    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    who text NOT NULL DEFAULT 'engine'::text
 );
 
 CREATE TABLE messages (
@@ -357,7 +393,8 @@ CREATE TABLE open_breaks (
     break_id bigint NOT NULL,
     account_id bigint NOT NULL,
     owner text NOT NULL DEFAULT ''::text,
-    due_at timestamp with time zone
+    due_at timestamp with time zone,
+    level smallint NOT NULL DEFAULT 0
 );
 
 CREATE TABLE open_entries (
@@ -1746,6 +1783,41 @@ BEGIN
     END IF;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.check_break_decision()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_proposal break_proposals;
+    v_leg smallint;
+BEGIN
+    IF new.decision <> 'approved' THEN
+        RETURN new;
+    END IF;
+    SELECT * INTO v_proposal FROM break_proposals WHERE id = new.proposal_id;
+    IF person_of(new.decided_by) = person_of(v_proposal.proposed_by)
+        OR new.signed_sha256 <> v_proposal.content_sha256
+        OR new.decided_at >= v_proposal.expires_at THEN
+        RAISE EXCEPTION 'proposal % is not approved by a second person, in time', new.proposal_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'two_people_close_a_break';
+    END IF;
+    SELECT CASE kind WHEN 'OPENING_DIFFERENCE' THEN 13 ELSE 12 END INTO v_leg
+    FROM breaks WHERE id = v_proposal.break_id;
+    IF (new.transfer_group IS NULL) <> (v_proposal.resolution = 'EXPLANATION')
+        OR (new.match_id IS NULL) <> (v_leg = 13)
+        OR new.transfer_group IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM transfers AS t
+            WHERE t.group_id = new.transfer_group AND t.leg = v_leg AND t.currency = v_proposal.currency
+                AND t.amount_minor = abs(v_proposal.amount_minor)
+                AND CASE WHEN v_proposal.amount_minor > 0 THEN t.debit_id ELSE t.credit_id END
+                    = v_proposal.account_id
+        ) THEN
+        RAISE EXCEPTION 'proposal % is not what is posted', new.proposal_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_posts_the_proposal';
+    END IF;
+    RETURN new;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.claim_settlements(p_owner bigint, p_limit integer, p_sweep boolean)
  RETURNS TABLE(settlement_id uuid, was_asked boolean)
  LANGUAGE plpgsql
@@ -2216,9 +2288,15 @@ ALTER TABLE balance_moments ADD CONSTRAINT balance_moments_pkey PRIMARY KEY (at)
 
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_pkey PRIMARY KEY (id);
 
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_pkey PRIMARY KEY (proposal_id);
+
 ALTER TABLE break_events ADD CONSTRAINT break_events_pkey PRIMARY KEY (break_id, number);
 
 ALTER TABLE break_items ADD CONSTRAINT break_items_pkey PRIMARY KEY (break_id, side, item);
+
+ALTER TABLE break_proposal_items ADD CONSTRAINT break_proposal_items_pkey PRIMARY KEY (proposal_id, side, item);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_pkey PRIMARY KEY (id);
 
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_pkey PRIMARY KEY (id);
 
@@ -2340,6 +2418,8 @@ ALTER TABLE accounts ADD CONSTRAINT accounts_kind_bank_currency_account_number_k
 
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_code_version_key UNIQUE (code, version);
 
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_transfer_group_key UNIQUE (transfer_group);
+
 ALTER TABLE breaks ADD CONSTRAINT breaks_account_id_fingerprint_key UNIQUE (account_id, fingerprint);
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_settlement_id_kind_fingerprint_key UNIQUE NULLS NOT DISTINCT (settlement_id, kind, fingerprint);
@@ -2395,6 +2475,20 @@ ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_rails_check CHECK (cardin
 
 ALTER TABLE bank_versions ADD CONSTRAINT bank_versions_version_check CHECK (version >= 1 AND version <= 10000);
 
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_check CHECK ((decision = 'approved'::text) = (signed_sha256 IS NOT NULL));
+
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_check1 CHECK ((decision = 'approved'::text) = (role <> ''::text));
+
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_check2 CHECK (decision = 'approved'::text OR num_nonnulls(match_id, transfer_group) = 0);
+
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_decided_by_check CHECK (length(decided_by) >= 1 AND length(decided_by) <= 256);
+
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_decision_check CHECK (decision = ANY (ARRAY['approved'::text, 'declined'::text, 'superseded'::text]));
+
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_role_check CHECK (length(role) <= 64);
+
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_signed_sha256_check CHECK (octet_length(signed_sha256) = 32);
+
 ALTER TABLE break_events ADD CONSTRAINT break_events_event_check CHECK (event = ANY (ARRAY['opened'::text, 'assigned'::text, 'commented'::text, 'escalated'::text, 'proposed'::text, 'declined'::text, 'approved'::text, 'matched'::text, 'closed'::text, 'reopened'::text]));
 
 ALTER TABLE break_events ADD CONSTRAINT break_events_level_check CHECK (level >= 0);
@@ -2408,6 +2502,26 @@ ALTER TABLE break_events ADD CONSTRAINT break_events_text_check CHECK (length(te
 ALTER TABLE break_events ADD CONSTRAINT break_events_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
 
 ALTER TABLE break_items ADD CONSTRAINT break_items_side_check CHECK (side = ANY (ARRAY['ours'::text, 'theirs'::text]));
+
+ALTER TABLE break_proposal_items ADD CONSTRAINT break_proposal_items_side_check CHECK (side = ANY (ARRAY['ours'::text, 'theirs'::text]));
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_amount_minor_check CHECK (amount_minor <> 0);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_check CHECK (evidence_sha256 = sha256(evidence));
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_check1 CHECK (expires_at > proposed_at);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_content_sha256_check CHECK (octet_length(content_sha256) = 32);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_evidence_check CHECK (octet_length(evidence) <= 1048576);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_evidence_name_check CHECK (length(evidence_name) <= 255);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_proposed_by_check CHECK (length(proposed_by) >= 1 AND length(proposed_by) <= 256);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_resolution_check CHECK (resolution = ANY (ARRAY['CHARGES'::text, 'EXCHANGE'::text, 'WRITE_OFF'::text, 'SUSPENSE'::text, 'FUNDING'::text, 'RETURN'::text, 'EXPLANATION'::text]));
 
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_action_check CHECK (action = ANY (ARRAY['open'::text, 'close'::text, 'probe'::text]));
 
@@ -2551,6 +2665,8 @@ ALTER TABLE matches ADD CONSTRAINT matches_check CHECK ((difference_minor = 0) =
 
 ALTER TABLE matches ADD CONSTRAINT matches_explanation_check CHECK (length(explanation) <= 1000);
 
+ALTER TABLE matches ADD CONSTRAINT matches_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
+
 ALTER TABLE messages ADD CONSTRAINT messages_attempt_check CHECK (attempt > 0);
 
 ALTER TABLE messages ADD CONSTRAINT messages_check CHECK (sha256 = sha256(content));
@@ -2568,6 +2684,8 @@ ALTER TABLE messages ADD CONSTRAINT messages_response_status_check CHECK (respon
 ALTER TABLE messages ADD CONSTRAINT messages_type_check CHECK (length(type) <= 35);
 
 ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (is_legal_move(from_state, event, to_state));
+
+ALTER TABLE open_breaks ADD CONSTRAINT open_breaks_level_check CHECK (level >= 0);
 
 ALTER TABLE open_recalls ADD CONSTRAINT open_recalls_asked_check CHECK (asked >= 0);
 
@@ -2755,7 +2873,7 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
 
-ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 11 AND posting > 0) NOT VALID;
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 13 AND posting > 0) NOT VALID;
 
 ALTER TABLE unmatches ADD CONSTRAINT unmatches_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
 
@@ -2767,6 +2885,10 @@ ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_after_ent
 
 ALTER TABLE accounts ADD CONSTRAINT accounts_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
+
+ALTER TABLE break_decisions ADD CONSTRAINT break_decisions_proposal_id_fkey FOREIGN KEY (proposal_id) REFERENCES break_proposals(id);
+
 ALTER TABLE break_events ADD CONSTRAINT break_events_break_id_fkey FOREIGN KEY (break_id) REFERENCES breaks(id);
 
 ALTER TABLE break_events ADD CONSTRAINT break_events_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
@@ -2774,6 +2896,10 @@ ALTER TABLE break_events ADD CONSTRAINT break_events_match_id_fkey FOREIGN KEY (
 ALTER TABLE break_events ADD CONSTRAINT break_events_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
 
 ALTER TABLE break_items ADD CONSTRAINT break_items_break_id_fkey FOREIGN KEY (break_id) REFERENCES breaks(id);
+
+ALTER TABLE break_proposal_items ADD CONSTRAINT break_proposal_items_proposal_id_fkey FOREIGN KEY (proposal_id) REFERENCES break_proposals(id);
+
+ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_break_id_fkey FOREIGN KEY (break_id) REFERENCES breaks(id);
 
 ALTER TABLE breaks ADD CONSTRAINT breaks_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
 
@@ -2854,6 +2980,8 @@ CASE kind
 END)) WHERE is_counted;
 
 CREATE INDEX break_items_by_item ON public.break_items USING btree (account_id, side, item);
+
+CREATE INDEX break_proposals_by_break ON public.break_proposals USING btree (break_id, id);
 
 CREATE INDEX breaker_orders_by_lane ON public.breaker_orders USING btree (rail, bank, id);
 
@@ -2982,11 +3110,23 @@ ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_append_only;
 CREATE TRIGGER bank_versions_follow BEFORE INSERT ON public.bank_versions FOR EACH ROW EXECUTE FUNCTION refuse_a_gap_of_versions();
 ALTER TABLE bank_versions ENABLE ALWAYS TRIGGER bank_versions_follow;
 
+CREATE TRIGGER break_decision_is_of_two BEFORE INSERT ON public.break_decisions FOR EACH ROW EXECUTE FUNCTION check_break_decision();
+ALTER TABLE break_decisions ENABLE ALWAYS TRIGGER break_decision_is_of_two;
+
+CREATE TRIGGER break_decisions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_decisions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE break_decisions ENABLE ALWAYS TRIGGER break_decisions_append_only;
+
 CREATE TRIGGER break_events_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_events FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE break_events ENABLE ALWAYS TRIGGER break_events_append_only;
 
 CREATE TRIGGER break_items_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_items FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE break_items ENABLE ALWAYS TRIGGER break_items_append_only;
+
+CREATE TRIGGER break_proposal_items_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_proposal_items FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE break_proposal_items ENABLE ALWAYS TRIGGER break_proposal_items_append_only;
+
+CREATE TRIGGER break_proposals_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_proposals FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE break_proposals ENABLE ALWAYS TRIGGER break_proposals_append_only;
 
 CREATE TRIGGER breaker_orders_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.breaker_orders FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE breaker_orders ENABLE ALWAYS TRIGGER breaker_orders_append_only;

@@ -13,12 +13,14 @@ from settlement_engine.domain.breaks.proposals import (
     check_break_declining,
     check_matching,
     check_proposing,
+    fingerprint_of,
     is_repeated,
 )
 from settlement_engine.domain.breaks.resolutions import (
     BreakItem,
     BreakResolution,
     BreakSide,
+    EvidenceDigest,
     resolution_sha256,
 )
 from settlement_engine.domain.proposals import Decision
@@ -26,16 +28,20 @@ from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongStat
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ITEM = BreakItem(side=BreakSide.THEIRS, id="t1", account_id=5, minor=-1_000_00, currency="USD")
-SIGNED = resolution_sha256(7, BreakResolution.SUSPENSE, [ITEM], "twice", ("", b""), "anna")
+NO_EVIDENCE = EvidenceDigest.of("", b"")
+SIGNED = resolution_sha256(7, BreakResolution.SUSPENSE, [ITEM], "twice", NO_EVIDENCE, "anna")
 PROPOSAL = BreakProposal(
     id=3,
     break_id=7,
     resolution=BreakResolution.SUSPENSE,
+    account_id=5,
+    currency="USD",
+    amount_minor=-1_000_00,
     items=(ITEM,),
     reason="twice",
     evidence_name="",
     evidence_bytes=0,
-    evidence_sha256=b"",
+    evidence_sha256=NO_EVIDENCE.sha256,
     proposed_by="anna",
     content_sha256=SIGNED,
     proposed_at=AT,
@@ -130,3 +136,8 @@ def test_the_same_decision_of_the_same_person_is_a_repetition():
     declined = changed(decision=Decision.DECLINED, decided_by="ben")
     assert is_repeated(declined, Decision.DECLINED, "ben")
     assert not is_repeated(PROPOSAL, Decision.DECLINED, "")
+
+
+def test_the_fingerprint_can_be_made_again_from_a_proposal():
+    assert fingerprint_of(PROPOSAL) == SIGNED
+    assert fingerprint_of(changed(reason="once")) != SIGNED

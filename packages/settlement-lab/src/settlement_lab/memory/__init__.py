@@ -10,6 +10,7 @@ from settlement_lab.memory.archive import MemoryArchive
 from settlement_lab.memory.audit import MemoryAuditor
 from settlement_lab.memory.banks import MemoryBanks
 from settlement_lab.memory.barrier import MemoryBarrierStore
+from settlement_lab.memory.break_work import MemoryBreakWork
 from settlement_lab.memory.breaker_orders import MemoryBreakerOrders
 from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
@@ -36,6 +37,7 @@ __all__ = [
     "MemoryAuditor",
     "MemoryBanks",
     "MemoryBarrierStore",
+    "MemoryBreakWork",
     "MemoryBreakerOrders",
     "MemoryCases",
     "MemoryDeadLetters",

@@ -92,14 +92,17 @@ class MemoryAccounts:
         self, wanted: Sequence[tuple[AccountKind, str, str]]
     ) -> list[Account]:
         """Return control accounts of rails and banks, oldest first; missing ones are opened."""
-        found = {self._control(*control).id for control in sorted(wanted)}
+        found = {self.control(*control).id for control in sorted(wanted)}
         return [self._records.accounts[key] for key in sorted(found)]
 
-    def _control(self, kind: AccountKind, owner: str, currency: str) -> Account:
-        known = self._records.by_number.get((kind, folded_bank(owner), currency, CONTROL_NUMBER))
+    def control(
+        self, kind: AccountKind, owner: str, currency: str, number: str = CONTROL_NUMBER
+    ) -> Account:
+        """Return an account of our own; a missing one is opened."""
+        known = self._records.by_number.get((kind, folded_bank(owner), currency, number))
         if known is not None:
             return self._records.accounts[known]
-        return self._open(kind, owner, currency, CONTROL_NUMBER)
+        return self._open(kind, owner, currency, number)
 
     async def fund(self, funding: Funding) -> Account:
         """Post a funding once per key."""
@@ -115,10 +118,10 @@ class MemoryAccounts:
         }
         key = funding.idempotency_key or str(group_id)
         hashed = key_hash(funding.caller, key, "fund_account")
-        clearing = self._control(AccountKind.CLEARING, folded_bank(funding.bank), currency)
+        clearing = self.control(AccountKind.CLEARING, folded_bank(funding.bank), currency)
         if hashed in self._records.calls:
             return self._replay(hashed, content)
-        self._post(
+        self.post_outside(
             fund(
                 group_id, nostro.id, clearing.id, funding.amount.minor, currency, funding.reference
             )
@@ -146,7 +149,7 @@ class MemoryAccounts:
             raise NotFound(what, todo="Open it first: settlement-engine accounts open.")
         return found[0]
 
-    def _post(self, transfer: Transfer) -> None:
+    def post_outside(self, transfer: Transfer) -> None:
         """Write one transfer and the two balances that it changes, or nothing."""
         known = self._records.accounts
         debited, credited = known[transfer.debit_id], known[transfer.credit_id]

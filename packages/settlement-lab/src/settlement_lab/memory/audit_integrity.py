@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.breaks.resolutions import DESTINATIONS, Destination
 from settlement_engine.domain.identifiers import key_hash, references
 from settlement_engine.domain.intent import (
     DELIVERY,
@@ -21,6 +22,11 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.store.accounts import CONTROL_NUMBER
 from settlement_lab.memory import audit_compensations, audit_history
+from settlement_lab.memory.audit_breaks import (
+    BREAK_CHECKS,
+    CORRECTIONS,
+    break_proposals_have_their_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,9 +48,10 @@ def _locks_are_single(_records: Records) -> Found:
 
 
 def _transfers_have_settlements(records: Records) -> Found:
-    """Every transfer except fundings belongs to a settlement."""
+    """Every transfer except fundings, and what closes breaks, belongs to a settlement."""
+    outside = {Leg.FUNDING, *CORRECTIONS}
     for transfer in records.transfers.values():
-        if transfer.leg is not Leg.FUNDING and transfer.group_id not in records.histories:
+        if transfer.leg not in outside and transfer.group_id not in records.histories:
             yield transfer.group_id, A_SETTLEMENT, NONE
 
 
@@ -121,10 +128,13 @@ def _is_number_of(call: AccountCall, account: Account) -> bool:
 
 
 def _accounts_have_calls(records: Records) -> Found:
-    """Every account except the control accounts was opened by a call."""
+    """Every account except the control accounts, and those of what closes breaks, was opened by a call."""
     opened = {call.account_id for call in records.calls.values() if call.call == OPENING}
     for account in records.accounts.values():
-        if account.account_number != CONTROL_NUMBER and account.id not in opened:
+        is_own = account.account_number == CONTROL_NUMBER or (
+            Destination(account.kind, account.account_number) in DESTINATIONS.values()
+        )
+        if not is_own and account.id not in opened:
             yield account.id, "a call that opened it", NONE
 
 
@@ -287,11 +297,13 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "deliveries_are_as_locked": _deliveries_are_as_locked,
     "payment_details_have_settlements": _payment_details_have_settlements,
     "routes_name_their_accounts": _routes_name_their_accounts,
+    **BREAK_CHECKS,
     **audit_compensations.CHECKS,
     **audit_history.CHECKS,
     "instructions_are_as_received": _instructions_are_as_received,
     "keys_have_their_hash": _keys_have_their_hash,
     "references_follow_from_keys": _references_follow_from_keys,
     "calls_have_their_hash": _calls_have_their_hash,
+    "break_proposals_have_their_hash": break_proposals_have_their_hash,
 }
 """Each yields subject, expected and found for each difference."""

@@ -109,7 +109,10 @@ class MemoryBreaks:
         """Close breaks that are none any more, and open those of postings that no entry explains."""
         del run_id
         for each in self._open_breaks(account_id):
-            if not self._has_open_items(each):
+            open_corrections = [
+                item for item in each.corrections if (account_id, item) in self._kept.ours
+            ]
+            if not self._has_open_items(each) and not open_corrections:
                 event = (
                     BreakEventKind.CLOSED if self._is_forgotten(each) else BreakEventKind.MATCHED
                 )
@@ -120,6 +123,7 @@ class MemoryBreaks:
             if each.found.theirs
             for item in each.found.ours
         }
+        explained |= {item for each in self._open_breaks(account_id) for item in each.corrections}
         missing = {
             item: ours
             for (owner, item), ours in self._kept.ours.items()
@@ -127,7 +131,8 @@ class MemoryBreaks:
             if begins is not None and last_day is not None and begins <= ours.booked_on <= last_day
         }
         for each in self._open_breaks(account_id):
-            if each.found.kind == "MISSING_THEIRS" and each.found.ours[0] not in missing:
+            is_corrected = not missing.keys().isdisjoint(each.found.ours) or each.corrections
+            if each.found.kind == "MISSING_THEIRS" and not is_corrected:
                 self._close(each, BreakEventKind.CLOSED, "it is another difference now")
         for item, ours in missing.items():
             self._open_break(account_id, _missing(item, ours))
@@ -150,8 +155,15 @@ class MemoryBreaks:
         for each in self._open_breaks(account_id):
             if each.found.kind == OPENING_DIFFERENCE and each.found != wanted:
                 self._close(each, BreakEventKind.CLOSED, "the opening difference is another")
-        if wanted is not None:
+        if wanted is not None and not self._is_explained(account_id, wanted):
             self._open_break(account_id, wanted)
+
+    def _is_explained(self, account_id: int, wanted: FoundBreak) -> bool:
+        known = self._kept.breaks.get((account_id, wanted.fingerprint()))
+        if known is None or known.found.amount_minor != wanted.amount_minor:
+            return False
+        kinds = [each.kind for each in known.events if each.kind is not BreakEventKind.COMMENTED]
+        return kinds[-1] is BreakEventKind.APPROVED
 
 
 def _missing(name: str, ours: OurItem) -> FoundBreak:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from settlement_engine.domain.breaks.history import BreakEvent, BreakEventKind
 from settlement_engine.domain.matching.breaks import references_of
@@ -19,9 +19,11 @@ from settlement_engine.domain.reconciliation import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import date, datetime
     from uuid import UUID
 
+    from settlement_engine.domain.breaks.proposals import BreakProposal
     from settlement_engine.domain.matching.values import Match
     from settlement_engine.domain.proof import BalanceProof, DaySums
     from settlement_engine.domain.reconciliation import (
@@ -42,6 +44,8 @@ class KeptMatch:
     settled_on: date
     at: datetime
     reason: str = ""
+    taken_back_by: str = ""
+    who: str = "engine"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,11 +57,56 @@ class KeptBreak:
     opened_at: datetime
     is_open: bool = True
     events: list[BreakEvent] = field(default_factory=list)
+    corrections: list[str] = field(default_factory=list)
+    """The postings that had closed it before it was opened again."""
 
-    def add(self, kind: BreakEventKind, at: datetime, text: str = "") -> None:
-        """Append an event of the engine's."""
-        number = len(self.events) + 1
-        self.events.append(BreakEvent(number=number, kind=kind, at=at, who="engine", text=text))
+    def add(  # noqa: PLR0913 - the fields of an event
+        self,
+        kind: BreakEventKind,
+        at: datetime,
+        text: str = "",
+        *,
+        who: str = "engine",
+        owner: str = "",
+        level: int = 0,
+        due_at: datetime | None = None,
+        proposal_id: int | None = None,
+        match_id: int | None = None,
+    ) -> None:
+        """Append an event."""
+        made = BreakEvent(
+            number=len(self.events) + 1,
+            kind=kind,
+            at=at,
+            who=who,
+            text=text,
+            owner=owner,
+            level=level,
+            due_at=due_at,
+            proposal_id=proposal_id,
+            match_id=match_id,
+        )
+        self.events.append(made)
+
+
+class BooksOfMatches(Protocol):
+    """What closing and opening breaks needs of the store of reconciliation."""
+
+    def now(self) -> datetime:
+        """Return the time of the records."""
+        ...
+
+    def count(self, account_id: int, changes: Iterable[DaySums]) -> None:
+        """Add to the sums of an account's days."""
+        ...
+
+    def take_back(self, kept: KeptMatch, reason: str, who: str = ...) -> None:
+        """Take a live match back: its items are open again."""
+        ...
+
+    async def take_in_outside(self, account_id: int, zone: str) -> None:
+        """Read the postings of an account that no settlement has made."""
+        ...
 
 
 @dataclass(slots=True)
@@ -78,6 +127,23 @@ class Reconciled:
     suggestions: dict[tuple[int, bytes], Match] = field(default_factory=dict)
     breaks: dict[tuple[int, bytes], KeptBreak] = field(default_factory=dict)
     proofs: dict[int, list[BalanceProof]] = field(default_factory=dict)
+    proposals: list[tuple[BreakProposal, bytes]] = field(default_factory=list)
+
+    def taken_back(self, account_id: int) -> list[tuple[frozenset[str], frozenset[str]]]:
+        """Return the items of the matches that people have taken back, ours and theirs."""
+        return [
+            (
+                frozenset(each.item.id for each in kept.ours),
+                frozenset(each.name for each in kept.theirs),
+            )
+            for kept in self.matches
+            if kept.account_id == account_id and kept.taken_back_by not in ("", "engine")
+        ]
+
+    def begins_of(self, group_id: UUID) -> date:
+        """Return the day of the opening difference that a transfer closes."""
+        numbers = [each.break_id for each, _ in self.proposals if each.transfer_group == group_id]
+        return list(self.breaks.values())[numbers[0] - 1].found.business_date
 
     def open_entries(self, account_id: int, after: EntryPlace) -> tuple[TheirItem, ...]:
         """Return the open entries of an account behind a place, in their order."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.ledger import AccountKind
+from settlement_engine.domain.ledger import AccountKind, Leg
+from settlement_engine.domain.matching.breaks import references_of
 from settlement_engine.domain.matching.values import Ours, theirs_of
 from settlement_engine.domain.matching_pages import (
     day_changes,
+    names_of,
     settled_days,
+    without_taken_back,
 )
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.proof import DaySums, ReconciledBooks, last_proved
@@ -32,12 +36,13 @@ from settlement_engine.domain.statement_chain import head_of
 from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
+from settlement_lab.memory import break_corrections
 from settlement_lab.memory.open_breaks import MemoryBreaks
 from settlement_lab.memory.reconciled import KeptMatch, Reconciled, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import date
+    from datetime import date, datetime
     from uuid import UUID
 
     from settlement_engine.domain.ledger import Transfer
@@ -64,6 +69,10 @@ class MemoryReconciliation(MemoryBreaks):
         self._kept: Reconciled = records.reconciled
 
     # --- runs -------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """Return the time of the records."""
+        return self._records.clock.now()
 
     async def begin(self, run: ReconciliationRun) -> RunBegin:
         """Record a run and hold it; see the port."""
@@ -119,9 +128,13 @@ class MemoryReconciliation(MemoryBreaks):
         self._kept.taken.add(key)
         assert transfer.at is not None, "what was posted has an instant"
         day = transfer.at.astimezone(ZoneInfo(zone)).date()
+        if (
+            transfer.leg is Leg.OPENING_CORRECTION
+        ):  # it counts for the day before the first statement
+            day = self._kept.begins_of(transfer.group_id) - timedelta(days=1)
         item = self._ours(transfer, account_id, day)
         self._open_ours(account_id, OurItem(0, day, item))
-        self._count(account_id, [DaySums(day=day, ours_minor=item.minor, ours=1)])
+        self.count(account_id, [DaySums(day=day, ours_minor=item.minor, ours=1)])
 
     def _is_paid_out(self, transfer: Transfer) -> bool:
         """Say whether the settlement agent is passed in the books only."""
@@ -164,7 +177,8 @@ class MemoryReconciliation(MemoryBreaks):
             batch=attempt.references.message_id if attempt else "",
         )
 
-    def _count(self, account_id: int, changes: Iterable[DaySums]) -> None:
+    def count(self, account_id: int, changes: Iterable[DaySums]) -> None:
+        """Add to the sums of an account's days."""
         names = [name for name in DaySums.__struct_fields__ if name != "day"]
         for change in changes:
             key = (account_id, change.day)
@@ -211,12 +225,12 @@ class MemoryReconciliation(MemoryBreaks):
         for kept in self._kept.matches:
             is_in = any(each.statement_id == statement_id for each in kept.theirs)
             if is_in and not kept.reason:
-                self._take_back(kept, "another version of the statement counts")
+                self.take_back(kept, "another version of the statement counts")
         for key, each in list(self._kept.theirs.items()):
             if each.statement_id == statement_id:
                 del self._kept.theirs[key]
                 change = DaySums(day=each.booked_on, theirs_minor=-each.item.minor, theirs=-1)
-                self._count(account_id, [change])
+                self.count(account_id, [change])
         self._kept.progress.pop(statement_id, None)
 
     # --- matching -----------------------------------------------------------------------------------
@@ -264,11 +278,11 @@ class MemoryReconciliation(MemoryBreaks):
         are_new: bool,
     ) -> PageDone:
         page = MatchingPage(self._kept.candidates(account_id, theirs), theirs)
-        found = match(page)
+        found = without_taken_back(page, match(page), self._kept.taken_back(account_id))
         days = settled_days(page, found.matches)
         if are_new:
             self._kept.theirs.update({(account_id, each.name): each for each in theirs})
-        self._count(account_id, day_changes(page, found, days, are_new=are_new))
+        self.count(account_id, day_changes(page, found, days, are_new=are_new))
         self._keep_matches(account_id, run_id, page, found, days)
         return PageDone(
             entries=len(theirs),
@@ -306,16 +320,16 @@ class MemoryReconciliation(MemoryBreaks):
 
     async def unmatch(self, match_id: int, *, who: str, reason: str) -> None:
         """Take a live match back: its items are open again."""
-        del who
         if not 0 < match_id <= len(self._kept.matches):
             raise NotFound(f"there is no match {match_id}")
         kept = self._kept.matches[match_id - 1]
         if kept.reason:
             raise WrongState(f"match {match_id} is taken back already")
-        self._take_back(kept, reason)
+        self.take_back(kept, reason, who)
 
-    def _take_back(self, kept: KeptMatch, reason: str) -> None:
-        kept.reason = reason
+    def take_back(self, kept: KeptMatch, reason: str, who: str = "engine") -> None:
+        """Take a live match back: its items are open again."""
+        kept.reason, kept.taken_back_by = reason, who
         change = DaySums(
             day=kept.settled_on,
             matched_ours_minor=-sum(each.item.minor for each in kept.ours),
@@ -323,11 +337,30 @@ class MemoryReconciliation(MemoryBreaks):
             matched_theirs_minor=-sum(each.item.minor for each in kept.theirs),
             matched_theirs=-len(kept.theirs),
         )
-        self._count(kept.account_id, [change])
+        self.count(kept.account_id, [change])
         for ours in kept.ours:
             self._open_ours(kept.account_id, ours)
         for theirs in kept.theirs:
             self._kept.theirs[kept.account_id, theirs.name] = theirs
+
+    async def reopen_late(self, account_id: int, run_id: UUID) -> list[int]:
+        """Open again what people closed without an entry that is there now."""
+        del run_id
+        named = {
+            name
+            for (owner, _), each in self._kept.theirs.items()
+            if owner == account_id
+            for name in names_of(each.item)
+        }
+        found: list[int] = []
+        for number, kept in enumerate(self._kept.matches, start=1):
+            has_correction = any(each.item.id.endswith("/12") for each in kept.ours)
+            is_live = kept.account_id == account_id and not kept.reason and has_correction
+            names = {name for each in kept.ours for name in references_of(each.item)}
+            if is_live and not kept.theirs and not named.isdisjoint(names):
+                said = ("engine", "an entry of the bank came late")
+                found += break_corrections.take_back(self._records, self, number, said)
+        return found
 
     # --- proofs -------------------------------------------------------------------------------------
 

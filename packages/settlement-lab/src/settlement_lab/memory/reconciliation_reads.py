@@ -90,7 +90,7 @@ class MemoryReconciliationReader:
             and wanted.kind in ("", each.found.kind)
             and wanted.is_open in (None, each.is_open)
             and (wanted.before_id is None or number < wanted.before_id)
-            and not wanted.owner
+            and wanted.owner in ("", _owner_of(each))
         ]
         return [msgspec.structs.replace(each, events=()) for each in found[::-1]][: wanted.limit]
 
@@ -112,7 +112,7 @@ class MemoryReconciliationReader:
             business_date=found.business_date,
             reason=found.reason,
             is_open=kept.is_open,
-            owner="",
+            owner=_owner_of(kept),
             opened_at=kept.opened_at,
             ours=tuple(sorted(found.ours)),
             theirs=tuple(sorted(found.theirs)),
@@ -131,7 +131,7 @@ class MemoryReconciliationReader:
             matched_by=kept.match.matched_by.value,
             rules_version=kept.match.rules_version,
             explanation=kept.match.explanation,
-            is_automatic=True,
+            is_automatic=kept.who == "engine",
             at=kept.at,
             ours=tuple(sorted(each.item.id for each in kept.ours)),
             theirs=tuple(each.name for each in kept.theirs),
@@ -162,3 +162,9 @@ class MemoryReconciliationReader:
         run, started_at = self._kept.runs[run_id]
         ended_at, parts = self._kept.ends[run_id]
         return ReconciliationReport(run=run, started_at=started_at, ended_at=ended_at, parts=parts)
+
+
+def _owner_of(kept: KeptBreak) -> str:
+    """Return whose work an open break is."""
+    found = [each.owner for each in kept.events if each.owner]
+    return found[-1] if found and kept.is_open else ""

@@ -67,6 +67,7 @@ FROM gone AS g ORDER BY g.break_id;
 
 -- name: breaks_to_settle
 -- The open breaks of an account with an item that is not open any more; whether all of their items are in live matches.
+-- A correction (leg 12) that is open again keeps its break open.
 SELECT b.id, NOT bool_or(q.is_forgotten) AS is_matched
 FROM open_breaks AS o
 JOIN breaks AS b ON b.id = o.break_id
@@ -86,11 +87,12 @@ JOIN LATERAL (
     END, false) AS is_gone,
     i.side = 'theirs' AND NOT EXISTS (
         SELECT 1 FROM matched_statements AS m WHERE m.statement_id = split_part(i.item, '/', 1)::bigint
-    ) AS is_forgotten
+    ) AS is_forgotten,
+    i.side = 'ours' AND split_part(i.item, '/', 3) = '12' AS is_correction
     FROM break_items AS i WHERE i.break_id = b.id
 ) AS q ON true
 WHERE o.account_id = $1
-GROUP BY b.id HAVING bool_or(q.is_gone)
+GROUP BY b.id HAVING bool_or(q.is_gone) AND NOT bool_or(q.is_correction AND NOT q.is_gone)
 ORDER BY b.id LIMIT $2;
 
 -- name: explained_missing

@@ -73,7 +73,8 @@ RETURNING (SELECT count(*) FROM added) AS postings;
 
 -- name: take_in_outside
 -- The postings of an account that no settlement has made and that are later than those read before. Their instants
--- follow the order of their commits, because each was posted under the lock of the account's row.
+-- follow the order of their commits, because each was posted under the lock of the account's row. What closes an opening
+-- difference (leg 13) counts for the day before the first statement.
 WITH state AS (
     INSERT INTO reconciliation_accounts AS s (account_id) VALUES ($1)
     ON CONFLICT (account_id) DO UPDATE SET account_id = s.account_id
@@ -85,7 +86,11 @@ WITH state AS (
     SELECT t.group_id, t.posting, t.leg FROM transfers AS t, state AS s
     WHERE t.credit_id = $1 AND t.at > s.booked_until AND (t.leg = 3 OR t.leg > 11)
 ), posted AS (
-    SELECT b.*, (b.at AT TIME ZONE $2)::date AS booked_on
+    SELECT b.*, CASE WHEN b.leg = 13 THEN (
+        SELECT x.business_date - 1 FROM break_decisions AS d
+        JOIN break_proposals AS p ON p.id = d.proposal_id JOIN breaks AS x ON x.id = p.break_id
+        WHERE d.transfer_group = b.group_id
+    ) ELSE (b.at AT TIME ZONE $2)::date END AS booked_on
     FROM outside AS o
     JOIN bank_postings AS b
         ON b.group_id = o.group_id AND b.posting = o.posting AND b.leg = o.leg AND b.account_id = $1
