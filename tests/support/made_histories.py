@@ -132,6 +132,10 @@ HISTORIES: dict[str, tuple[Happens, ...]] = {
         happens(E.ATTESTED_SETTLED, None, **PAPER),
         happens(E.DISPROVED, said="rejected", code="RJCT"),
     ),
+    "completed_by_a_statement": (
+        *DOUBTED,
+        happens(E.SETTLED, None, statement="17", statement_entry="3", statement_says="debit"),
+    ),
     "debited_twice": (
         *COMPLETED,
         happens(E.DEBITED_TWICE, said="settled", statement="17", statement_entry="3"),

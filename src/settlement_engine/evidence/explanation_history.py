@@ -16,7 +16,14 @@ from settlement_engine.domain.lifecycle import QUESTION, TRANSITIONS, Ask
 from settlement_engine.domain.proposals import OF_PARKED
 from settlement_engine.evidence.explanation_recall import recall_lines
 from settlement_engine.evidence.sentences import as_sentence, clock, refusal_sentence
-from settlement_engine.evidence.wording import ASKED, ASKS, DID, HAPPENED, REPLIED
+from settlement_engine.evidence.wording import (
+    ASKED,
+    ASKS,
+    DID,
+    HAPPENED,
+    IN_A_STATEMENT,
+    REPLIED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +86,8 @@ def tell_move(move: MoveRecord) -> str:
     """Describe one move: what happened, what the other side said, what was done and asked next."""
     row = TRANSITIONS.get(move.from_state, {}).get(move.event)
     text = HAPPENED[move.event]
+    if "statement" in move.detail:
+        text = IN_A_STATEMENT.get(move.event, text)
     if move.detail.get("code") == COMPENSATION:
         text = "it was parked, because two people have to release a compensation"
     words = _words(move)
@@ -103,6 +112,9 @@ def _words(move: MoveRecord) -> str:
         fields = {name: text for name, text in detail.items() if name != "refusal"}
         return f"{code}: {refusal_sentence(code, fields)}"
     said = [f"said {detail['said']}"] if "said" in detail else []
+    if statement := detail.get("statement"):
+        entry = detail.get("statement_entry")
+        said.append(f"statement {statement}" + (f", entry {entry}" if entry else ""))
     said += [f"{name.replace('_', ' ')} {detail[name]}" for name in SAID if detail.get(name)]
     return ", ".join(said)
 

@@ -57,6 +57,15 @@ HAPPENED: Final[Mapping[Event, str]] = MappingProxyType(
     }
 )
 
+IN_A_STATEMENT: Final[Mapping[Event, str]] = MappingProxyType(
+    {
+        E.SETTLED: "the bank's statement has its booked debit, which is final",
+        E.AMOUNT_DIFFERED: "the bank's statement has a debit of another amount than the one sent",
+        E.CONTRADICTED: "the bank's statement contradicts the final state",
+    }
+)
+"""What has happened, where an entry of a bank's statement says it, and not the rail."""
+
 CONDITION: Final[Mapping[Event, str]] = MappingProxyType(
     {
         E.CLEARED: "screening clears it and the account covers it",
