@@ -6,6 +6,7 @@ from typing import Final
 
 from settlement_lab.mutants.patching import Cut, Mutant
 
+_COMPENSATING: Final = {"compensations": 1.0}
 _JUDGE: Final = "settlement_lab.memory.applying:Applying._judge"
 _WRITE: Final = "settlement_lab.memory.settlements:MemorySettlements._write"
 
@@ -32,6 +33,36 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
             ),
         ),
         seed=9,
+    ),
+    # --- compensations -------------------------------------------------------------------------
+    "compensation_not_parked": Mutant(
+        "a compensation that screening lets pass waits for nobody",
+        (
+            Cut(
+                "settlement_engine.domain.decisions.history:after_release",
+                "if answer.event is Event.CLEARED and compensates is not None and not is_released(history):",
+                "if False:",
+            ),
+        ),
+        seed=4,
+        emphasis=_COMPENSATING,
+    ),
+    "more_compensated_than_settled": Mutant(
+        "what is left to compensate is looked at by no store and before no hold",
+        (
+            Cut(
+                "settlement_lab.memory.settlements:MemorySettlements._is_left",
+                "if request.compensates is None:",
+                "if True:",
+            ),
+            Cut(
+                "settlement_engine.domain.compensation_checks:refuse_compensation",
+                "if amount.minor <= left:",
+                "if True:",
+            ),
+        ),
+        seed=39,
+        emphasis=_COMPENSATING,
     ),
     # --- guards --------------------------------------------------------------------------------
     "state_guard": Mutant(

@@ -108,7 +108,17 @@ OF_RECALLS: Final = (
 )
 """What a bank does with recalls; counted, and drawn apart."""
 
-FAULTS: Final = (*DRAWN, RUSH, RECALLS, *OF_RECALLS)
+COMPENSATIONS: Final = "compensations"
+"""People have completed settlements paid back (``worlds/compensations.py``): a whole world has such people or none."""
+
+OF_COMPENSATIONS: Final = (
+    "compensation_not_left",
+    "compensation_completed",
+    "compensation_refused",
+)
+"""What becomes of compensations; counted, and drawn apart."""
+
+FAULTS: Final = (*DRAWN, RUSH, RECALLS, *OF_RECALLS, COMPENSATIONS, *OF_COMPENSATIONS)
 """Every fault that must have occurred in a run."""
 
 RUSH_SHARE: Final = 0.2
@@ -116,6 +126,9 @@ RUSH_SHARE: Final = 0.2
 
 RECALLS_SHARE: Final = 0.2
 """The share of worlds with recalls."""
+
+COMPENSATIONS_SHARE: Final = 0.15
+"""The share of worlds with compensations."""
 
 QUIET_SHARE: Final = 0.35
 """In about a third of the worlds a given fault does not occur at all."""
@@ -140,6 +153,7 @@ class Faults:
             is_quiet = chance.random() < QUIET_SHARE
             rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
         rates |= {RUSH: RUSH_SHARE, RECALLS: RECALLS_SHARE} | dict.fromkeys(OF_RECALLS, 0.0)
+        rates |= {COMPENSATIONS: COMPENSATIONS_SHARE} | dict.fromkeys(OF_COMPENSATIONS, 0.0)
         assert emphasis.keys() <= rates.keys(), "each emphasis names a fault"
         return cls(chance, {**rates, **emphasis})
 

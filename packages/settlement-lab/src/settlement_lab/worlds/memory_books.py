@@ -18,6 +18,7 @@ from settlement_lab.memory import (
     MemoryInbound,
     MemoryRecalls,
     MemoryRegistry,
+    MemoryResolutions,
     MemorySettlements,
     MemoryStream,
     Records,
@@ -88,6 +89,7 @@ class MemoryBooks:
         self.inbound: Any = MemoryInbound(records)
         self.breaker_orders: Any = MemoryBreakerOrders(records)
         self.recalls: Any = MemoryRecalls(records)
+        self.resolutions: Any = MemoryResolutions(records)
         self.registry: Any = _Registry(self)
 
     def end_session(self, engine_id: int) -> None:

@@ -83,6 +83,7 @@ class Books(Protocol):
     inbound: Any
     breaker_orders: Any
     recalls: Any
+    resolutions: Any
 
     def end_session(self, engine_id: int) -> None:
         """End the session that shows that this engine is running, as its crash would."""

@@ -16,6 +16,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_engine.errors import IdempotencyConflict, NotFound, SettlementEngineError
+from settlement_lab.worlds.compensations import release
 from settlement_lab.worlds.memory_books import CURRENCY
 
 if TYPE_CHECKING:
@@ -198,7 +199,9 @@ class People:
                 event = truth(settlement)
                 if event is not None:
                     self._faults.note("attested")
-            if event is not None:
+            if event is Event.APPROVED and settlement.instruction.compensates is not None:
+                _ = node.run(release(node, node.books.resolutions, settlement))
+            elif event is not None:
                 _ = node.run(_request(node, settlement, event))
 
 

@@ -23,7 +23,8 @@ from settlement_lab.worlds import loop as virtual
 from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank
 from settlement_lab.worlds.bus import Bus, SimulatedConsumer
 from settlement_lab.worlds.chronicle import Chronicle, History
-from settlement_lab.worlds.faults import RECALLS, RUSH, Faults
+from settlement_lab.worlds.compensations import CompensationRequests, faults_of_compensations
+from settlement_lab.worlds.faults import COMPENSATIONS, RECALLS, RUSH, Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
 from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
 from settlement_lab.worlds.node import Node
@@ -117,6 +118,7 @@ class World:
             rules = replace(rules, lane=narrow)
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
         self.recall_requests = self._draw_recalls(random.Random(f"{seed} {RECALLS}"))
+        self.compensations = self._draw_compensations(random.Random(f"{seed} {COMPENSATIONS}"))
         self.bank.skew = timedelta(seconds=(self.chance.random() * 2 - 1) * BANK_SKEW_SECONDS)
         self.bank.state_of = self.ground.state_of
         self.bank.amount_of = self.ground.amount_of
@@ -141,6 +143,12 @@ class World:
         self.bank.recalls = BankRecalls(self.bank, chance, lambda key: key in self.ground.recalls())
         return RecallRequests(self, chance)
 
+    def _draw_compensations(self, chance: random.Random) -> CompensationRequests | None:
+        """Draw whether people have completed settlements paid back."""
+        if chance.random() >= self.faults.rates[COMPENSATIONS]:
+            return None
+        return CompensationRequests(self, chance)
+
     # --- the sequence of the world ----------------------------------------------------------------
 
     async def live(self) -> None:
@@ -153,6 +161,8 @@ class World:
         people = [*self._callers(), self.operators.run()]
         if self.recall_requests is not None:
             people.append(self.recall_requests.run())
+        if self.compensations is not None:
+            people.append(self.compensations.run())
         work = [self.spawn(each) for each in (*people, self.nemesis.run())]
         while not all(each.done() for each in work) and not self._has_failed():
             self._look_after(_nothing_known)
@@ -332,6 +342,7 @@ class World:
             *auditor.obligations(histories),
             *auditor.engines(history.invariant_warnings),
             *self._recall_faults(histories),
+            *faults_of_compensations(histories, moves, self.faults),
             *await self.ground.differences(),
         ]
         for found_history in histories.values():
