@@ -44,7 +44,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
                 "if False:",
             ),
         ),
-        seed=4,
+        seed=1,
         emphasis=_COMPENSATING,
     ),
     "more_compensated_than_settled": Mutant(

@@ -118,7 +118,7 @@ class World:
             rules = replace(rules, lane=narrow)
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
         self.recall_requests = self._draw_recalls(random.Random(f"{seed} {RECALLS}"))
-        self.compensations = self._draw_compensations(random.Random(f"{seed} {COMPENSATIONS}"))
+        self.compensations = self._draw_compensations(random.Random(f"{COMPENSATIONS} {seed}"))
         self.bank.skew = timedelta(seconds=(self.chance.random() * 2 - 1) * BANK_SKEW_SECONDS)
         self.bank.state_of = self.ground.state_of
         self.bank.amount_of = self.ground.amount_of
