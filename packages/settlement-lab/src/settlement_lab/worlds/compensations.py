@@ -117,6 +117,15 @@ class CompensationRequests:
                 return
 
 
+def draw_compensations(
+    world: CompensatingWorld, chance: random.Random
+) -> CompensationRequests | None:
+    """Draw whether people of this world have completed settlements paid back."""
+    if chance.random() >= world.faults.rates[COMPENSATIONS]:
+        return None
+    return CompensationRequests(world, chance)
+
+
 async def _settled(node: Node, wanted: Instruction) -> object:
     try:
         return await node.engine.settle(wanted, WAIT_SECONDS)

@@ -23,7 +23,7 @@ from settlement_lab.worlds import loop as virtual
 from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank
 from settlement_lab.worlds.bus import Bus, SimulatedConsumer
 from settlement_lab.worlds.chronicle import Chronicle, History
-from settlement_lab.worlds.compensations import CompensationRequests, faults_of_compensations
+from settlement_lab.worlds.compensations import draw_compensations, faults_of_compensations
 from settlement_lab.worlds.faults import COMPENSATIONS, RECALLS, RUSH, Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
 from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
@@ -118,7 +118,7 @@ class World:
             rules = replace(rules, lane=narrow)
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
         self.recall_requests = self._draw_recalls(random.Random(f"{seed} {RECALLS}"))
-        self.compensations = self._draw_compensations(random.Random(f"{COMPENSATIONS} {seed}"))
+        self.compensations = draw_compensations(self, random.Random(f"{COMPENSATIONS} {seed}"))
         self.bank.skew = timedelta(seconds=(self.chance.random() * 2 - 1) * BANK_SKEW_SECONDS)
         self.bank.state_of = self.ground.state_of
         self.bank.amount_of = self.ground.amount_of
@@ -142,12 +142,6 @@ class World:
         self.bank.rules = replace(self.bank.rules, recall_answer_seconds=ANSWER_SECONDS)
         self.bank.recalls = BankRecalls(self.bank, chance, lambda key: key in self.ground.recalls())
         return RecallRequests(self, chance)
-
-    def _draw_compensations(self, chance: random.Random) -> CompensationRequests | None:
-        """Draw whether people have completed settlements paid back."""
-        if chance.random() >= self.faults.rates[COMPENSATIONS]:
-            return None
-        return CompensationRequests(self, chance)
 
     # --- the sequence of the world ----------------------------------------------------------------
 
