@@ -43,7 +43,7 @@ IS_WHOLE = os.environ.get("SETTLEMENT_WHOLE_MATRIX", "") == "1"
 LATER = {2, 13, 20, 27, 28, 31, 32, 33}
 """Rows of cut-offs, linked settlements and payments that come in: of a later version."""
 
-ELSEWHERE = {29: "test_ach", 30: "test_ach"}
+ELSEWHERE = {29: "test_ach_rows", 30: "test_ach_rows"}
 """Rows of files, which rails over HTTP do not have."""
 
 NOT_BUILT = {26: "cover payments"}
