@@ -22,6 +22,7 @@ ALONE_MS_MAX = 50.0
 SOAK_SECONDS = 120
 WAL_BYTES_MAX = 6 * 1024
 COMMITS_MAX = 0.1
+COST_GROWTH_MAX = 1.3
 
 
 def bench(place: Path, *arguments: str) -> dict[str, Any]:
@@ -87,6 +88,18 @@ def test_the_stress_trials_meet_their_targets(name, tmp_path):
     [trial] = found["trials"]
     print(f"\n{name}: {trial['lines']}", end="")
     assert trial["is_good"], trial["lines"]
+
+
+@pytest.mark.parametrize("name", ["books", "books-long"])
+def test_every_planted_difference_among_many_entries_is_named(name, tmp_path):
+    """Ten thousand, a hundred thousand and a million entries: for nearly the same cost each, in bounded memory."""
+    found = bench(tmp_path, "--scenario", name)
+    print("".join(f"\n{trial['lines']}" for trial in found["trials"]), end="")
+    assert all(trial["is_good"] for trial in found["trials"])
+    costs = [
+        each["figures"]["engine_us"] + each["figures"]["postgres_us"] for each in found["trials"]
+    ]
+    assert costs[-1] <= COST_GROWTH_MAX * costs[0]
 
 
 def test_only_the_history_grows(tmp_path):

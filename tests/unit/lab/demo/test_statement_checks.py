@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from settlement_engine.simulator.differences import DifferenceKind
+from settlement_lab.bench.planted_differences import BREAK_KINDS
 from settlement_lab.commands.demo.statement_checks import (
-    NAMES,
     AccountProof,
     FoundDifference,
     StatementEvidence,
@@ -79,4 +79,4 @@ def test_each_violation_is_found(changes: dict[str, object], violated: list[str]
 def test_the_demo_plants_every_kind_of_difference_and_knows_its_breaks() -> None:
     kinds = {kind.value for kind in DifferenceKind}
     assert set(DIFFERENCES) == kinds
-    assert set(NAMES) == kinds
+    assert set(BREAK_KINDS) == kinds

@@ -153,6 +153,11 @@ class ServerMeter:
         """Measure the database."""
         return ServerSize(**await self._ask("server_size"))
 
+    async def debits_at_bank(self, account_id: int, limit: int) -> list[asyncpg.Record]:
+        """Return what settlements have moved from an account at a bank: amount, date and references."""
+        async with self._connection.session() as connection:
+            return await connection.fetch(_call("debits_at_bank"), account_id, limit)
+
     async def _ask(self, name: str) -> asyncpg.Record:
         async with self._connection.session() as connection:
             row = await connection.fetchrow(_call(name))

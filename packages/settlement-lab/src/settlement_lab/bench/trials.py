@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from settlement_lab.bench import endurance, outages, rails, saga, stress
+from settlement_lab.bench import books, endurance, outages, rails, saga, stress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +19,7 @@ SLOWER_RAIL: Final = {"banks.mock_latency_ms": 4_000, "banks.mock_answer_timeout
 
 LATE_RAIL: Final = {"banks.mock_latency_ms": 45_000, "banks.mock_answer_timeout_ms": 90_000}
 WITHOUT_NATS: Final = {"nats.enabled": False}
+BY_DEMAND: Final = {"nats.enabled": False, "reconciliation.on_arrival": False}
 MILLION: Final = 1_000_000
 HISTORIES: Final = (10_000, MILLION)
 HISTORIES_LONG: Final = (10_000, MILLION, 10 * MILLION)
@@ -50,6 +51,10 @@ class Trial:
     name: str
     about: str
     variants: Sequence[Variant]
+
+
+def _books(transfers: int) -> Variant:
+    return Variant(run=partial(books.books, transfers=transfers), settings=BY_DEMAND)
 
 
 _ALL: Final = (
@@ -128,6 +133,16 @@ _ALL: Final = (
         variants=[Variant(run=rails.over_http, has_simulator=True)],
     ),
     Trial(
+        name="books",
+        about="10,000 and 100,000 transfers reconciled with as many entries of camt.053 statements",
+        variants=[_books(10_000), _books(100_000)],
+    ),
+    Trial(
+        name="books-long",
+        about="a million of each: a quarter of an hour, and 10 GB",
+        variants=[_books(MILLION)],
+    ),
+    Trial(
         name="dbos",
         about="the same settlement as a workflow of DBOS, if that package is installed",
         variants=[Variant(run=stress.beside_dbos, skipped=saga.missing)],
@@ -138,7 +153,7 @@ _ALL: Final = (
         variants=[Variant(run=endurance.soak)],
     ),
 )
-LONG: Final = frozenset({"growth-long", "soak"})
+LONG: Final = frozenset({"growth-long", "soak", "books-long"})
 """These take long on any machine and run only if they are named."""
 
 TRIALS: Final[Mapping[str, Trial]] = {trial.name: trial for trial in _ALL}

@@ -36,6 +36,16 @@ SELECT pg_database_size(current_database()) AS database_bytes,
         FROM unnest(ARRAY['accounts', 'open_settlements', 'stream_head', 'engines']) AS q (name)
     ) AS bounded_bytes;
 
+-- name: debits_at_bank
+-- What settlements have moved from an account at a bank, in their order: the entries of the bank's statement.
+SELECT t.amount_minor, s.value_date, a.end_to_end_id, a.uetr::text AS uetr
+FROM transfers AS t
+JOIN attempts AS a ON a.settlement_id = t.group_id AND a.number = 1
+JOIN settlement_transactions AS s ON s.id = t.group_id
+WHERE t.credit_id = $1 AND t.leg = 1
+ORDER BY t.group_id
+LIMIT $2;
+
 -- name: history_numbers
 -- The identifier of a copy has the copy's number as its first 32 bits, so that it sorts before the identifiers
 -- of the originals. Copies of copies have numbers that are multiples of ``stride`` apart.

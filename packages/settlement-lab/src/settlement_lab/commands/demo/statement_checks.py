@@ -5,35 +5,22 @@ Pure: it reads the collected data and does no I/O.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_lab.bench.planted_differences import (
+    BREAK_KINDS,
+    expected_of,
+    mistakes_of,
+    named,
+)
 from settlement_lab.commands.demo.checks import PromiseCheck, check
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "missing": ("MISSING_THEIRS",),
-    "extra": ("UNKNOWN_DEBIT",),
-    "amount": ("AMOUNT",),
-    "date": ("DATE",),
-    "duplicate": ("DUPLICATE", "AMBIGUOUS"),
-    "unknown_debit": ("UNKNOWN_DEBIT",),
-    "unknown_credit": ("MISSING_OURS",),
-    "reversal": ("REVERSAL",),
-    "charge": ("AMOUNT",),
-    "batch": (),
-    "split": (),
-}
-"""The breaks that each planted difference must become. What is booked as one or in parts is matched, and is none.
-
-Of an entry that is booked twice a person decides which of the two is the payment.
-"""
+    from collections.abc import Sequence
 
 IMPORTED: Final = "IMPORTED"
 
@@ -97,14 +84,20 @@ def _imported(evidence: StatementEvidence) -> PromiseCheck:
 
 def _differences_named(evidence: StatementEvidence) -> PromiseCheck:
     """Check that each planted difference is a break of its name and amount, and that there is no other break."""
-    planted = Counter(key for each in evidence.planted for key in _keys(each))
-    found = Counter(_found_key(each) for each in evidence.found)
-    wrong = [f"{count} not found: {_said(key)}" for key, count in (planted - found).items()]
-    wrong += [f"{count} not planted: {_said(key)}" for key, count in (found - planted).items()]
+    planted = [
+        key
+        for each in evidence.planted
+        for key in expected_of(f"{each.bank} {each.currency}", each.kind, Decimal(each.amount))
+    ]
+    found = [
+        named(f"{each.bank} {each.currency}", each.kind, Decimal(each.amount))
+        for each in evidence.found
+    ]
+    wrong = mistakes_of(planted, found)
     kinds = len({each.kind for each in evidence.planted})
-    matched = sum(not NAMES[each.kind] for each in evidence.planted)
+    matched = sum(not BREAK_KINDS[each.kind] for each in evidence.planted)
     detail = (
-        f"{len(evidence.planted)} of {kinds} kinds: {planted.total()} breaks,"
+        f"{len(evidence.planted)} of {kinds} kinds: {len(planted)} breaks,"
         f" {matched} matched as batches and parts"
     )
     if not evidence.planted:
@@ -121,26 +114,3 @@ def _proofs_zero(evidence: StatementEvidence) -> PromiseCheck:
         wrong.append(f"{len(evidence.outcomes)} statements, {len(evidence.proofs)} proofs")
     detail = f"{len(evidence.proofs)} accounts"
     return check("the proof is zero for every account at the bank", wrong, detail)
-
-
-def _keys(planted: ToldDifference) -> list[tuple[str, str, str, Decimal | None]]:
-    """Name the breaks of a planted difference; of a wrong amount the whole entry is told, and not compared."""
-    return [
-        (
-            planted.bank,
-            planted.currency,
-            kind,
-            None if kind == "AMOUNT" else Decimal(planted.amount),
-        )
-        for kind in NAMES[planted.kind]
-    ]
-
-
-def _found_key(found: FoundDifference) -> tuple[str, str, str, Decimal | None]:
-    amount = None if found.kind == "AMOUNT" else Decimal(found.amount)
-    return found.bank, found.currency, found.kind, amount
-
-
-def _said(key: tuple[str, str, str, Decimal | None]) -> str:
-    bank, currency, kind, amount = key
-    return f"{kind} at {bank}, {currency}{'' if amount is None else f' {amount}'}"
