@@ -20,6 +20,7 @@ from settlement_engine.store.queries import statements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
     from uuid import UUID
 
     import asyncpg
@@ -77,6 +78,16 @@ class ServerSize:
 
     database_bytes: int
     bounded_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebitAtBank:
+    """What a bank has debited for one settlement, with the references that it knows."""
+
+    amount_minor: int
+    value_date: date
+    end_to_end_id: str
+    uetr: str
 
 
 def _file(name: str) -> str:
@@ -153,10 +164,11 @@ class ServerMeter:
         """Measure the database."""
         return ServerSize(**await self._ask("server_size"))
 
-    async def debits_at_bank(self, account_id: int, limit: int) -> list[asyncpg.Record]:
-        """Return what settlements have moved from an account at a bank: amount, date and references."""
+    async def debits_at_bank(self, account_id: int, limit: int) -> list[DebitAtBank]:
+        """Return what settlements have moved from an account at a bank, in their order."""
         async with self._connection.session() as connection:
-            return await connection.fetch(_call("debits_at_bank"), account_id, limit)
+            rows = await connection.fetch(_call("debits_at_bank"), account_id, limit)
+        return [DebitAtBank(**row) for row in rows]
 
     async def _ask(self, name: str) -> asyncpg.Record:
         async with self._connection.session() as connection:

@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import date
 
-    import asyncpg
-
+    from settlement_lab.baseline.server import DebitAtBank
     from settlement_lab.bench.ground import Ground
     from settlement_lab.bench.planted_differences import NamedDifference
 
@@ -240,9 +239,7 @@ async def _reconcile(
     )
 
 
-def _file_of(
-    number: str, rows: Sequence[asyncpg.Record]
-) -> tuple[int, bytes, list[NamedDifference]]:
+def _file_of(number: str, rows: Sequence[DebitAtBank]) -> tuple[int, bytes, list[NamedDifference]]:
     """Make the statement of an account; returns its entries' count, the file, and what was planted."""
     bank = number.partition("/")[0]
     day = datetime.now(UTC).date()
@@ -250,11 +247,9 @@ def _file_of(
     paid = [
         _entry(
             place,
-            row["value_date"],
-            -row["amount_minor"],
-            StatementReferences(
-                end_to_end=row["end_to_end_id"], uetr=row["uetr"], servicer=f"B{place}"
-            ),
+            row.value_date,
+            -row.amount_minor,
+            StatementReferences(end_to_end=row.end_to_end_id, uetr=row.uetr, servicer=f"B{place}"),
         )
         for place, row in enumerate(rows, start=2)
     ]
