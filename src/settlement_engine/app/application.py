@@ -30,6 +30,7 @@ from settlement_engine.app.settings import (
     stuck_limits,
 )
 from settlement_engine.app.statement_inbox import StatementInbox
+from settlement_engine.app.statement_reader import StatementReader
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.reconciliation import Reconciliation
@@ -167,6 +168,7 @@ class Application:
             named,
             self.reconciliation_schedule.arrived,
             count=self.metrics.statements.imported,
+            read=StatementReader().read,
         )
         self.fetcher = StatementFetch(
             self.statements, self.importer, self.rails, SystemClock(), named

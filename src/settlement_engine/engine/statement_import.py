@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from settlement_engine.domain.continuity import AccountDirectory, ImportOutcome, judge
 from settlement_engine.domain.statement_import import found_in, known_accounts, wanted_numbers
@@ -20,7 +20,7 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.statements import read_statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from settlement_engine.domain.statement_import import (
         AccountNames,
@@ -31,9 +31,17 @@ if TYPE_CHECKING:
     from settlement_engine.messages.csv_mapping import Mapping
     from settlement_engine.ports import StatementStore
 
+    ReadStatements: TypeAlias = Callable[[bytes, Mapping | None, str], Awaitable[StatementFile]]
+    """Reads the statements of a file: its bytes, its CSV mapping if it has one, and the mapping's text."""
+
 
 def _nobody_waits(_: Collection[int]) -> None:
     """Tell nobody that statements have arrived."""
+
+
+async def _read_beside(content: bytes, mapping: Mapping | None, _text: str) -> StatementFile:
+    """Read a file in a thread."""
+    return await asyncio.to_thread(read_statements, content, mapping)
 
 
 def _nobody_counts(_: str) -> None:
@@ -50,12 +58,14 @@ class StatementImport:
         arrived: Callable[[Collection[int]], None] = _nobody_waits,
         *,
         count: Callable[[str], None] = _nobody_counts,
+        read: ReadStatements | None = None,
     ) -> None:
-        """``count`` is called with the outcome of each statement."""
+        """``count`` is called with the outcome of each statement; ``read`` reads a file."""
         self._store = store
         self._named = named
         self._arrived = arrived
         self._count = count
+        self._read = read or _read_beside
         self._reading = asyncio.Semaphore(1)  # one file is read at a time: a large one takes memory
 
     async def import_file(self, file: ReceivedFile) -> list[ImportedStatement]:
@@ -63,7 +73,7 @@ class StatementImport:
         mapping = _mapping_of(file.csv_mapping)
         await self._store.keep_file(file)
         async with self._reading:
-            read = await asyncio.to_thread(read_statements, file.content, mapping)
+            read = await self._read(file.content, mapping, file.csv_mapping)
             directory = await self._directory(read)
             found = _in_order(read)
             imported = [await self._import(file, each, directory) for each in found]
