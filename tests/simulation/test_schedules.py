@@ -129,5 +129,5 @@ def test_waiting_for_another_engines_row_lock_fails_at_once(ground: PostgresGrou
 def test_the_newest_text_of_each_function_is_found() -> None:
     names = [text.split("(")[0].split()[-1] for text in functions()]
     assert len(names) == len(set(names)), "only the newest text of each function"
-    assert {"admit_settlements_2", "apply_steps_2", "claim_settlements"} <= set(names)
+    assert {"admit_settlements_3", "apply_steps_2", "claim_settlements"} <= set(names)
     assert set(calls()) == {"end_session", "mark_engines_gone", "set_aside", "open_accounts"}

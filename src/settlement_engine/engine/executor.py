@@ -25,10 +25,11 @@ from settlement_engine.engine.believed import believe
 from settlement_engine.engine.integrity import silence
 from settlement_engine.engine.lookups import Lookups
 from settlement_engine.engine.writer import TransitionWriter
-from settlement_engine.errors import Broken
+from settlement_engine.errors import Broken, Contention, Unavailable
 from settlement_engine.ports import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from settlement_engine.domain.settlement import Settlement
@@ -84,7 +85,7 @@ class Executor:
     ) -> None:
         self._mailbox = mailbox
         self._recaller, self._journal = recaller, journal
-        self._writer = TransitionWriter(store, lease, meter)
+        self._store, self._writer = store, TransitionWriter(store, lease, meter)
         self._lease = lease
         self._decider = decider
         self._lookups = Lookups(store, decider, lease, unbookable.set_aside)
@@ -129,12 +130,21 @@ class Executor:
         if not pairs:
             return
         started_at = self._lease.monotonic()
-        outcomes = await self._writer.write([step for _, step in pairs])
+        outcomes = await self._apply([step for _, step in pairs])
         seconds = self._lease.monotonic() - started_at
         self._meter.batch("move", len(pairs), seconds)
         if len(pairs) > LONG_BATCH:
             await asyncio.sleep(0)
         self._take_in(pairs, outcomes, seconds)
+
+    async def _apply(self, steps: list[TransitionCommand]) -> Sequence[TransitionResult | Broken]:
+        """Write a batch in one commit; one result each, in order, or the error of a broken transition."""
+        try:
+            outcomes = await self._store.apply(steps, self._lease.engine_id)
+        except (Unavailable, Contention, Broken) as error:
+            return await self._writer.write_after(error, steps)
+        self._lease.saw(outcomes[0].at)
+        return outcomes
 
     async def _decide_routes(self, screened: list[PendingTransition]) -> None:
         """Decide each settlement's route once, and look up the accounts that it needs."""
@@ -217,7 +227,7 @@ class Executor:
     def _take_in(
         self,
         pairs: list[tuple[PendingTransition, TransitionCommand]],
-        outcomes: list[TransitionResult | Broken],
+        outcomes: Sequence[TransitionResult | Broken],
         commit_seconds: float,
     ) -> None:
         """Update the settlements in memory after the commit, and ask the next questions."""

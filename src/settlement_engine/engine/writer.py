@@ -1,4 +1,4 @@
-"""The writer: a batch of transitions becomes one commit, whatever happens to the connection.
+"""The writer: a batch of transitions whose write has failed becomes one commit, whatever happens to the connection.
 
 After a connection failure it is unknown whether the batch was written. The guards make a second write harmless, so
 the same batch is written again; a transition that is stale then may be our own first write, and is looked up.
@@ -19,44 +19,63 @@ from settlement_engine.ports import Result
 
 if TYPE_CHECKING:
     from settlement_engine.engine.lease import EngineLease
+    from settlement_engine.errors import SettlementEngineError
     from settlement_engine.ports import Meter, SettlementStore, TransitionCommand, TransitionResult
 
 log = structlog.get_logger(__name__)
 
 
 class TransitionWriter:
-    """Writes batches of transitions."""
+    """Writes batches of transitions again."""
 
     def __init__(self, store: SettlementStore, lease: EngineLease, meter: Meter) -> None:
         self._store = store
         self._lease = lease
         self._meter = meter
 
-    async def write(
-        self, steps: list[TransitionCommand], *, is_repeat: bool = False
+    async def write_after(
+        self,
+        error: SettlementEngineError,
+        steps: list[TransitionCommand],
+        *,
+        is_repeat: bool = False,
     ) -> list[TransitionResult | Broken]:
-        """Write the transitions; one result each, in order, or the error of a broken one.
+        """Write transitions whose write has failed; one result each, in order, or the error of a broken one.
 
         While the database is unreachable, wait and write the same batch again.
         """
-        while True:
+        while not isinstance(error, Broken):
+            is_repeat = is_repeat or isinstance(error, Unavailable)
+            self._meter.invariant_warning("commit_unknown" if is_repeat else "contention")
+            await self._lease.pause()
             try:
-                outcomes = await self._store.apply(steps, self._lease.engine_id)
-                self._lease.saw(outcomes[0].at)
-                return list(await self._recognise(steps, outcomes) if is_repeat else outcomes)
-            except (Unavailable, Contention) as error:
-                is_repeat = is_repeat or isinstance(error, Unavailable)
-                self._meter.invariant_warning("commit_unknown" if is_repeat else "contention")
-                await self._lease.pause()
-            except Broken as error:
-                if len(steps) == 1:
-                    self._tell(steps[0], error)
-                    return [error]
-                middle = len(steps) // 2
-                return [
-                    *await self.write(steps[:middle], is_repeat=is_repeat),
-                    *await self.write(steps[middle:], is_repeat=is_repeat),
-                ]
+                return await self._write(steps, is_repeat=is_repeat)
+            except (Unavailable, Contention, Broken) as another:
+                error = another
+        return await self._isolate(error, steps, is_repeat=is_repeat)
+
+    async def _write(
+        self, steps: list[TransitionCommand], *, is_repeat: bool
+    ) -> list[TransitionResult | Broken]:
+        outcomes = await self._store.apply(steps, self._lease.engine_id)
+        self._lease.saw(outcomes[0].at)
+        return list(await self._recognise(steps, outcomes) if is_repeat else outcomes)
+
+    async def _isolate(
+        self, error: Broken, steps: list[TransitionCommand], *, is_repeat: bool
+    ) -> list[TransitionResult | Broken]:
+        """Halve a batch that the database refuses as broken, until the broken transition is found."""
+        if len(steps) == 1:
+            self._tell(steps[0], error)
+            return [error]
+        middle = len(steps) // 2
+        found: list[TransitionResult | Broken] = []
+        for half in (steps[:middle], steps[middle:]):
+            try:
+                found += await self._write(half, is_repeat=is_repeat)
+            except (Unavailable, Contention, Broken) as another:
+                found += await self.write_after(another, half, is_repeat=is_repeat)
+        return found
 
     def _tell(self, step: TransitionCommand, error: Broken) -> None:
         self._meter.invariant_warning("step_broken")

@@ -271,13 +271,13 @@ async def test_two_simultaneous_reports_about_one_settlement_are_two_transitions
             for event in (Event.SETTLED, Event.REJECTED)
         ]
         batches: list[int] = []
-        write = world.engine._executor._writer.write
+        write = world.engine._executor._apply
 
-        async def counted(steps: list[TransitionCommand], *, is_repeat: bool = False) -> Any:
+        async def counted(steps: list[TransitionCommand]) -> Any:
             batches.append(len(steps))
-            return await write(steps, is_repeat=is_repeat)
+            return await write(steps)
 
-        world.engine._executor._writer.write = counted  # type: ignore[method-assign]
+        world.engine._executor._apply = counted  # type: ignore[method-assign]
         world.rail.say(both)
         await world.until(lambda: world.records.histories[settlement.id].is_frozen)
         assert world.records.histories[settlement.id].state is State.COMPLETED
@@ -409,17 +409,13 @@ async def test_a_payment_that_waits_for_its_window_continues_when_it_opens() -> 
 
 
 class LostAnswer:
-    """A store that wrote, but whose answer was lost; then it reports stale, and shows its state."""
+    """A store that wrote, but whose answer was lost: it reports stale, and shows its state."""
 
     def __init__(self, now: Settlement, *, is_owned: bool = True) -> None:
         self.now = now
         self.is_owned = is_owned
-        self.calls = 0
 
     async def apply(self, steps: list[TransitionCommand], _owner: int) -> list[TransitionResult]:
-        self.calls += 1
-        if self.calls == 1:
-            raise Unavailable("the answer was lost")
         return [TransitionResult(result=Result.STALE, at=LoopClock().now()) for _ in steps]
 
     async def load(self, _ids: list[UUID]) -> dict[UUID, Settlement]:
@@ -458,7 +454,7 @@ async def test_only_our_own_earlier_write_is_recognised(
             settlement=believed, event=event, transition=transition_for(State.LOCKED, event)
         )
         writer = TransitionWriter(LostAnswer(now), world.engine._lease, world.meter)  # type: ignore[arg-type]
-        [outcome] = await writer.write([step])
+        [outcome] = await writer.write_after(Unavailable("lost"), [step])
         assert isinstance(outcome, TransitionResult)
         assert outcome.result is result
 
@@ -479,7 +475,7 @@ async def test_a_simultaneous_write_of_another_engine_is_not_recognised_as_ours(
         )
         store = LostAnswer(now, is_owned=is_owned)
         writer = TransitionWriter(store, world.engine._lease, world.meter)  # type: ignore[arg-type]
-        [outcome] = await writer.write([step])
+        [outcome] = await writer.write_after(Unavailable("lost"), [step])
         assert isinstance(outcome, TransitionResult)
         assert outcome.result is result
 

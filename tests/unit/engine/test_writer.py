@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest.mock import AsyncMock, Mock
+from unittest.mock import AsyncMock, Mock, call
 
 import pytest
 
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.engine.writer import TransitionWriter
-from settlement_engine.errors import Contention, InvariantViolated, Unavailable
+from settlement_engine.errors import (
+    Contention,
+    InvariantViolated,
+    SettlementEngineError,
+    Unavailable,
+)
 from settlement_engine.ports import Result, TransitionCommand, TransitionResult
 from tests.support.decided import NOW, settlement
 
@@ -38,12 +43,12 @@ def writer(store: Any) -> tuple[TransitionWriter, Mock]:
     [(Unavailable("lost"), "commit_unknown"), (Contention("busy"), "contention")],
 )
 async def test_a_batch_that_did_not_reach_the_database_is_written_again(
-    error: Exception, kind: str
+    error: SettlementEngineError, kind: str
 ) -> None:
     store = Mock(apply=AsyncMock(side_effect=[error, [outcome()]]), owned=AsyncMock())
     written, meter = writer(store)
-    assert await written.write([step(1)]) == [outcome()]
-    meter.invariant_warning.assert_called_once_with(kind)
+    assert await written.write_after(error, [step(1)]) == [outcome()]
+    assert meter.invariant_warning.mock_calls == [call(kind)] * 2
 
 
 async def test_our_own_first_write_is_recognised_and_another_engines_is_not() -> None:
@@ -56,12 +61,12 @@ async def test_our_own_first_write_is_recognised_and_another_engines_is_not() ->
     }
     stale = [outcome(Result.STALE), outcome(Result.STALE)]
     store = Mock(
-        apply=AsyncMock(side_effect=[Unavailable("lost"), stale]),
+        apply=AsyncMock(return_value=stale),
         load=AsyncMock(return_value=after),
         owned=AsyncMock(return_value=set()),
     )
     written, _ = writer(store)
-    found = await written.write([ours, theirs])
+    found = await written.write_after(Unavailable("lost"), [ours, theirs])
     assert [each.result for each in found if isinstance(each, TransitionResult)] == [
         Result.APPLIED,
         Result.STALE,
@@ -71,12 +76,36 @@ async def test_our_own_first_write_is_recognised_and_another_engines_is_not() ->
 async def test_a_transition_that_the_database_refuses_is_isolated_by_halving() -> None:
     steps = [step(number) for number in range(5)]
 
+    broken = InvariantViolated("broken")
+
     async def apply(batch: list[TransitionCommand], _owner: int) -> list[TransitionResult]:
         if steps[3] in batch:
-            raise InvariantViolated("broken")
+            raise broken
         return [outcome() for _ in batch]
 
     written, meter = writer(Mock(apply=apply))
-    found = await written.write(steps)
+    found = await written.write_after(broken, steps)
     assert [isinstance(each, InvariantViolated) for each in found] == [False] * 3 + [True, False]
     meter.invariant_warning.assert_called_once_with("step_broken")
+
+
+async def test_a_lost_connection_while_a_batch_is_halved_leads_to_a_look_at_what_was_written() -> (
+    None
+):
+    """The half may have been written when its answer was lost: what is stale then may be our own."""
+    ours, broken = step(1), InvariantViolated("broken")
+    after = {
+        ours.settlement.id: settlement(
+            State.COMPLETED, id=ours.settlement.id, seq=4, fencing_token=0
+        )
+    }
+    store = Mock(
+        apply=AsyncMock(side_effect=[Unavailable("lost"), [outcome(Result.STALE)], broken]),
+        load=AsyncMock(return_value=after),
+        owned=AsyncMock(return_value=set()),
+    )
+    written, _ = writer(store)
+    first, second = await written.write_after(broken, [ours, step(2)])
+    assert isinstance(first, TransitionResult)
+    assert first.result is Result.APPLIED
+    assert second is broken

@@ -121,13 +121,13 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         (
             Cut(
                 "settlement_engine.engine.executor:Executor._write",
-                "    outcomes = await self._writer.write([step for _, step in pairs])\n",
+                "    outcomes = await self._apply([step for _, step in pairs])\n",
                 "    for _, step in pairs:\n"
                 "        if step.attempt is not None:\n"
                 "            early = replace(step.settlement, attempt=step.attempt,"
                 " state=step.transition.state)\n"
                 "            self._asker.ask([early])\n"
-                "    outcomes = await self._writer.write([step for _, step in pairs])\n",
+                "    outcomes = await self._apply([step for _, step in pairs])\n",
             ),
         ),
         seed=0,

@@ -96,7 +96,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         "after a lost answer our own write is not recognised, and the settlement is lost from memory",
         (
             Cut(
-                "settlement_engine.engine.writer:TransitionWriter.write",
+                "settlement_engine.engine.writer:TransitionWriter._write",
                 "list(await self._recognise(steps, outcomes) if is_repeat else outcomes)",
                 "list(outcomes)",
             ),
