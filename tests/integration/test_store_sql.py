@@ -108,6 +108,14 @@ REPORTED = (
     " end_to_end_id text, purpose text, settled_minor numeric, returned_minor numeric, charges_minor numeric"
 )
 SIGNATURES: dict[str, tuple[str, str]] = {
+    "absent_payments": (
+        "int4 int8 text[]",
+        "settlement_id uuid, attempt int2, statement_id int8",
+    ),
+    "add_absence_reports": (
+        "text text bytea[] text[] uuid[] int2[]",
+        "",
+    ),
     "dossier_entries": (
         "uuid int8",
         "statement_id int8, entry_number int4, detail_number int4, says text, told_minor int8, account_id int8, bank_statement_id text, source text, content_sha256 text, file_sha256 text, booking_date date, amount_minor int8, currency text, status text, is_reversal bool, text text, refs text, detail_text text, detail_refs text",

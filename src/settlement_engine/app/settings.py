@@ -138,11 +138,12 @@ def _minor(text: str, currency: str) -> int:
 
 
 def engine_settings(config: Config) -> EngineSettings:
-    """Convert the sections ``settlement``, ``engine`` and ``cases``."""
+    """Convert the sections ``settlement``, ``engine`` and ``cases``, and a key of ``reconciliation``."""
     settlement, engine = config.settlement, config.engine
     resend_first = min(1.0, settlement.retry_delay_seconds)
     return EngineSettings(
         open_max=config.server.max_concurrent_settlements,
+        absent_after_days=config.reconciliation.absent_after_days,
         intake_queue_max=settlement.intake_queue_max,
         intake_batch_max=settlement.intake_batch_max,
         move_batch_max=settlement.move_batch_max,

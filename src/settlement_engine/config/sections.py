@@ -234,6 +234,7 @@ class ReconciliationConfig(Section):
     statement_weekdays: Annotated[
         tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1, max_length=7)
     ] = (1, 2, 3, 4, 5)
+    absent_after_days: int = Field(default=5, ge=1, le=365)
     accounts: Annotated[tuple[ReconciledAccount, ...], Field(max_length=1_000)] = ()
 
 

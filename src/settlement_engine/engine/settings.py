@@ -35,6 +35,8 @@ class EngineSettings:
     ``inbound_poll_seconds`` is how soon an engine processes messages that another one has received.
     ``evidence_rows_max`` bounds the rows of a statement that are searched for our payments at once;
     ``evidence_poll_seconds`` is how soon an engine searches a statement that was imported.
+    ``absent_after_days``: a completed payment that no statement has is an exception, once the closed statements reach
+    so many days beyond its booking; ``absent_look_seconds`` is how often an engine looks for such.
     ``no_enquiry_due_seconds``: how long a payment of a rail without enquiries is parked at a time.
     ``full_lane`` is how long a payment waits, without a hold, while the queue of its bank's lane is full.
     ``gate_waiting_max`` bounds those that wait in memory for screening while the gate of a rail is closed.
@@ -81,6 +83,8 @@ class EngineSettings:
     inbound_poll_seconds: float = 0.5
     evidence_rows_max: int = 500
     evidence_poll_seconds: float = 1.0
+    absent_after_days: int = 5
+    absent_look_seconds: float = 60.0
     stream_page_max: int = 100
     stream_poll_seconds: float = 0.25
     watch_interval_seconds: float = 0.1

@@ -27,16 +27,30 @@ class StatementSearch:
     def __init__(self, settings: EngineSettings, store: EvidenceStore) -> None:
         self._settings = settings
         self._store = store
+        self._look_at_seconds = 0.0
 
     async def run(self) -> None:
         """Search for ever; what cannot be stored now is searched again later."""
         while True:
             try:
-                has_more = await self.step()
+                has_more = await self.step() or await self.look_for_absent()
             except (Unavailable, Contention, Broken) as error:
                 log.warning("statement_not_searched", why=error.why or error.what)
                 has_more = False
             await asyncio.sleep(0 if has_more else self._settings.evidence_poll_seconds)
+
+    async def look_for_absent(self) -> bool:
+        """Tell now and then of completed payments that closed statements lack; say whether there may be more."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at_seconds:
+            return False
+        most = self._settings.evidence_rows_max
+        told = await self._store.tell_absent(self._settings.absent_after_days, most)
+        if told:
+            log.warning("payments_absent_from_statements", count=told)
+        if told < most:
+            self._look_at_seconds = now + self._settings.absent_look_seconds
+        return told == most
 
     async def step(self) -> bool:
         """Search one part of one statement; say whether there was one."""

@@ -11,11 +11,12 @@ import msgspec
 
 from settlement_engine.domain.decisions.booked import event_said
 from settlement_engine.domain.returns import StatedAmount
-from settlement_engine.domain.statement_evidence import EntrySays
+from settlement_engine.domain.statement_evidence import EntryEvidence, EntrySays
 from settlement_engine.ports.inbound import MessageSource, PaymentReferences, StatusReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     from settlement_engine.domain.statement_evidence import PaymentEvidence, StatementPart
 
@@ -47,6 +48,34 @@ class EvidenceStore(Protocol):
         an interruption loses nothing, and no entry is told twice.
         """
         ...
+
+    async def tell_absent(self, days: int, most: int) -> int:
+        """Tell of completed payments that the account's closed statements lack, each once; return how many.
+
+        The statements have no gap and reach ``days`` beyond the day on which we have booked the payment; no entry
+        is matched with it, and none names it.
+        """
+        ...
+
+
+class AbsentPayment(NamedTuple):
+    """A payment that the closed statements lack, with the last of these statements."""
+
+    settlement_id: UUID
+    attempt: int
+    statement: int
+
+
+def absence_of(absent: AbsentPayment) -> tuple[bytes, StatusReport]:
+    """Make the message and the report of an absence. The message is always the same: so it is stored once."""
+    says = EntrySays.ABSENT
+    report = StatusReport(
+        event=event_said(says),
+        references=PaymentReferences(instruction_id=absent.settlement_id.hex),
+        entry=EntryEvidence(says=says, statement=absent.statement),
+    )
+    told = {"source": MessageSource.STATEMENT.value, says.value: str(absent.settlement_id)}
+    return msgspec.json.encode(told), report
 
 
 def report_of(evidence: PaymentEvidence) -> StatusReport:

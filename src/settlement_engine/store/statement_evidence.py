@@ -21,6 +21,7 @@ from settlement_engine.domain.statement_evidence import (
     mentions_of,
 )
 from settlement_engine.domain.statements import (
+    END_OF_DAY,
     Entry,
     EntryDetail,
     EntryStatus,
@@ -30,7 +31,9 @@ from settlement_engine.domain.statements import (
 from settlement_engine.ports import MessageSource
 from settlement_engine.ports.statement_evidence import (
     STATEMENTS_RAIL,
+    AbsentPayment,
     Searched,
+    absence_of,
     message_of,
     report_of,
 )
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.statement_evidence import Mention, PaymentEvidence, PaymentNames
     from settlement_engine.store.database import Connection, DatabaseSettings
 
+_SOURCES: Final = sorted(source.value for source in END_OF_DAY)
 _REFERENCES: Final = msgspec.json.Decoder(StatementReferences)
 
 
@@ -72,6 +76,28 @@ class PostgresEvidence:
             news = [each for each in found if each.is_news]
             await _write(connection, part, found, news)
         return Searched(rows=len(part.rows), found=len(found), news=len(news))
+
+    async def tell_absent(self, days: int, most: int) -> int:
+        """Tell of completed payments that closed statements lack; see the port."""
+        async with self._writing.session() as connection, connection.transaction():
+            rows = await connection.fetch(query("absent_payments"), days, most, _SOURCES)
+            if not rows:
+                return 0
+            absent = [
+                AbsentPayment(row["settlement_id"], row["attempt"], row["statement_id"])
+                for row in rows
+            ]
+            told = [absence_of(each) for each in absent]
+            await connection.execute(
+                query("add_absence_reports"),
+                STATEMENTS_RAIL,
+                MessageSource.STATEMENT.value,
+                [message for message, _ in told],
+                [msgspec.json.encode(report).decode() for _, report in told],
+                [each.settlement_id for each in absent],
+                [each.attempt for each in absent],
+            )
+        return len(absent)
 
 
 async def _next_part(connection: Connection, rows_max: int) -> StatementPart | None:

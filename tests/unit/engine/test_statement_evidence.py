@@ -15,7 +15,7 @@ from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.engine.statement_evidence import StatementSearch
 from settlement_engine.errors import Unavailable
 from settlement_engine.ports import ReportOutcome
-from settlement_engine.ports.statement_evidence import Searched
+from settlement_engine.ports.statement_evidence import AbsentPayment, Searched, absence_of
 from settlement_lab.memory import MemoryEvidence, MemoryStatements
 from tests.support.booked import BankAccount, booking, take
 from tests.unit.engine.engine_world import payment_request, running
@@ -87,6 +87,25 @@ async def test_a_statement_without_the_payment_ends_nothing() -> None:
         history = world.records.histories[found.id]
         assert (history.state, history.is_frozen) == (State.IN_DOUBT, False)
         assert (await world.nostro()).held == 100
+
+
+async def test_a_completed_payment_that_the_statements_lack_is_a_critical_exception() -> None:
+    """The report of the absence, as the store makes it; of a settlement in doubt it changes nothing."""
+    async with running() as world:
+        completed, open_one = await world.settle("k1"), await doubted(world, "k2")
+        evidence = MemoryEvidence(world.records)
+        for each in (completed, open_one):
+            content, report = absence_of(AbsentPayment(each.id, 1, 7))
+            evidence._store(content, [(each.id, 1, report)], "")
+        await world.until(lambda: len(world.records.closed_reports) == 2)
+        assert kinds(world) == [CaseKind.STATEMENT_DIFFERS]
+        histories = world.records.histories
+        assert histories[completed.id].is_frozen
+        assert histories[completed.id].state is State.COMPLETED
+        doubt = histories[open_one.id]
+        assert (doubt.state, doubt.is_frozen) == (State.IN_DOUBT, False)
+        assert (await world.nostro()).held == 100
+        assert sorted(outcomes(world)) == [ReportOutcome.APPLIED, ReportOutcome.NO_NEWS]
 
 
 async def test_another_amount_is_not_settled_and_freezes() -> None:
@@ -173,6 +192,7 @@ class ShakyEvidence:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.looks: list[tuple[int, int]] = []
 
     async def search_next(self, rows_max: int) -> Searched | None:
         self.calls += 1
@@ -181,13 +201,18 @@ class ShakyEvidence:
             raise Unavailable(what)
         return Searched(rows=rows_max, found=1, news=1) if self.calls == 2 else None
 
+    async def tell_absent(self, days: int, most: int) -> int:
+        self.looks.append((days, most))
+        return most if len(self.looks) == 1 else 0
+
 
 async def test_a_database_out_of_reach_only_delays_the_search() -> None:
     store = ShakyEvidence()
     task = asyncio.create_task(StatementSearch(SEARCHING, store).run())
     async with asyncio.timeout(5):
-        while store.calls < 4:  # noqa: ASYNC110 - a counter cannot be awaited
+        while store.calls < 8:  # noqa: ASYNC110 - a counter cannot be awaited
             await asyncio.sleep(0.002)
     assert not task.done()
+    assert store.looks == [(5, 500)] * 2, "again while there may be more, and then not for a while"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from settlement_engine.domain.continuity import StatementOutcome
+from settlement_engine.domain.ledger import Leg
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.statement_evidence import (
     EntryRow,
+    EntrySays,
     MentionedPayment,
+    MentionKind,
     StatementPart,
     Told,
     evidence_in,
     is_evidence,
     mentions_of,
 )
-from settlement_engine.domain.statements import Statement
+from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.ports import InboundMessage, MessageSource, OpenReport
 from settlement_engine.ports.statement_evidence import (
     STATEMENTS_RAIL,
+    AbsentPayment,
     Searched,
+    absence_of,
     message_of,
     report_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
+    from collections.abc import Iterator, Sequence
+    from datetime import date
 
     from settlement_engine.domain.settlement import Attempt
     from settlement_engine.domain.statement_evidence import (
         Mention,
-        MentionKind,
         PaymentEvidence,
         PaymentNames,
     )
     from settlement_engine.domain.statements import Entry
+    from settlement_engine.ports import StatusReport
     from settlement_lab.memory.records import KeptStatement, Records
 
 HAS_MOVED: Final = frozenset({State.COMPLETED, State.RETURNED})
@@ -57,6 +65,59 @@ class MemoryEvidence:
                 if is_evidence(outcome):
                     return self._search(self._part(kept, outcome, rows_max))
         return None
+
+    async def tell_absent(self, days: int, most: int) -> int:
+        """Tell of completed payments that closed statements lack; see the port."""
+        absent = list(itertools.islice(self._absent(days), most))
+        for each in absent:
+            content, report = absence_of(each)
+            self._store(content, [(each.settlement_id, each.attempt, report)], "")
+        return len(absent)
+
+    def _absent(self, days: int) -> Iterator[AbsentPayment]:
+        records = self._records
+        told = {
+            each.settlement_id
+            for each in records.inbound_reports.values()
+            if each.report.entry is not None and each.report.entry.says is EntrySays.ABSENT
+        }
+        debited = {
+            each.payment.settlement_id
+            for each in records.evidence
+            if each.mention.kind is MentionKind.DEBIT
+        }
+        for (account_id, name), ours in records.reconciled.ours.items():
+            closed = self._closed(account_id)
+            settlement = records.histories.get(UUID(name.partition("/")[0]))
+            if closed is None or settlement is None or settlement.attempt is None:
+                continue
+            begins, last_day, statement = closed
+            is_due = begins <= ours.booked_on <= last_day - timedelta(days=days)
+            is_cash = name == f"{settlement.id}/1/{int(Leg.CASH)}"
+            is_own = settlement.attempt.route.source_id == account_id
+            is_known = settlement.id in told or settlement.id in debited
+            is_completed = settlement.state is State.COMPLETED
+            if is_due and is_cash and is_own and is_completed and not is_known:
+                yield AbsentPayment(settlement.id, settlement.attempt.number, statement)
+
+    def _closed(self, account_id: int) -> tuple[date, date, int] | None:
+        """Return the first and the last day that the statements prove, with the last statement; None without."""
+        proofs = self._records.reconciled.proofs.get(account_id, [])
+        last = max(proofs, key=lambda each: each.booking_date, default=None)
+        if last is None:
+            return None
+        last = [each for each in proofs if each.booking_date == last.booking_date][-1]
+        kept = [
+            each.result
+            for each in self._records.statements
+            if each.is_kept and each.result.account_id == account_id and each.result.day is not None
+            if each.result.source in END_OF_DAY
+        ]
+        closing = [each.id for each in kept if each.day == last.booking_date]
+        if last.held_back_by or not closing:
+            return None
+        first = min(each.begins or each.day or last.booking_date for each in kept)
+        return first, last.booking_date, max(closing)
 
     def _part(self, kept: KeptStatement, outcome: StatementOutcome, rows_max: int) -> StatementPart:
         said, account_id = kept.said, kept.result.account_id
@@ -130,18 +191,25 @@ class MemoryEvidence:
 
     def _report(self, part: StatementPart, news: Sequence[PaymentEvidence]) -> None:
         """Store the message with its reports, as the inbound store does."""
+        told = [
+            (each.payment.settlement_id, each.payment.attempt, report_of(each)) for each in news
+        ]
+        self._store(message_of(part, news), told, f"statement {part.statement}")
+
+    def _store(
+        self, content: bytes, told: Sequence[tuple[UUID, int, StatusReport]], reference: str
+    ) -> None:
         records = self._records
-        reports = tuple(report_of(each) for each in news)
         message = InboundMessage(
             rail=STATEMENTS_RAIL,
             source=MessageSource.STATEMENT,
-            content=message_of(part, news),
-            reports=reports,
-            sender_reference=f"statement {part.statement}",
+            content=content,
+            reports=tuple(report for _, _, report in told),
+            sender_reference=reference,
         )
         key = (message.rail, message.sender, hashlib.sha256(message.content).digest())
         records.inbound_messages[key] = message
-        for each, report in zip(news, reports, strict=True):
+        for settlement_id, attempt, report in told:
             number = len(records.inbound_reports) + 1
             records.message_of_report[number] = key
             records.inbound_reports[number] = OpenReport(
@@ -149,8 +217,8 @@ class MemoryEvidence:
                 rail=message.rail,
                 report=report,
                 received_at=records.clock.now(),
-                settlement_id=each.payment.settlement_id,
-                attempt=each.payment.attempt,
+                settlement_id=settlement_id,
+                attempt=attempt,
             )
 
 

@@ -93,3 +93,53 @@ UPDATE unsearched_statements SET after_entry = $2, after_detail = $3 WHERE state
 -- name: end_search
 -- Note that a statement was searched to its end.
 DELETE FROM unsearched_statements WHERE statement_id = $1;
+
+-- name: absent_payments
+-- Completed payments that no entry is matched with and none names, although the statements of the account are closed,
+-- have no gap, and reach $1 days beyond the day of our booking; with the last of these statements. $2 at most; $3 are
+-- the sources of end-of-day statements.
+SELECT s.id AS settlement_id, a.number AS attempt, w.statement_id
+FROM reconciliation_accounts AS r
+CROSS JOIN LATERAL (
+    SELECT x.booking_date, x.held_back_by FROM proofs AS x WHERE x.account_id = r.account_id
+    ORDER BY x.booking_date DESC, x.id DESC LIMIT 1
+) AS p
+CROSS JOIN LATERAL (
+    SELECT max(t.id) AS statement_id FROM statements AS t
+    WHERE t.is_kept AND t.account_id = r.account_id AND t.ends = p.booking_date
+        AND t.source = ANY ($3::text[])
+) AS w
+CROSS JOIN LATERAL (
+    SELECT b.begins FROM statements AS b
+    WHERE b.is_kept AND b.account_id = r.account_id AND b.source = ANY ($3::text[])
+    ORDER BY b.ends LIMIT 1
+) AS f
+JOIN open_postings AS o ON o.account_id = r.account_id AND o.booked_on <= p.booking_date - $1::integer
+JOIN settlement_transactions AS s ON s.id = o.group_id AND s.state = 'completed'
+JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt AND a.source_id = o.account_id
+WHERE p.held_back_by = '' AND w.statement_id IS NOT NULL AND o.booked_on >= f.begins AND o.leg = 1
+    AND NOT EXISTS (
+        SELECT FROM statement_evidence AS v WHERE v.settlement_id = s.id AND v.kind = 'debit'
+    )
+    AND NOT EXISTS (
+        SELECT FROM inbound_reports AS i
+        WHERE i.settlement_id = s.id AND i.report #>> '{entry,says}' = 'absent'
+    )
+ORDER BY o.id LIMIT $2;
+
+-- name: add_absence_reports
+-- Store messages of absences, each with its report; one that was told before is not stored again.
+WITH given AS (
+    SELECT g.content, g.report, g.settlement_id, g.attempt, sha256(g.content) AS hash
+    FROM unnest($3::bytea[], $4::text[], $5::uuid[], $6::smallint[])
+        AS g (content, report, settlement_id, attempt)
+), stored AS (
+    INSERT INTO inbound_messages (rail, source, sender_reference, sha256, content)
+    SELECT $1, $2, '', g.hash, g.content FROM given AS g ORDER BY g.settlement_id
+    ON CONFLICT (rail, sha256) DO NOTHING
+    RETURNING id, sha256
+)
+INSERT INTO inbound_reports (message_id, number, report, settlement_id, attempt)
+SELECT s.id, 1, g.report::jsonb, g.settlement_id, g.attempt
+FROM stored AS s JOIN given AS g ON g.hash = s.sha256
+ORDER BY s.id;
