@@ -282,6 +282,57 @@ def test_each_folder_may_be_named_by_itself(tmp_path):
         built(tmp_path, banks__ach=[ach(tmp_path, folder="", **(three | {"archive": ""}))])
 
 
+OWN_ACH = """
+scheme = "Our bank's ACH window"
+published = 2026-11-29
+source = "the agreement with the bank"
+finality = "its settlement advice"
+rail_class = "D"
+acknowledged_seconds = 7200
+validity_seconds = 86400
+amount_cents_max = 100000000
+items_max = 1000
+"""
+
+
+def test_an_ach_profile_of_ones_own_is_a_file(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN_ACH)
+    rules = built(tmp_path, banks__ach=[ach(tmp_path, profile_file=str(path))])
+    capabilities = rules.registry.rails["ach"].capabilities
+    assert capabilities.amount_max_minor == {"USD": 100_000_000}
+    assert capabilities.validity_seconds == 86_400
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ('rail_class = "D"', 'rail_class = "A"', "$.rail_class"),
+        ("items_max = 1000", "items_max = 10001", "items_max"),
+        ("items_max = 1000", "", "items_max"),
+        ("items_max = 1000", "items_max = 1000\nspeed = 3", "speed"),
+        ("acknowledged_seconds = 7200", "acknowledged_seconds = 86400", "validity_seconds"),
+        ("acknowledged_seconds = 7200", "acknowledged_seconds = 0", "acknowledged_seconds"),
+        ("amount_cents_max = 100000000", "amount_cents_max = 0", "amount_cents_max"),
+        ("published = 2026-11-29", "published = yesterday", "line 3"),
+    ],
+)
+def test_an_ach_profile_that_cannot_be_kept_is_refused_with_its_place(tmp_path, old, new, place):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN_ACH.replace(old, new))
+    with pytest.raises(Misconfigured) as caught:
+        built(tmp_path, banks__ach=[ach(tmp_path, profile_file=str(path))])
+    assert str(path) in caught.value.what
+    assert place in f"{caught.value.what} {caught.value.why}"
+
+
+def test_an_ach_profile_that_is_not_there_is_refused(tmp_path):
+    missing = str(tmp_path / "missing.toml")
+    with pytest.raises(Misconfigured) as caught:
+        built(tmp_path, banks__ach=[ach(tmp_path, profile_file=missing)])
+    assert missing in caught.value.what
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

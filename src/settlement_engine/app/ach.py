@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.rails.ach.connections import AchConnection, AchConnections
 from settlement_engine.rails.ach.party import AchParty
-from settlement_engine.rails.ach.profile import shipped_profile
+from settlement_engine.rails.ach.profile import read_profile, shipped_profile
 from settlement_engine.rails.ach.rail import AchRail
 from settlement_engine.rails.transport.folder import FolderSettings, FolderTransport
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.config import AchBank, Config
     from settlement_engine.ports import Clock, RailFileStore
+    from settlement_engine.rails.ach.profile import AchProfile
 
 
 def built_ach(
@@ -49,12 +50,18 @@ def _connection(key: str, bank: AchBank) -> AchConnection:
     return AchConnection(
         name=key,
         party=_party(bank),
-        profile=shipped_profile(bank.profile),
+        profile=_profile(bank),
         transport=FolderTransport(folders),
         close_after_seconds=bank.close_after_seconds,
         poll_seconds=bank.poll_seconds,
         banks=frozenset(map(folded_bank, bank.banks)),
     )
+
+
+def _profile(bank: AchBank) -> AchProfile:
+    if bank.profile_file is not None:
+        return read_profile(bank.profile_file)
+    return shipped_profile(bank.profile)
 
 
 def _folder(bank: AchBank, own: Path | None, name: str) -> Path:

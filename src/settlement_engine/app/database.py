@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.reconciliation import ACCOUNTS_MAX
+from settlement_engine.ports import BankFilter
 from settlement_engine.store import environment
 from settlement_engine.store.audit import PostgresAuditor
+from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.migrate import migrate as migrate_database
 from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
@@ -59,6 +61,18 @@ async def balance_proofs(
         reader = PostgresReconciliationReader(readers)
         return await reader.proofs(day, account_id, 0, ACCOUNTS_MAX)
     finally:
+        await readers.close()
+
+
+async def has_listed_banks(url: str) -> bool:
+    """Say whether a bank stands in the bank directory. Raises Unavailable, and Broken without its tables."""
+    settings = DatabaseSettings(url=url, readers_max=1)
+    readers = Readers(settings)
+    banks = PostgresBanks(settings, readers)
+    try:
+        return bool(await banks.banks(BankFilter(limit=1)))
+    finally:
+        await banks.close()
         await readers.close()
 
 

@@ -156,6 +156,7 @@ class AchBank(Section):
 
     enabled: bool = False
     profile: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")] = "nacha"
+    profile_file: OptionalPath = None
     folder: OptionalPath = None
     outbox: OptionalPath = None
     inbox: OptionalPath = None

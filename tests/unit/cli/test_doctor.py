@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from settlement_engine.app import database
 from settlement_engine.app.development.addresses import RunningAddresses, write_addresses
 from settlement_engine.cli.doctor import machine, settings
 from settlement_engine.cli.failures import ExitCode
@@ -167,3 +168,27 @@ def test_a_nats_is_known_by_its_greeting(greeting: bytes, sign: str) -> None:
         [finding] = settings.check_nats(config)
         thread.join(timeout=5)
     assert finding.sign == sign
+
+
+@pytest.mark.parametrize(
+    ("is_required", "has_banks"), [(True, False), (True, True), (False, False)]
+)
+def test_an_empty_bank_directory_is_a_warning_where_it_is_required(
+    command: Run, monkeypatch: pytest.MonkeyPatch, is_required: bool, has_banks: bool
+) -> None:
+    async def usable(_url: str) -> list[str]:
+        return []
+
+    async def listed(_url: str) -> bool:
+        return has_banks
+
+    monkeypatch.setattr(database, "check_database", usable)
+    monkeypatch.setattr(database, "has_listed_banks", listed)
+    monkeypatch.setenv("SETTLEMENT_DATABASE__URL", "postgresql://me:secret@127.0.0.1:1/x")
+    monkeypatch.setenv("SETTLEMENT_BANKS__DIRECTORY_REQUIRED", str(is_required).lower())
+    found = {each["title"]: each for each in json.loads(command("doctor", "--json").out)}
+    if not is_required:
+        assert "bank directory" not in found
+        return
+    assert found["bank directory"]["sign"] == (GOOD if has_banks else WARN)
+    assert has_banks or "banks import" in found["bank directory"]["todo"]

@@ -14,6 +14,8 @@ import pytest
 from settlement_engine.domain.decisions.resending import RailClass
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.payment import Delivery, PaymentDetails, PaymentParty
+from settlement_engine.domain.routing import missing_field
 from settlement_engine.errors import Misconfigured
 from settlement_engine.messages.charsets import character_sets
 from settlement_engine.messages.envelope import opened
@@ -207,6 +209,32 @@ def test_a_rail_of_customers_payments_pays_ourselves(rail) -> None:
     terms = read_terms(document)
     assert terms is not None
     assert (terms.from_bank, terms.to_bank, terms.references) == ("DEUTDEFF", "", NAMES)
+
+
+@pytest.mark.parametrize("name", ["sepa_sct", "sepa_inst", "fednow"])
+def test_our_own_money_is_not_moved_from_an_account_that_nobody_has_named(name) -> None:
+    nameless = msgspec.structs.replace(ACCOUNTS, debited="")
+    own = settlement("k").instruction
+    assert own.delivery is Delivery.BOOK
+    fault = dialect(shipped_profile(name), nameless).fault_of(own)
+    assert fault.partition(":")[0] == "our_account"
+    assert dialect(shipped_profile(name)).fault_of(own) == ""
+    assert dialect(shipped_profile("swift"), nameless).fault_of(own) == ""
+
+
+def test_uaefts_needs_a_purpose() -> None:
+    """The central bank asks for it: without one the request is refused with the field's name."""
+    rules = shipped_profile("uaefts").capabilities(TODAY)
+    unsaid = replace(
+        settlement("k").instruction,
+        payment=PaymentDetails(creditor=PaymentParty(name="Amal")),
+        requested_delivery=Delivery.PAY_OUT,
+    )
+    assert missing_field(rules, unsaid) == "payment.purpose"
+    said = replace(unsaid, payment=PaymentDetails(purpose="SALA"))
+    assert missing_field(rules, said) == ""
+    own = replace(unsaid, payment=None, requested_delivery=Delivery.BOOK)
+    assert missing_field(rules, own) == ""
 
 
 def test_an_instant_credit_transfer_is_marked_as_one_and_says_when_it_was_accepted() -> None:

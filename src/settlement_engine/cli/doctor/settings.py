@@ -125,6 +125,23 @@ def check_postgres(
         yield bad("PostgreSQL", problem, "Change it in postgresql.conf, or run `migrate`.")
     if not problems:
         yield good("PostgreSQL", "reachable; fsync, synchronous_commit and full_page_writes are on")
+        if config.banks.directory_required:
+            yield from _bank_directory(url)
+
+
+def _bank_directory(url: str) -> Iterator[DoctorFinding]:
+    """Warn of an empty bank directory: every account and every settlement would be refused."""
+    from settlement_engine.app.database import has_listed_banks
+
+    try:
+        has_banks = asyncio.run(has_listed_banks(url))
+    except SettlementEngineError:
+        return  # the database is not migrated yet, which the engine says when it starts
+    if has_banks:
+        yield good("bank directory", "banks stand in it")
+        return
+    what = "it is empty, and banks.directory_required refuses banks that do not stand in it"
+    yield warn("bank directory", what, "Add them: `settlement-engine banks import FILE`.")
 
 
 def check_nats(config: Config, running: RunningAddresses | None = None) -> Iterator[DoctorFinding]:

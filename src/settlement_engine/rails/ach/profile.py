@@ -1,6 +1,7 @@
 """The rules of an ACH as dated data: what is relied upon, how long its reports take, what a file may hold.
 
-Promises: a profile comes with the engine, and nothing in it is certified by an operator.
+Promises: a profile comes with the engine or is a file of one's own with the same keys, and is checked in the same way;
+nothing in it is certified by an operator.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import tomllib
 from datetime import date  # noqa: TC003 - msgspec reads the annotations
 from importlib import resources
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -21,9 +23,24 @@ from settlement_engine.ports import BreakerLimits, LaneLimits, MessageType, Rail
 from settlement_engine.ports.rail_files import FILE_ITEMS_MAX
 from settlement_engine.rails.ach.orders import AMOUNT_CENTS_MAX, CURRENCY
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
 FOLDER: Final = "profiles"
 MARGIN_SECONDS: Final = 1.0
 """How much longer the engine waits than the rail, so that it learns how a call ended."""
+
+ADVICE: Final = "Write it with the keys of a profile that comes with the engine, such as nacha."
+LIMITS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "items_max": f"Set it from 1 to {FILE_ITEMS_MAX}: the acknowledgement of a file is one message.",
+        "amount_cents_max": f"Set it from 1 to {AMOUNT_CENTS_MAX}: an entry has ten columns for it.",
+        "acknowledged_seconds": "Set it above 0.",
+        "validity_seconds": "Set it higher than acknowledged_seconds and a second.",
+    }
+)
+"""What each number of a profile must be."""
 
 NEVER: Final = 1_000_000_000
 """A file that is not acknowledged says nothing about the next one: the breaker does not count it."""
@@ -77,7 +94,34 @@ def shipped_profile(name: str) -> AchProfile:
         known = ", ".join(shipped_profiles())
         raise Misconfigured(f"there is no ACH profile {name}", todo=f"Name one of: {known}.")
     file = resources.files(__package__) / FOLDER / f"{name}.toml"
-    profile = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), AchProfile)
-    assert 0 < profile.items_max <= FILE_ITEMS_MAX, "the acknowledgement of a file is one message"
-    assert profile.acknowledged_seconds + MARGIN_SECONDS < profile.validity_seconds, "see the rules"
+    return _checked(file.read_text(encoding="utf-8"), f"the ACH profile {name}")
+
+
+def read_profile(path: Path) -> AchProfile:
+    """Read a profile of one's own, with the same keys as those that come with the engine. Raises Misconfigured."""
+    what = f"the ACH profile {path}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Misconfigured(f"{what} cannot be used", why=why, todo=ADVICE) from None
+    return _checked(text, what)
+
+
+def _checked(text: str, what: str) -> AchProfile:
+    """Read a profile, and refuse what the engine could not do. Raises Misconfigured with the place."""
+    try:
+        profile = msgspec.convert(tomllib.loads(text), AchProfile)
+    except (ValueError, TypeError) as error:  # TOML's and msgspec's, which name the line or the key
+        raise Misconfigured(f"{what} cannot be used", why=str(error), todo=ADVICE) from None
+    faults = {
+        "items_max": not 0 < profile.items_max <= FILE_ITEMS_MAX,
+        "amount_cents_max": not 0 < profile.amount_cents_max <= AMOUNT_CENTS_MAX,
+        "acknowledged_seconds": profile.acknowledged_seconds <= 0,
+        "validity_seconds": (
+            profile.validity_seconds <= profile.acknowledged_seconds + MARGIN_SECONDS
+        ),
+    }
+    if fault := next((name for name, is_faulty in faults.items() if is_faulty), ""):
+        raise Misconfigured(f"{what} has a {fault} that cannot be kept", todo=LIMITS[fault])
     return profile

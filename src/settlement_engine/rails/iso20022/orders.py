@@ -78,6 +78,9 @@ class OrderWriter:
     def fault_of(self, instruction: Instruction) -> str:
         """Say what the scheme cannot carry of a payment, with its field; empty when it can carry everything."""
         said = instruction.payment
+        is_own = instruction.delivery is Delivery.BOOK
+        if is_own and not self._profile.institution and not self._accounts.debited:
+            return f"our_account: {self._profile.scheme} names the account that pays, and none is configured"
         if said is None:
             return ""
         if not self._profile.customer and instruction.delivery is Delivery.PAY_OUT:
