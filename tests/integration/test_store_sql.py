@@ -107,6 +107,15 @@ REPORTED = (
     " value_date date, created_at timestamptz, ended_at timestamptz, rail text, delivery text, uetr text,"
     " end_to_end_id text, purpose text, settled_minor numeric, returned_minor numeric, charges_minor numeric"
 )
+REGULATORY = (
+    "id int8, template text, template_version int4, template_content text, day date, begins timestamptz,"
+    " ends timestamptz, as_of timestamptz, version int4, institution_name text, institution_bic text,"
+    " institution_lei text, reason text, rows int4, bytes int4, sha256 bytea, made_by text, made_at timestamptz"
+)
+FINAL = (
+    "currency text, from_bank text, to_bank text, purpose text, settlements int8, settled_minor numeric,"
+    " returned_minor numeric"
+)
 SIGNATURES: dict[str, tuple[str, str]] = {
     "absent_payments": (
         "int4 int8 text[]",
@@ -203,6 +212,17 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8 int8 timestamptz timestamptz timestamptz text text text",
         REPORTED,
     ),
+    "lock_regulatory_reports": ("text date", "pg_advisory_xact_lock void"),
+    "final_settlements": (
+        "timestamptz timestamptz timestamptz int8",
+        FINAL,
+    ),
+    "list_regulatory_reports": ("text date timestamptz int8 int8 int8", REGULATORY),
+    "add_regulatory_report": (
+        "text int4 text date timestamptz timestamptz timestamptz int4 text text text text int4 bytea text",
+        "",
+    ),
+    "regulatory_report_part": ("int8 int4 int4", "sha256 bytea, bytes int4, part bytea"),
     "complete_until": ("float8", "at timestamptz"),
     "balances_at": (
         "int8[] timestamptz",

@@ -32,6 +32,7 @@ from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.reconciliation import PostgresReconciliation
 from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
+from settlement_engine.store.regulatory import PostgresRegulatory
 from settlement_engine.store.reports import PostgresReports
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
@@ -61,6 +62,7 @@ from settlement_lab.memory import (
     MemoryReconciliation,
     MemoryReconciliationReader,
     MemoryRegistry,
+    MemoryRegulatory,
     MemoryReports,
     MemoryResolutions,
     MemorySettlements,
@@ -115,6 +117,7 @@ class Stores(ABC):
     issued: ports.IssuedStatementStore
     reports: ports.ReportStore
     break_work: ports.BreakWorkStore
+    regulatory: ports.RegulatoryStore
     stream: ports.Stream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
@@ -181,6 +184,7 @@ class MemoryStores(Stores):
         self.issued = MemoryIssuedStatements(self.records)
         self.reports = MemoryReports(self.records)
         self.break_work = MemoryBreakWork(self.records, self.accounts)
+        self.regulatory = MemoryRegulatory(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
 
@@ -244,6 +248,7 @@ class PostgresStores(Stores):
         self.issued: PostgresIssuedStatements = PostgresIssuedStatements(settings, self._readers)
         self.reports = PostgresReports(self._readers)
         self.break_work: PostgresBreakWork = PostgresBreakWork(settings, self._readers)
+        self.regulatory: PostgresRegulatory = PostgresRegulatory(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
         self._beside: list[Stores] = []
@@ -317,6 +322,7 @@ class PostgresStores(Stores):
         await self.reconciliation.close()
         await self.issued.close()
         await self.break_work.close()
+        await self.regulatory.close()
         await self.cases.close()
         await self.resolutions.close()
         await self.stream.close()

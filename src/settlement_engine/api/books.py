@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from settlement_engine.api.balances import BalanceCalls
 from settlement_engine.api.issued_statements import IssuedPorts, IssuedStatementCalls
 from settlement_engine.api.reconciliation import ReconciliationCalls, ReconciliationPorts
+from settlement_engine.api.regulatory import RegulatoryCalls, RegulatoryPorts
 from settlement_engine.api.settlement_reports import SettlementReportCalls
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class BookPorts(NamedTuple):
     reconciliation: ReconciliationPorts
     proofs: SettlementProofs
     reports: ReportStore
+    regulatory: RegulatoryPorts
 
 
 class BookCalls:
@@ -42,3 +44,6 @@ class BookCalls:
         )
         self.reconciliation = ReconciliationCalls(ports.reconciliation, undisturbed)
         self.settlement_reports = SettlementReportCalls(ports.reports, zone)
+        self.regulatory = RegulatoryCalls(
+            ports.regulatory, undisturbed, zone, trusts_names=settings.trusts_names
+        )

@@ -103,7 +103,10 @@ class Calls:
             "RailService": self.rails.unary(),
             "StatementService": {**self.statements.unary(), **self.books.issued.unary()},
             "ReconciliationService": self.books.reconciliation.unary(),
-            "ReportService": self.books.settlement_reports.unary(),
+            "ReportService": {
+                **self.books.settlement_reports.unary(),
+                **self.books.regulatory.unary(),
+            },
         }
         known = pb.DESCRIPTOR.services_by_name
         return {known[name].full_name: service for name, service in named.items()}

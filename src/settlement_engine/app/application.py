@@ -16,9 +16,11 @@ from settlement_engine.api.calls import Calls
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.api.issued_statements import IssuedPorts
 from settlement_engine.api.reconciliation import ReconciliationPorts
+from settlement_engine.api.regulatory import RegulatoryPorts
 from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.descriptors import bounded_api
 from settlement_engine.app.rails import built_rails
+from settlement_engine.app.report_templates import regulatory_reporting
 from settlement_engine.app.screening import configured_screening
 from settlement_engine.app.settings import (
     database_settings,
@@ -71,6 +73,7 @@ from settlement_engine.store.rail_files import PostgresRailFiles
 from settlement_engine.store.recalls import PostgresRecalls
 from settlement_engine.store.reconciliation import PostgresReconciliation
 from settlement_engine.store.reconciliation_reads import PostgresReconciliationReader
+from settlement_engine.store.regulatory import PostgresRegulatory
 from settlement_engine.store.reports import PostgresReports
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
@@ -233,13 +236,19 @@ class Application:
         """Build what reads the books of the past, and issues from them."""
         issued = PostgresIssuedStatements(self.watched, self.readers)
         self.past_balances = PostgresPastBalances(self.watched, self.readers)
-        self._closers = (self.past_balances.close, issued.close)
+        regulatory = PostgresRegulatory(self.watched, self.readers)
+        self._closers = (self.past_balances.close, issued.close, regulatory.close)
         issuing = StatementIssuing(issued, self.config.institution.bic)
         reports = PostgresReports(self.readers)
         reader = PostgresReconciliationReader(self.readers)
         reconciliation = ReconciliationPorts(self.reconciler, reader, self.ids)
         return BookPorts(
-            self.past_balances, IssuedPorts(issuing, issued), reconciliation, reader, reports
+            self.past_balances,
+            IssuedPorts(issuing, issued),
+            reconciliation,
+            reader,
+            reports,
+            RegulatoryPorts(regulatory_reporting(self.config, regulatory), regulatory),
         )
 
     @property

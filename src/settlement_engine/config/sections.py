@@ -16,6 +16,7 @@ from pydantic import model_validator as whole
 
 from settlement_engine.config.banks import BanksConfig, InstitutionConfig
 from settlement_engine.config.breaks import BreaksConfig
+from settlement_engine.config.reports import ReportsConfig
 from settlement_engine.config.values import (
     Amount,
     Amounts,
@@ -270,6 +271,7 @@ class Config(Section):
     breaks: BreaksConfig = BreaksConfig()
     institution: InstitutionConfig = InstitutionConfig()
     banks: BanksConfig = BanksConfig()
+    reports: ReportsConfig = ReportsConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
 

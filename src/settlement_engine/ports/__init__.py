@@ -119,6 +119,12 @@ from settlement_engine.ports.reconciliation import (
     StatementToMatch,
     Zones,
 )
+from settlement_engine.ports.regulatory import (
+    RegulatoryFilter,
+    RegulatoryReporter,
+    RegulatoryStore,
+    ReportPart,
+)
 from settlement_engine.ports.reports import ReportStore
 from settlement_engine.ports.settlements import (
     NAMED_MAX,
@@ -255,10 +261,14 @@ __all__ = [
     "ReconciliationMeter",
     "ReconciliationReader",
     "ReconciliationStore",
+    "RegulatoryFilter",
+    "RegulatoryReporter",
+    "RegulatoryStore",
     "Report",
     "ReportClosing",
     "ReportFilter",
     "ReportOutcome",
+    "ReportPart",
     "ReportStore",
     "ResolutionStore",
     "Result",

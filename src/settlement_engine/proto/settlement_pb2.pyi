@@ -5806,3 +5806,270 @@ class ReportSettlementsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportSettlementsResponse: _TypeAlias = ReportSettlementsResponse  # noqa: Y015
+
+@_typing.final
+class ListReportTemplatesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReportTemplatesRequest: _TypeAlias = ListReportTemplatesRequest  # noqa: Y015
+
+@_typing.final
+class ListReportTemplatesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPLATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def templates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportTemplate]: ...
+    def __init__(
+        self,
+        *,
+        templates: _abc.Iterable[Global___ReportTemplate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["templates", b"templates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReportTemplatesResponse: _TypeAlias = ListReportTemplatesResponse  # noqa: Y015
+
+@_typing.final
+class ReportTemplate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    IS_SAMPLE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    title: _builtins.str
+    is_sample: _builtins.bool
+    """No authority has confirmed it."""
+    format: _builtins.str
+    """csv or jsonl"""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        title: _builtins.str = ...,
+        is_sample: _builtins.bool = ...,
+        format: _builtins.str = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "format", b"format", "is_sample", b"is_sample", "name", b"name", "title", b"title", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTemplate: _TypeAlias = ReportTemplate  # noqa: Y015
+
+@_typing.final
+class RunRegulatoryReportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    template: _builtins.str
+    date: _builtins.str
+    """The booking date, such as 2026-01-31, in the time zone of the institution."""
+    reason: _builtins.str
+    """Why the report is corrected; a date that was reported before needs it."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """What the report knows: what was booked before this instant. Empty: the latest that is complete."""
+
+    def __init__(
+        self,
+        *,
+        template: _builtins.str = ...,
+        date: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "date", b"date", "reason", b"reason", "template", b"template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunRegulatoryReportRequest: _TypeAlias = RunRegulatoryReportRequest  # noqa: Y015
+
+@_typing.final
+class RegulatoryReport(_message.Message):
+    """A regulatory report that was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VERSION_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    FILE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    MADE_BY_FIELD_NUMBER: _builtins.int
+    MADE_TIME_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    template: _builtins.str
+    template_version: _builtins.int
+    date: _builtins.str
+    version: _builtins.int
+    """Counts the reports of the template and the date, from 1."""
+    reason: _builtins.str
+    rows: _builtins.int
+    file_bytes: _builtins.int
+    sha256: _builtins.str
+    """In hexadecimal digits."""
+    made_by: _builtins.str
+    replayed: _builtins.bool
+    """In the answer to RunRegulatoryReport: it had been made before, and was made again with the same bytes."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def made_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        template: _builtins.str = ...,
+        template_version: _builtins.int = ...,
+        date: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        file_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        made_by: _builtins.str = ...,
+        made_time: _timestamp_pb2.Timestamp | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "made_time", b"made_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "date", b"date", "file_bytes", b"file_bytes", "made_by", b"made_by", "made_time", b"made_time", "number", b"number", "reason", b"reason", "replayed", b"replayed", "rows", b"rows", "sha256", b"sha256", "template", b"template", "template_version", b"template_version", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegulatoryReport: _TypeAlias = RegulatoryReport  # noqa: Y015
+
+@_typing.final
+class ListRegulatoryReportsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    template: _builtins.str
+    """Empty fields do not filter."""
+    date: _builtins.str
+    page_size: _builtins.int
+    """0 means 100; more than 1000 are never returned at once."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        template: _builtins.str = ...,
+        date: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "page_size", b"page_size", "page_token", b"page_token", "template", b"template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRegulatoryReportsRequest: _TypeAlias = ListRegulatoryReportsRequest  # noqa: Y015
+
+@_typing.final
+class ListRegulatoryReportsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegulatoryReport]: ...
+    def __init__(
+        self,
+        *,
+        reports: _abc.Iterable[Global___RegulatoryReport] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRegulatoryReportsResponse: _TypeAlias = ListRegulatoryReportsResponse  # noqa: Y015
+
+@_typing.final
+class GetRegulatoryReportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    offset: _builtins.int
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegulatoryReportRequest: _TypeAlias = GetRegulatoryReportRequest  # noqa: Y015
+
+@_typing.final
+class GetRegulatoryReportResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """At most 1 MiB; empty behind the end."""
+    @_builtins.property
+    def report(self) -> Global___RegulatoryReport: ...
+    def __init__(
+        self,
+        *,
+        report: Global___RegulatoryReport | None = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegulatoryReportResponse: _TypeAlias = GetRegulatoryReportResponse  # noqa: Y015

@@ -2869,6 +2869,26 @@ class ReportServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsResponse.FromString,
                 _registered_method=True)
+        self.ListReportTemplates = channel.unary_unary(
+                '/settlement.ReportService/ListReportTemplates',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListReportTemplatesRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListReportTemplatesResponse.FromString,
+                _registered_method=True)
+        self.RunRegulatoryReport = channel.unary_unary(
+                '/settlement.ReportService/RunRegulatoryReport',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.RunRegulatoryReportRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.RegulatoryReport.FromString,
+                _registered_method=True)
+        self.ListRegulatoryReports = channel.unary_unary(
+                '/settlement.ReportService/ListRegulatoryReports',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListRegulatoryReportsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListRegulatoryReportsResponse.FromString,
+                _registered_method=True)
+        self.GetRegulatoryReport = channel.unary_unary(
+                '/settlement.ReportService/GetRegulatoryReport',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetRegulatoryReportRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetRegulatoryReportResponse.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer:
@@ -2884,6 +2904,36 @@ class ReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListReportTemplates(self, request, context):
+        """Lists the templates of regulatory reports. Those that come with the engine are samples.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunRegulatoryReport(self, request, context):
+        """Makes the report of a booking date that is over, and stores it. With a reason a correction is made as the next
+        version; the earlier ones stay. As of the instant of a stored report it is made again and compared with that.
+        Who acts is named as for ImportStatement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRegulatoryReports(self, request, context):
+        """Lists regulatory reports, latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRegulatoryReport(self, request, context):
+        """Returns a regulatory report with a part of its bytes, from an offset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2891,6 +2941,26 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.ReportSettlements,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsResponse.SerializeToString,
+            ),
+            'ListReportTemplates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReportTemplates,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListReportTemplatesRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListReportTemplatesResponse.SerializeToString,
+            ),
+            'RunRegulatoryReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunRegulatoryReport,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.RunRegulatoryReportRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.RegulatoryReport.SerializeToString,
+            ),
+            'ListRegulatoryReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRegulatoryReports,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListRegulatoryReportsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListRegulatoryReportsResponse.SerializeToString,
+            ),
+            'GetRegulatoryReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRegulatoryReport,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetRegulatoryReportRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetRegulatoryReportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2922,6 +2992,114 @@ class ReportService:
             '/settlement.ReportService/ReportSettlements',
             settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.ReportSettlementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReportTemplates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReportService/ListReportTemplates',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListReportTemplatesRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListReportTemplatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunRegulatoryReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReportService/RunRegulatoryReport',
+            settlement__engine_dot_proto_dot_settlement__pb2.RunRegulatoryReportRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.RegulatoryReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRegulatoryReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReportService/ListRegulatoryReports',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListRegulatoryReportsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListRegulatoryReportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRegulatoryReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReportService/GetRegulatoryReport',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetRegulatoryReportRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.GetRegulatoryReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1102,6 +1102,17 @@ class ReportServiceStub:
     """Reports the settlements to which something happened on a booking date, page by page: the pages' contents, one after
     the other, are the file.
     """
+    ListReportTemplates: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListReportTemplatesRequest, _settlement_pb2.ListReportTemplatesResponse]
+    """Lists the templates of regulatory reports. Those that come with the engine are samples."""
+    RunRegulatoryReport: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RunRegulatoryReportRequest, _settlement_pb2.RegulatoryReport]
+    """Makes the report of a booking date that is over, and stores it. With a reason a correction is made as the next
+    version; the earlier ones stay. As of the instant of a stored report it is made again and compared with that.
+    Who acts is named as for ImportStatement.
+    """
+    ListRegulatoryReports: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListRegulatoryReportsRequest, _settlement_pb2.ListRegulatoryReportsResponse]
+    """Lists regulatory reports, latest first."""
+    GetRegulatoryReport: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetRegulatoryReportRequest, _settlement_pb2.GetRegulatoryReportResponse]
+    """Returns a regulatory report with a part of its bytes, from an offset."""
 
 @_typing.type_check_only
 class ReportServiceAsyncStub(ReportServiceStub):
@@ -1114,6 +1125,17 @@ class ReportServiceAsyncStub(ReportServiceStub):
     """Reports the settlements to which something happened on a booking date, page by page: the pages' contents, one after
     the other, are the file.
     """
+    ListReportTemplates: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListReportTemplatesRequest, _settlement_pb2.ListReportTemplatesResponse]  # type: ignore[assignment]
+    """Lists the templates of regulatory reports. Those that come with the engine are samples."""
+    RunRegulatoryReport: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RunRegulatoryReportRequest, _settlement_pb2.RegulatoryReport]  # type: ignore[assignment]
+    """Makes the report of a booking date that is over, and stores it. With a reason a correction is made as the next
+    version; the earlier ones stay. As of the instant of a stored report it is made again and compared with that.
+    Who acts is named as for ImportStatement.
+    """
+    ListRegulatoryReports: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListRegulatoryReportsRequest, _settlement_pb2.ListRegulatoryReportsResponse]  # type: ignore[assignment]
+    """Lists regulatory reports, latest first."""
+    GetRegulatoryReport: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetRegulatoryReportRequest, _settlement_pb2.GetRegulatoryReportResponse]  # type: ignore[assignment]
+    """Returns a regulatory report with a part of its bytes, from an offset."""
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reports on what was settled, for other systems and for authorities. A report is as of an instant: the same call gives
@@ -1129,5 +1151,40 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reports the settlements to which something happened on a booking date, page by page: the pages' contents, one after
         the other, are the file.
         """
+
+    @_abc_1.abstractmethod
+    def ListReportTemplates(
+        self,
+        request: _settlement_pb2.ListReportTemplatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListReportTemplatesResponse, _abc.Awaitable[_settlement_pb2.ListReportTemplatesResponse]]:
+        """Lists the templates of regulatory reports. Those that come with the engine are samples."""
+
+    @_abc_1.abstractmethod
+    def RunRegulatoryReport(
+        self,
+        request: _settlement_pb2.RunRegulatoryReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.RegulatoryReport, _abc.Awaitable[_settlement_pb2.RegulatoryReport]]:
+        """Makes the report of a booking date that is over, and stores it. With a reason a correction is made as the next
+        version; the earlier ones stay. As of the instant of a stored report it is made again and compared with that.
+        Who acts is named as for ImportStatement.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRegulatoryReports(
+        self,
+        request: _settlement_pb2.ListRegulatoryReportsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListRegulatoryReportsResponse, _abc.Awaitable[_settlement_pb2.ListRegulatoryReportsResponse]]:
+        """Lists regulatory reports, latest first."""
+
+    @_abc_1.abstractmethod
+    def GetRegulatoryReport(
+        self,
+        request: _settlement_pb2.GetRegulatoryReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.GetRegulatoryReportResponse, _abc.Awaitable[_settlement_pb2.GetRegulatoryReportResponse]]:
+        """Returns a regulatory report with a part of its bytes, from an offset."""
 
 def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -15,19 +15,23 @@ from settlement_engine.api.books import BookPorts
 from settlement_engine.api.calls import Calls
 from settlement_engine.api.issued_statements import IssuedPorts
 from settlement_engine.api.reconciliation import ReconciliationPorts
+from settlement_engine.api.regulatory import RegulatoryPorts
 from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.application import SystemClock
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.missing_statements import StatementDueTimes
 from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallStep
+from settlement_engine.domain.regulatory_report import ReportingInstitution
 from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.engine.reconciliation import Reconciliation
+from settlement_engine.engine.regulatory_reporting import RegulatoryReporting
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.engine.statement_issuing import StatementIssuing
 from settlement_engine.engine.statement_problems import PresentProblems
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
+from settlement_engine.messages.report_templates import shipped_templates
 from settlement_engine.ports import Announcement, LaneStatus, RailStatus
 from tests.support.stores import CountedIds, MemoryStores
 
@@ -445,6 +449,14 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
             ),
             world,
             world.stores.reports,
+            RegulatoryPorts(
+                RegulatoryReporting(
+                    world.stores.regulatory,
+                    shipped_templates(),
+                    ReportingInstitution(name="We", bic="SETTGB2L", lei=""),
+                ),
+                world.stores.regulatory,
+            ),
         ),
         settings=settings,
     )

@@ -592,6 +592,27 @@ CREATE TABLE reconciliation_runs (
     started_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE TABLE regulatory_reports (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    template text NOT NULL,
+    template_version integer NOT NULL,
+    template_content text NOT NULL,
+    day date NOT NULL,
+    begins timestamp with time zone NOT NULL,
+    ends timestamp with time zone NOT NULL,
+    as_of timestamp with time zone NOT NULL,
+    version integer NOT NULL,
+    institution_name text NOT NULL,
+    institution_bic text NOT NULL,
+    institution_lei text NOT NULL,
+    reason text NOT NULL,
+    rows integer NOT NULL,
+    content bytea NOT NULL,
+    sha256 bytea NOT NULL,
+    made_by text NOT NULL,
+    made_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE resolutions (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     settlement_id uuid NOT NULL,
@@ -2167,6 +2188,21 @@ BEGIN
     RETURN new;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.require_version_follows()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF new.version > 1 AND NOT EXISTS (
+        SELECT 1 FROM regulatory_reports AS r
+        WHERE r.template = new.template AND r.day = new.day AND r.version = new.version - 1 AND r.as_of < new.as_of
+    ) THEN
+        RAISE EXCEPTION 'version % of % for % does not follow the one before', new.version, new.template, new.day
+        USING ERRCODE = 'SE007';
+    END IF;
+    RETURN new;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.search_statement()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2386,6 +2422,8 @@ ALTER TABLE reconciliation_run_ends ADD CONSTRAINT reconciliation_run_ends_pkey 
 
 ALTER TABLE reconciliation_runs ADD CONSTRAINT reconciliation_runs_pkey PRIMARY KEY (id);
 
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_pkey PRIMARY KEY (id);
+
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_pkey PRIMARY KEY (id);
 
 ALTER TABLE returns ADD CONSTRAINT returns_pkey PRIMARY KEY (settlement_id, posting);
@@ -2443,6 +2481,10 @@ ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_file_id_trace_key UNI
 ALTER TABLE rail_files ADD CONSTRAINT rail_files_rail_name_key UNIQUE (rail, name);
 
 ALTER TABLE rail_files ADD CONSTRAINT rail_files_rail_sender_created_on_modifier_key UNIQUE (rail, sender, created_on, modifier);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_template_day_as_of_key UNIQUE (template, day, as_of);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_template_day_version_key UNIQUE (template, day, version);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_zone_window_start_key UNIQUE (currency, zone, window_start);
 
@@ -2752,6 +2794,26 @@ ALTER TABLE reconciliation_runs ADD CONSTRAINT reconciliation_runs_rules_version
 ALTER TABLE reconciliation_runs ADD CONSTRAINT reconciliation_runs_started_for_check CHECK (started_for = ANY (ARRAY['schedule'::text, 'arrival'::text, 'demand'::text]));
 
 ALTER TABLE reconciliation_runs ADD CONSTRAINT reconciliation_runs_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_check CHECK (ends > begins);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_check1 CHECK (as_of >= ends);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_check2 CHECK (length(reason) <= 1000 AND (version = 1 OR reason <> ''::text));
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_check3 CHECK (sha256 = sha256(content));
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_made_by_check CHECK (length(made_by) >= 1 AND length(made_by) <= 256);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_rows_check CHECK (rows >= 0);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_template_check CHECK (length(template) >= 1 AND length(template) <= 64);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_template_content_check CHECK (octet_length(template_content) <= 65536);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_template_version_check CHECK (template_version > 0);
+
+ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_version_check CHECK (version > 0);
 
 ALTER TABLE resolutions ADD CONSTRAINT approved_by_another CHECK (decision IS DISTINCT FROM 'approved'::text OR person_of(decided_by) <> person_of(proposed_by)) NOT VALID;
 
@@ -3271,6 +3333,12 @@ ALTER TABLE reconciliation_run_ends ENABLE ALWAYS TRIGGER reconciliation_run_end
 
 CREATE TRIGGER reconciliation_runs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.reconciliation_runs FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE reconciliation_runs ENABLE ALWAYS TRIGGER reconciliation_runs_append_only;
+
+CREATE TRIGGER regulatory_reports_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.regulatory_reports FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE regulatory_reports ENABLE ALWAYS TRIGGER regulatory_reports_append_only;
+
+CREATE TRIGGER regulatory_reports_follow BEFORE INSERT ON public.regulatory_reports FOR EACH ROW EXECUTE FUNCTION require_version_follows();
+ALTER TABLE regulatory_reports ENABLE ALWAYS TRIGGER regulatory_reports_follow;
 
 CREATE TRIGGER proposal_is_decided_once BEFORE UPDATE ON public.resolutions FOR EACH ROW WHEN (((old.decision IS NOT NULL) AND ((ROW(new.decision, new.decided_by, new.decided_at))::text IS DISTINCT FROM (ROW(old.decision, old.decided_by, old.decided_at))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER proposal_is_decided_once;

@@ -23,6 +23,7 @@ from settlement_lab.memory.recalls import MemoryRecalls
 from settlement_lab.memory.reconciliation import MemoryReconciliation
 from settlement_lab.memory.reconciliation_reads import MemoryReconciliationReader
 from settlement_lab.memory.records import Records, Sessions
+from settlement_lab.memory.regulatory import MemoryRegulatory
 from settlement_lab.memory.reports import MemoryReports
 from settlement_lab.memory.resolutions import MemoryResolutions
 from settlement_lab.memory.settlements import MemorySettlements
@@ -52,6 +53,7 @@ __all__ = [
     "MemoryReconciliation",
     "MemoryReconciliationReader",
     "MemoryRegistry",
+    "MemoryRegulatory",
     "MemoryReports",
     "MemoryResolutions",
     "MemorySettlements",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.past_balances import PastBalance
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.recalls import RecallRequest
+    from settlement_engine.domain.regulatory_report import RegulatoryReport
     from settlement_engine.domain.settlement import Attempt, Moved, Recorded, Settlement
     from settlement_engine.domain.statement_evidence import PaymentEvidence
     from settlement_engine.domain.statement_import import ImportedStatement, ReceivedFile
@@ -238,6 +239,8 @@ class Records:
     balance_moments: list[datetime] = field(default_factory=list)
     past_balances: dict[tuple[int, datetime], PastBalance] = field(default_factory=dict)
     reconciled: Reconciled = field(default_factory=Reconciled)
+    regulatory_reports: list[RegulatoryReport] = field(default_factory=list)
+    regulatory_files: dict[int, bytes] = field(default_factory=dict)
     issued_statements: dict[int, IssuedStatement] = field(default_factory=dict)
     issued_files: dict[tuple[int, IssuedFormat], bytes] = field(default_factory=dict)
     closed_reports: dict[int, ReportOutcome] = field(default_factory=dict)

@@ -1,4 +1,4 @@
--- compatible-from: 14
+-- compatible-from: 15
 -- Work on breaks: what one person proposes to close a break with and what a second one decides, both appended; the
 -- transfers that an approval posts, and the matches that people make.
 
