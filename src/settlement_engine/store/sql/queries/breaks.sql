@@ -1,20 +1,22 @@
 -- name: breaks_of_entries
 -- The open breaks of an account that have one of these entries.
-SELECT b.id, b.fingerprint FROM open_breaks AS o
-JOIN breaks AS b ON b.id = o.break_id
-WHERE o.account_id = $1 AND EXISTS (
-    SELECT 1 FROM break_items AS i
-    WHERE i.break_id = b.id AND i.side = 'theirs' AND i.item = ANY ($2::text::text[])
-);
+SELECT DISTINCT b.id, b.fingerprint
+FROM unnest($2::text::text[]) AS q (item)
+JOIN break_items AS i ON i.account_id = $1 AND i.side = 'theirs' AND i.item = q.item
+JOIN open_breaks AS o ON o.break_id = i.break_id
+JOIN breaks AS b ON b.id = i.break_id;
 
 -- name: claimed_postings
 -- Those of these postings that an open break connects with an entry that is not among $3.
-SELECT DISTINCT i.item FROM break_items AS i
+WITH here AS MATERIALIZED (
+    SELECT q.item FROM unnest($3::text::text[]) AS q (item)
+)
+SELECT DISTINCT i.item
+FROM unnest($2::text::text[]) AS p (item)
+JOIN break_items AS i ON i.account_id = $1 AND i.side = 'ours' AND i.item = p.item
 JOIN open_breaks AS o ON o.break_id = i.break_id
-WHERE i.account_id = $1 AND i.side = 'ours' AND i.item = ANY ($2::text::text[]) AND EXISTS (
-    SELECT 1 FROM break_items AS t
-    WHERE t.break_id = i.break_id AND t.side = 'theirs' AND t.item <> ALL ($3::text::text[])
-);
+JOIN break_items AS t ON t.break_id = i.break_id AND t.side = 'theirs'
+WHERE NOT EXISTS (SELECT 1 FROM here AS h WHERE h.item = t.item);
 
 -- name: open_breaks_found
 -- Open breaks, as JSON texts, or re-open those that were closed.

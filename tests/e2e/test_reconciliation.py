@@ -1,0 +1,113 @@
+"""``reconcile``, ``reports``, ``breaks`` and ``prove --date`` against a running engine, as a person uses them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from settlement_engine.cli.failures import ExitCode
+from tests.e2e.test_command_line import run
+from tests.e2e.world import World, until
+from tests.support.statement_files import chain, file_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NUMBER = "0007654321"
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("reconciliation")) as world:
+        yield world
+
+
+def test_a_statement_is_reconciled_when_it_arrives_and_on_demand(
+    world: World, tmp_path: Path
+) -> None:
+    opened = run(
+        world, *("accounts", "open", "nostro", "HOUSDEFF", "EUR"), "--account-number", NUMBER
+    )
+    assert opened.code == ExitCode.OK, opened
+    file = tmp_path / "day.sta"
+    first, second = chain(NUMBER, 2)
+    file.write_bytes(file_of(first))
+    assert run(world, "statements", "import", str(file), "--as", "ada").code == ExitCode.OK
+    until(lambda: run(world, "breaks", "list", "--json").json["breaks"], SECONDS, "breaks")
+    [account] = run(world, "accounts", "list", "--bank", "HOUSDEFF", "--json").json["accounts"]
+    listed = run(world, "reports", "list", "--json").json["reports"]
+    assert listed[0]["startedFor"] == "arrival"
+
+    file.write_bytes(file_of(second))
+    assert run(world, "statements", "import", str(file), "--as", "ada").code == ExitCode.OK
+    options = ("reconcile", "--account", account["id"], "--as", "ada")
+    until(lambda: "IDENTIFIED" in run(world, *options).out, SECONDS, "the run of the arrival")
+    report = run(world, *options, "--json").json
+    assert report["startedBy"] == "ada"
+    assert report["businessDate"] == f"{second.day}"
+    [found] = report["accounts"]
+    assert found["status"] == "RECONCILIATION_STATUS_IDENTIFIED"
+    assert (found["internalBalance"], found["externalBalance"]) == ("0.00", "999.98")
+    assert found["openBreaks"] == 5
+
+    shown = run(world, "reports", "show", report["reportId"])
+    assert "IDENTIFIED" in shown.out
+    assert "999.98" in shown.out
+    assert report["reportId"] in run(world, "reports", "list").out
+    for form in ("csv", "jsonl"):
+        target = tmp_path / f"report.{form}"
+        done = run(
+            world,
+            *("reports", "export", report["reportId"], "--out", str(target)),
+            "--format",
+            form,
+        )
+        assert done.code == ExitCode.OK, done
+        with target.open(newline="") as opened_file:
+            rows = (
+                list(csv.DictReader(opened_file))
+                if form == "csv"
+                else list(map(json.loads, opened_file))
+            )
+        assert [row["discrepancy"] for row in rows] == ["999.98"]
+        assert rows[0]["status"] == "IDENTIFIED"
+
+
+def test_breaks_are_listed_and_shown_and_the_account_says_what_is_proved(world: World) -> None:
+    _, second = chain(NUMBER, 2)
+    [account] = run(world, "accounts", "list", "--bank", "HOUSDEFF", "--json").json["accounts"]
+    assert account["lastReconciled"] == f"{second.day}"
+    breaks = run(world, "breaks", "list", "--account", account["id"], "--json").json["breaks"]
+    kinds = sorted(each["kind"] for each in breaks)
+    assert kinds == [
+        "MISSING_OURS",
+        "MISSING_OURS",
+        "OPENING_DIFFERENCE",
+        "UNKNOWN_DEBIT",
+        "UNKNOWN_DEBIT",
+    ]
+    debits = run(world, "breaks", "list", "--kind", "unknown_debit")
+    assert debits.out.count("CRITICAL") == 2
+    one = run(world, "breaks", "show", breaks[0]["id"])
+    assert "opened by engine" in one.out
+
+    assert run(world, "reconcile", "--account", "999999").code != ExitCode.OK
+
+
+def test_the_proof_of_a_day_is_printed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = chain(NUMBER, 2)
+    monkeypatch.setenv("SETTLEMENT_DATABASE__URL", world.address["database_url"])
+    done = run(world, "prove", "--date", f"{first.day}", "--json")
+    assert done.code == ExitCode.OK, done
+    [proof] = done.json["proofs"]
+    assert proof["theirClosing"] == "999.99"
+    assert proof["openingDifference"] == "1000.00"
+    assert proof["isZero"]
+    told = run(world, "prove", "--date", f"{first.day}", "--account", proof["accountId"])
+    assert "1 proved to zero" in told.out
+    assert "no account has a proof" in run(world, "prove", "--date", "2001-01-01").out
