@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from settlement_engine.api.balances import BalanceCalls
+from settlement_engine.api.break_work import BreakWorkCalls
 from settlement_engine.api.issued_statements import IssuedPorts, IssuedStatementCalls
 from settlement_engine.api.reconciliation import ReconciliationCalls, ReconciliationPorts
 from settlement_engine.api.regulatory import RegulatoryCalls, RegulatoryPorts
@@ -43,6 +44,12 @@ class BookCalls:
             ports.issued, undisturbed, zone, trusts_names=settings.trusts_names
         )
         self.reconciliation = ReconciliationCalls(ports.reconciliation, undisturbed)
+        self.break_work = BreakWorkCalls(
+            ports.reconciliation.breaks,
+            ports.reconciliation.reader,
+            undisturbed,
+            trusts_names=settings.trusts_names,
+        )
         self.settlement_reports = SettlementReportCalls(ports.reports, zone)
         self.regulatory = RegulatoryCalls(
             ports.regulatory, undisturbed, zone, trusts_names=settings.trusts_names

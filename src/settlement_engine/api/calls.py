@@ -102,7 +102,10 @@ class Calls:
             "ExceptionService": self.exceptions.unary(),
             "RailService": self.rails.unary(),
             "StatementService": {**self.statements.unary(), **self.books.issued.unary()},
-            "ReconciliationService": self.books.reconciliation.unary(),
+            "ReconciliationService": {
+                **self.books.reconciliation.unary(),
+                **self.books.break_work.unary(),
+            },
             "ReportService": {
                 **self.books.settlement_reports.unary(),
                 **self.books.regulatory.unary(),

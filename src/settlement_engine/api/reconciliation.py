@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from settlement_engine.api import grammar
 from settlement_engine.api.call import LOCAL_CALLER, CallLimit, Service, Unary
 from settlement_engine.api.pages import make_token, read_token
-from settlement_engine.api.render_reconciliation import to_break, to_proof, to_report
+from settlement_engine.api.render_breaks import aged_break, worked_break
+from settlement_engine.api.render_reconciliation import to_proof, to_report
 from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.reconciliation import ReconciliationRun, StartedFor
 from settlement_engine.errors import NotFound
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.api.call import Call, Undisturbed
     from settlement_engine.domain.reconciliation import ReconciliationReport
-    from settlement_engine.ports import Ids, Reconciler, ReconciliationReader
+    from settlement_engine.ports import BreakManagement, Ids, Reconciler, ReconciliationReader
 
 RUNS_MAX: Final = 2
 """The most calls that may start a run at once; only one of them will have it."""
@@ -34,18 +35,19 @@ REPORTS_MAX: Final = 50
 
 
 class ReconciliationPorts(NamedTuple):
-    """What the calls are built over: who reconciles, what shows it, and the ids of runs."""
+    """What the calls are built over: who reconciles, what shows it, the ids of runs, and the work on breaks."""
 
     reconciler: Reconciler
     reader: ReconciliationReader
     ids: Ids
+    breaks: BreakManagement
 
 
 class ReconciliationCalls:
     """Serves the calls."""
 
     def __init__(self, ports: ReconciliationPorts, undisturbed: Undisturbed) -> None:
-        self._reconciler, self._reader, self._ids = ports
+        self._reconciler, self._reader, self._ids, self._breaks = ports
         self._undisturbed = undisturbed
         self._runs = CallLimit("reconciliations", RUNS_MAX)
 
@@ -136,7 +138,7 @@ class ReconciliationCalls:
         page = listed[:size]
         has_more = len(listed) > size
         return pb.ListBreaksResponse(
-            breaks=await in_parts(page, to_break),
+            breaks=await in_parts(page, lambda each: aged_break(each, self._breaks)),
             next_page_token=make_token(filters, str(page[-1].id)) if has_more else "",
         )
 
@@ -149,7 +151,9 @@ class ReconciliationCalls:
         read = await self._reader.break_by_id(break_id)
         if read is None:
             raise NotFound(f"there is no break {break_id}", listed_by="breaks list")
-        return to_break(read)
+        file = await self._breaks.file(break_id)
+        assert file is not None, "a break is never deleted"
+        return worked_break(read, file, self._breaks)
 
     async def list_proofs(self, request: pb.ListProofsRequest, call: Call) -> pb.ListProofsResponse:
         """List the last proof of each account."""

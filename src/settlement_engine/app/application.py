@@ -18,6 +18,7 @@ from settlement_engine.api.issued_statements import IssuedPorts
 from settlement_engine.api.reconciliation import ReconciliationPorts
 from settlement_engine.api.regulatory import RegulatoryPorts
 from settlement_engine.api.statements import StatementPorts
+from settlement_engine.app.breaks import break_rules
 from settlement_engine.app.descriptors import bounded_api
 from settlement_engine.app.rails import built_rails
 from settlement_engine.app.report_templates import regulatory_reporting
@@ -33,6 +34,7 @@ from settlement_engine.app.settings import (
 )
 from settlement_engine.app.statement_inbox import StatementInbox
 from settlement_engine.app.statement_reader import StatementReader
+from settlement_engine.engine.breaks import BreakEscalator, EngineBreaks
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.reconciliation import Reconciliation
@@ -59,6 +61,7 @@ from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.archive import PostgresArchive
 from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.barrier import PostgresBarrierStore
+from settlement_engine.store.break_work import PostgresBreakWork
 from settlement_engine.store.breaker_orders import PostgresBreakerOrders
 from settlement_engine.store.database import Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
@@ -201,6 +204,17 @@ class Application:
         self.reconciliation_schedule = ReconciliationSchedule(
             self.reconciler, times, clock=SystemClock(), ids=self.ids
         )
+        rules, meter = break_rules(self.config), self.metrics.breaks
+        self.break_work = PostgresBreakWork(self.watched, self.readers)
+        self.break_escalator = BreakEscalator(rules, self.break_work, meter)
+        self.breaks = EngineBreaks(
+            rules,
+            self.break_work,
+            clock=SystemClock(),
+            ids=self.ids,
+            meter=meter,
+            zone=times.zone,
+        )
 
     def _build_rails(self) -> None:
         """Build the rails, and the store of those that send files."""
@@ -241,7 +255,7 @@ class Application:
         issuing = StatementIssuing(issued, self.config.institution.bic)
         reports = PostgresReports(self.readers)
         reader = PostgresReconciliationReader(self.readers)
-        reconciliation = ReconciliationPorts(self.reconciler, reader, self.ids)
+        reconciliation = ReconciliationPorts(self.reconciler, reader, self.ids, self.breaks)
         return BookPorts(
             self.past_balances,
             IssuedPorts(issuing, issued),
@@ -356,6 +370,7 @@ class Application:
         await self.statements.close()
         await self.evidence.close()
         await self.reconciliation.close()
+        await self.break_work.close()
         for close in self._closers:
             await close()
         await self.breaker_orders.close()

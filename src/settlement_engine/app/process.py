@@ -137,6 +137,7 @@ class EngineProcess:
             self._spawn(self._remove_dead_letters(days))
         self._spawn(self._record_balances())
         self._spawn(application.reconciliation_schedule.run())
+        self._spawn(application.break_escalator.run())
         self._spawn(application.statement_search.run())
         grpc = await self._grpc.start()
         http, metrics = await self._http.start()

@@ -1,4 +1,4 @@
-"""``breaks``: the differences that reconciliation has found."""
+"""``breaks``: the differences that reconciliation has found, and the work on them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from settlement_engine.cli import break_work
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.messages import as_dict, day_and_time
@@ -17,13 +18,19 @@ from settlement_engine.proto import settlement_pb2 as wire
 KIND: Final = "BREAK_KIND_"
 SEVERITY: Final = "BREAK_SEVERITY_"
 KINDS: Final = tuple(name.removeprefix(KIND).lower() for name in wire.BreakKind.keys()[1:])
-COLUMNS: Final = ("NO.", "KIND", "SEVERITY", "ACCOUNT", "BANK", "DAY", "AMOUNT", "", "OWNER", "")
+COLUMNS: Final = (
+    *("NO.", "KIND", "SEVERITY", "ACCOUNT", "BANK", "DAY", "AGE", "AMOUNT", "", "OWNER", ""),
+)
 
 
 @lasting
 @click.group()
 def breaks() -> None:
-    """List and show differences that reconciliation has found."""
+    """List and show differences that reconciliation has found, and work on them."""
+
+
+for command in break_work.COMMANDS:
+    breaks.add_command(command)
 
 
 @lasting
@@ -95,8 +102,13 @@ def _facts(found: wire.ReconciliationBreak) -> list[tuple[str, str]]:
         ("amount", f"{found.amount} {found.currency}"),
         ("day", found.business_date),
         ("reason", found.reason),
-        ("state", "open" if found.is_open else "closed"),
+        ("age", f"{found.age_business_days} business days"),
+        ("state", found.status or ("open" if found.is_open else "closed")),
         ("owner", found.owner),
+        ("due", day_and_time(found.due_time) if found.HasField("due_time") else ""),
+        ("level", str(found.level or "")),
+        ("proposal", found.proposal_id),
+        ("match", found.match_id),
         ("ours", ", ".join(found.our_postings)),
         ("theirs", ", ".join(found.their_entries)),
     ]
@@ -110,6 +122,7 @@ def _row(found: wire.ReconciliationBreak) -> tuple[str, ...]:
         found.account_id,
         found.bank,
         found.business_date,
+        found.age_bucket,
         found.amount,
         found.currency,
         found.owner,

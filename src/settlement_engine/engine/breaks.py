@@ -31,7 +31,7 @@ from settlement_engine.ports import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import date, datetime
 
     from settlement_engine.domain.breaks.history import BreakWork
@@ -88,14 +88,14 @@ class EngineBreaks:
         clock: Clock,
         ids: Ids,
         meter: BreakMeter,
-        zone_of: Callable[[int], str] = lambda _: "UTC",
+        zone: str = "UTC",
     ) -> None:
         self._rules = rules
         self._store = store
         self._clock = clock
         self._ids = ids
         self._meter = meter
-        self._zone_of = zone_of
+        self._zone = zone
 
     async def file(self, break_id: int) -> BreakFile | None:
         """Return a break with its history."""
@@ -159,7 +159,7 @@ class EngineBreaks:
 
     async def approve(self, wanted: BreakDecision) -> BreakProposal:
         """Approve a proposal: its transfer is posted in the same commit."""
-        found = await self._store.approve(await self._decision(wanted))
+        found = await self._store.approve(self._decision(wanted))
         self._count("approved", is_dry_run=wanted.is_dry_run)
         if not wanted.is_dry_run:
             log.warning(
@@ -176,7 +176,7 @@ class EngineBreaks:
 
     async def decline(self, wanted: BreakDecision) -> BreakProposal:
         """Decline a proposal."""
-        found = await self._store.decline(await self._decision(wanted))
+        found = await self._store.decline(self._decision(wanted))
         self._count("declined", is_dry_run=wanted.is_dry_run)
         return found
 
@@ -201,11 +201,9 @@ class EngineBreaks:
         found = await self._store.file(wanted.break_id)
         return ((), ()) if found is None else (found.ours, found.theirs)
 
-    async def _decision(self, wanted: BreakDecision) -> BreakDecisionSpec:
-        found = await self._store.proposal(wanted.proposal_id)
-        zone = "UTC" if found is None else self._zone_of(found.account_id)
+    def _decision(self, wanted: BreakDecision) -> BreakDecisionSpec:
         return BreakDecisionSpec(
-            wanted=wanted, roles=self._rules.roles, group_id=self._ids.new(), zone=zone
+            wanted=wanted, roles=self._rules.roles, group_id=self._ids.new(), zone=self._zone
         )
 
     def _count(self, step: str, *, is_dry_run: bool) -> None:

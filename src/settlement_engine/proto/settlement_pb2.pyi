@@ -303,6 +303,47 @@ BREAK_SEVERITY_HIGH: BreakSeverity.ValueType  # 3
 BREAK_SEVERITY_CRITICAL: BreakSeverity.ValueType  # 4
 Global___BreakSeverity: _TypeAlias = BreakSeverity  # noqa: Y015
 
+class _BreakResolution:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BreakResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BreakResolution.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BREAK_RESOLUTION_UNSPECIFIED: _BreakResolution.ValueType  # 0
+    BREAK_RESOLUTION_MATCH: _BreakResolution.ValueType  # 1
+    """The items are exactly equal."""
+    BREAK_RESOLUTION_CHARGES: _BreakResolution.ValueType  # 2
+    """They differ by a charge, or by an exchange rate."""
+    BREAK_RESOLUTION_EXCHANGE: _BreakResolution.ValueType  # 3
+    BREAK_RESOLUTION_WRITE_OFF: _BreakResolution.ValueType  # 4
+    BREAK_RESOLUTION_SUSPENSE: _BreakResolution.ValueType  # 5
+    """The difference is in suspense until its owner is known."""
+    BREAK_RESOLUTION_FUNDING: _BreakResolution.ValueType  # 6
+    """A credit that nobody expected is a funding."""
+    BREAK_RESOLUTION_RETURN: _BreakResolution.ValueType  # 7
+    """A credit goes back, or was taken back: it is kept apart in suspense until then."""
+    BREAK_RESOLUTION_EXPLANATION: _BreakResolution.ValueType  # 8
+    """An opening difference is explained, and stays in the proof under its name."""
+
+class BreakResolution(_BreakResolution, metaclass=_BreakResolutionEnumTypeWrapper): ...
+
+BREAK_RESOLUTION_UNSPECIFIED: BreakResolution.ValueType  # 0
+BREAK_RESOLUTION_MATCH: BreakResolution.ValueType  # 1
+"""The items are exactly equal."""
+BREAK_RESOLUTION_CHARGES: BreakResolution.ValueType  # 2
+"""They differ by a charge, or by an exchange rate."""
+BREAK_RESOLUTION_EXCHANGE: BreakResolution.ValueType  # 3
+BREAK_RESOLUTION_WRITE_OFF: BreakResolution.ValueType  # 4
+BREAK_RESOLUTION_SUSPENSE: BreakResolution.ValueType  # 5
+"""The difference is in suspense until its owner is known."""
+BREAK_RESOLUTION_FUNDING: BreakResolution.ValueType  # 6
+"""A credit that nobody expected is a funding."""
+BREAK_RESOLUTION_RETURN: BreakResolution.ValueType  # 7
+"""A credit goes back, or was taken back: it is kept apart in suspense until then."""
+BREAK_RESOLUTION_EXPLANATION: BreakResolution.ValueType  # 8
+"""An opening difference is explained, and stays in the proof under its name."""
+Global___BreakResolution: _TypeAlias = BreakResolution  # noqa: Y015
+
 class _AccountKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -367,6 +408,9 @@ class _TransferLegEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferL
     """The same of a return, backwards."""
     TRANSFER_LEG_SECOND_DEBIT: _TransferLeg.ValueType  # 11
     """What the bank has debited a second time, as its statement shows: to suspense."""
+    TRANSFER_LEG_CORRECTION: _TransferLeg.ValueType  # 12
+    """What two people have posted to close a break; and the same for the time before the first statement."""
+    TRANSFER_LEG_OPENING_CORRECTION: _TransferLeg.ValueType  # 13
 
 class TransferLeg(_TransferLeg, metaclass=_TransferLegEnumTypeWrapper): ...
 
@@ -390,6 +434,9 @@ TRANSFER_LEG_PAID_OUT_RETURNED: TransferLeg.ValueType  # 10
 """The same of a return, backwards."""
 TRANSFER_LEG_SECOND_DEBIT: TransferLeg.ValueType  # 11
 """What the bank has debited a second time, as its statement shows: to suspense."""
+TRANSFER_LEG_CORRECTION: TransferLeg.ValueType  # 12
+"""What two people have posted to close a break; and the same for the time before the first statement."""
+TRANSFER_LEG_OPENING_CORRECTION: TransferLeg.ValueType  # 13
 Global___TransferLeg: _TypeAlias = TransferLeg  # noqa: Y015
 
 class _CorrespondentMethod:
@@ -2983,6 +3030,15 @@ class ReconciliationBreak(_message.Message):
     OUR_POSTINGS_FIELD_NUMBER: _builtins.int
     THEIR_ENTRIES_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    AGE_BUSINESS_DAYS_FIELD_NUMBER: _builtins.int
+    AGE_BUCKET_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    PROPOSAL_ID_FIELD_NUMBER: _builtins.int
+    MATCH_ID_FIELD_NUMBER: _builtins.int
+    OPEN_POSTINGS_FIELD_NUMBER: _builtins.int
+    OPEN_ENTRIES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     account_id: _builtins.str
     bank: _builtins.str
@@ -2995,6 +3051,18 @@ class ReconciliationBreak(_message.Message):
     reason: _builtins.str
     is_open: _builtins.bool
     owner: _builtins.str
+    age_business_days: _builtins.int
+    """In business days, since its business date; and the bucket of that age: 0-1, 2-5, 6-10, 11-30 or >30."""
+    age_bucket: _builtins.str
+    status: _builtins.str
+    """The following are only in the answers to GetBreak, AssignBreak and CommentBreak.
+    open, proposed or closed.
+    """
+    level: _builtins.int
+    """The level of the escalation table that it has reached."""
+    proposal_id: _builtins.str
+    """The proposal that waits for a decision, or that has closed it; and the match that has."""
+    match_id: _builtins.str
     @_builtins.property
     def opened_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -3007,6 +3075,14 @@ class ReconciliationBreak(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreakEvent]:
         """Only in the answer to GetBreak."""
 
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def open_postings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of its items that are open."""
+
+    @_builtins.property
+    def open_entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -3025,14 +3101,460 @@ class ReconciliationBreak(_message.Message):
         our_postings: _abc.Iterable[_builtins.str] | None = ...,
         their_entries: _abc.Iterable[_builtins.str] | None = ...,
         events: _abc.Iterable[Global___BreakEvent] | None = ...,
+        age_business_days: _builtins.int = ...,
+        age_bucket: _builtins.str = ...,
+        status: _builtins.str = ...,
+        level: _builtins.int = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        proposal_id: _builtins.str = ...,
+        match_id: _builtins.str = ...,
+        open_postings: _abc.Iterable[_builtins.str] | None = ...,
+        open_entries: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["opened_time", b"opened_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "opened_time", b"opened_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "bank", b"bank", "business_date", b"business_date", "currency", b"currency", "events", b"events", "id", b"id", "is_open", b"is_open", "kind", b"kind", "opened_time", b"opened_time", "our_postings", b"our_postings", "owner", b"owner", "reason", b"reason", "severity", b"severity", "their_entries", b"their_entries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "age_bucket", b"age_bucket", "age_business_days", b"age_business_days", "amount", b"amount", "bank", b"bank", "business_date", b"business_date", "currency", b"currency", "due_time", b"due_time", "events", b"events", "id", b"id", "is_open", b"is_open", "kind", b"kind", "level", b"level", "match_id", b"match_id", "open_entries", b"open_entries", "open_postings", b"open_postings", "opened_time", b"opened_time", "our_postings", b"our_postings", "owner", b"owner", "proposal_id", b"proposal_id", "reason", b"reason", "severity", b"severity", "status", b"status", "their_entries", b"their_entries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReconciliationBreak: _TypeAlias = ReconciliationBreak  # noqa: Y015
+
+@_typing.final
+class AssignBreakRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    owner: _builtins.str
+    """A person, or a group."""
+    reason: _builtins.str
+    validate_only: _builtins.bool
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "id", b"id", "owner", b"owner", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignBreakRequest: _TypeAlias = AssignBreakRequest  # noqa: Y015
+
+@_typing.final
+class CommentBreakRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    text: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "text", b"text", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommentBreakRequest: _TypeAlias = CommentBreakRequest  # noqa: Y015
+
+@_typing.final
+class ProposeMatchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAK_ID_FIELD_NUMBER: _builtins.int
+    OUR_POSTINGS_FIELD_NUMBER: _builtins.int
+    THEIR_ENTRIES_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_NAME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    break_id: _builtins.str
+    resolution: Global___BreakResolution.ValueType
+    """MATCH, the default, CHARGES or EXCHANGE."""
+    reason: _builtins.str
+    evidence_name: _builtins.str
+    evidence: _builtins.bytes
+    validate_only: _builtins.bool
+    @_builtins.property
+    def our_postings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Items of the break's account, named as in ReconciliationBreak. Without any, the open ones of the break are meant."""
+
+    @_builtins.property
+    def their_entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        break_id: _builtins.str = ...,
+        our_postings: _abc.Iterable[_builtins.str] | None = ...,
+        their_entries: _abc.Iterable[_builtins.str] | None = ...,
+        resolution: Global___BreakResolution.ValueType = ...,
+        reason: _builtins.str = ...,
+        evidence_name: _builtins.str = ...,
+        evidence: _builtins.bytes = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["break_id", b"break_id", "evidence", b"evidence", "evidence_name", b"evidence_name", "our_postings", b"our_postings", "reason", b"reason", "resolution", b"resolution", "their_entries", b"their_entries", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeMatchRequest: _TypeAlias = ProposeMatchRequest  # noqa: Y015
+
+@_typing.final
+class ProposeMatchResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCH_ID_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    match_id: _builtins.str
+    """Of an exact match; empty for a proposal, and with validate_only."""
+    @_builtins.property
+    def proposal(self) -> Global___BreakProposal: ...
+    def __init__(
+        self,
+        *,
+        match_id: _builtins.str = ...,
+        proposal: Global___BreakProposal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposal", b"proposal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["match_id", b"match_id", "proposal", b"proposal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeMatchResponse: _TypeAlias = ProposeMatchResponse  # noqa: Y015
+
+@_typing.final
+class UnmatchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCH_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    match_id: _builtins.str
+    reason: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        match_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["match_id", b"match_id", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnmatchRequest: _TypeAlias = UnmatchRequest  # noqa: Y015
+
+@_typing.final
+class UnmatchResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCH_ID_FIELD_NUMBER: _builtins.int
+    BREAK_IDS_FIELD_NUMBER: _builtins.int
+    match_id: _builtins.str
+    @_builtins.property
+    def break_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The breaks that are open again by it."""
+
+    def __init__(
+        self,
+        *,
+        match_id: _builtins.str = ...,
+        break_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["break_ids", b"break_ids", "match_id", b"match_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnmatchResponse: _TypeAlias = UnmatchResponse  # noqa: Y015
+
+@_typing.final
+class ProposeWriteOffRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAK_ID_FIELD_NUMBER: _builtins.int
+    OUR_POSTINGS_FIELD_NUMBER: _builtins.int
+    THEIR_ENTRIES_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_NAME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    break_id: _builtins.str
+    resolution: Global___BreakResolution.ValueType
+    """WRITE_OFF, the default, SUSPENSE, FUNDING, RETURN or EXPLANATION."""
+    reason: _builtins.str
+    evidence_name: _builtins.str
+    evidence: _builtins.bytes
+    validate_only: _builtins.bool
+    @_builtins.property
+    def our_postings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def their_entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        break_id: _builtins.str = ...,
+        our_postings: _abc.Iterable[_builtins.str] | None = ...,
+        their_entries: _abc.Iterable[_builtins.str] | None = ...,
+        resolution: Global___BreakResolution.ValueType = ...,
+        reason: _builtins.str = ...,
+        evidence_name: _builtins.str = ...,
+        evidence: _builtins.bytes = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["break_id", b"break_id", "evidence", b"evidence", "evidence_name", b"evidence_name", "our_postings", b"our_postings", "reason", b"reason", "resolution", b"resolution", "their_entries", b"their_entries", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeWriteOffRequest: _TypeAlias = ProposeWriteOffRequest  # noqa: Y015
+
+@_typing.final
+class BreakProposal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    BREAK_ID_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    OUR_POSTINGS_FIELD_NUMBER: _builtins.int
+    THEIR_ENTRIES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_NAME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_BYTES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_SHA256_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
+    PROPOSED_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRES_TIME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    DECIDED_TIME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    MATCH_ID_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Empty when nothing was stored, with validate_only."""
+    break_id: _builtins.str
+    resolution: Global___BreakResolution.ValueType
+    account_id: _builtins.str
+    amount: _builtins.str
+    """What is posted, with the sign of the bank's statement."""
+    currency: _builtins.str
+    reason: _builtins.str
+    evidence_name: _builtins.str
+    evidence_bytes: _builtins.int
+    evidence_sha256: _builtins.str
+    evidence: _builtins.bytes
+    """Only in the answer to GetBreakProposal, if requested."""
+    proposed_by: _builtins.str
+    content_sha256: _builtins.str
+    """The fingerprint of what is proposed, which an approval names."""
+    status: Global___ProposalStatus.ValueType
+    """OPEN, EXPIRED, DECLINED, SUPERSEDED or APPLIED."""
+    decided_by: _builtins.str
+    role: _builtins.str
+    """The role by which it was approved, the match that it made, and the transfer that it posted."""
+    match_id: _builtins.str
+    transfer_id: _builtins.str
+    @_builtins.property
+    def our_postings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def their_entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def proposed_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expires_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        break_id: _builtins.str = ...,
+        resolution: Global___BreakResolution.ValueType = ...,
+        account_id: _builtins.str = ...,
+        amount: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        our_postings: _abc.Iterable[_builtins.str] | None = ...,
+        their_entries: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        evidence_name: _builtins.str = ...,
+        evidence_bytes: _builtins.int = ...,
+        evidence_sha256: _builtins.str = ...,
+        evidence: _builtins.bytes = ...,
+        proposed_by: _builtins.str = ...,
+        content_sha256: _builtins.str = ...,
+        proposed_time: _timestamp_pb2.Timestamp | None = ...,
+        expires_time: _timestamp_pb2.Timestamp | None = ...,
+        status: Global___ProposalStatus.ValueType = ...,
+        decided_by: _builtins.str = ...,
+        decided_time: _timestamp_pb2.Timestamp | None = ...,
+        role: _builtins.str = ...,
+        match_id: _builtins.str = ...,
+        transfer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "expires_time", b"expires_time", "proposed_time", b"proposed_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "break_id", b"break_id", "content_sha256", b"content_sha256", "currency", b"currency", "decided_by", b"decided_by", "decided_time", b"decided_time", "evidence", b"evidence", "evidence_bytes", b"evidence_bytes", "evidence_name", b"evidence_name", "evidence_sha256", b"evidence_sha256", "expires_time", b"expires_time", "id", b"id", "match_id", b"match_id", "our_postings", b"our_postings", "proposed_by", b"proposed_by", "proposed_time", b"proposed_time", "reason", b"reason", "resolution", b"resolution", "role", b"role", "status", b"status", "their_entries", b"their_entries", "transfer_id", b"transfer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BreakProposal: _TypeAlias = BreakProposal  # noqa: Y015
+
+@_typing.final
+class ListBreakProposalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAK_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    break_id: _builtins.str
+    include_ended: _builtins.bool
+    """Also those that are decided or have expired."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        break_id: _builtins.str = ...,
+        include_ended: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["break_id", b"break_id", "include_ended", b"include_ended", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreakProposalsRequest: _TypeAlias = ListBreakProposalsRequest  # noqa: Y015
+
+@_typing.final
+class ListBreakProposalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPOSALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreakProposal]: ...
+    def __init__(
+        self,
+        *,
+        proposals: _abc.Iterable[Global___BreakProposal] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "proposals", b"proposals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreakProposalsResponse: _TypeAlias = ListBreakProposalsResponse  # noqa: Y015
+
+@_typing.final
+class GetBreakProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_EVIDENCE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    include_evidence: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        include_evidence: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "include_evidence", b"include_evidence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBreakProposalRequest: _TypeAlias = GetBreakProposalRequest  # noqa: Y015
+
+@_typing.final
+class ApproveBreakProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    content_sha256: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        content_sha256: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "id", b"id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveBreakProposalRequest: _TypeAlias = ApproveBreakProposalRequest  # noqa: Y015
+
+@_typing.final
+class DeclineBreakProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineBreakProposalRequest: _TypeAlias = DeclineBreakProposalRequest  # noqa: Y015
 
 @_typing.final
 class BreakEvent(_message.Message):

@@ -2634,6 +2634,51 @@ class ReconciliationServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.FromString,
                 _registered_method=True)
+        self.AssignBreak = channel.unary_unary(
+                '/settlement.ReconciliationService/AssignBreak',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.AssignBreakRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.FromString,
+                _registered_method=True)
+        self.CommentBreak = channel.unary_unary(
+                '/settlement.ReconciliationService/CommentBreak',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.CommentBreakRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.FromString,
+                _registered_method=True)
+        self.ProposeMatch = channel.unary_unary(
+                '/settlement.ReconciliationService/ProposeMatch',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeMatchRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeMatchResponse.FromString,
+                _registered_method=True)
+        self.Unmatch = channel.unary_unary(
+                '/settlement.ReconciliationService/Unmatch',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.UnmatchRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.UnmatchResponse.FromString,
+                _registered_method=True)
+        self.ProposeWriteOff = channel.unary_unary(
+                '/settlement.ReconciliationService/ProposeWriteOff',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeWriteOffRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.FromString,
+                _registered_method=True)
+        self.ListBreakProposals = channel.unary_unary(
+                '/settlement.ReconciliationService/ListBreakProposals',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBreakProposalsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBreakProposalsResponse.FromString,
+                _registered_method=True)
+        self.GetBreakProposal = channel.unary_unary(
+                '/settlement.ReconciliationService/GetBreakProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetBreakProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.FromString,
+                _registered_method=True)
+        self.ApproveBreakProposal = channel.unary_unary(
+                '/settlement.ReconciliationService/ApproveBreakProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ApproveBreakProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.FromString,
+                _registered_method=True)
+        self.DeclineBreakProposal = channel.unary_unary(
+                '/settlement.ReconciliationService/DeclineBreakProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeclineBreakProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.FromString,
+                _registered_method=True)
 
 
 class ReconciliationServiceServicer:
@@ -2676,6 +2721,72 @@ class ReconciliationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssignBreak(self, request, context):
+        """Makes an open break the work of a person or a group. The same call again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommentBreak(self, request, context):
+        """Adds a comment to a break, also to a closed one. The same comment again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeMatch(self, request, context):
+        """Matches open items of one account. What is exactly equal is matched at once; a difference that is a charge, or
+        comes from an exchange rate, is proposed, and another person has to approve it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unmatch(self, request, context):
+        """Takes a match back: its items are open again, and so are the breaks that it had closed. What was posted stays
+        posted. No run makes the match again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeWriteOff(self, request, context):
+        """Proposes to close a break with a transfer into a named account, or to explain an opening difference. Another
+        person has to approve it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBreakProposals(self, request, context):
+        """Lists proposals about breaks, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBreakProposal(self, request, context):
+        """Returns one proposal, with its evidence if requested.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveBreakProposal(self, request, context):
+        """Approves the proposal of another person: what it posts is posted in the same commit, and its break is closed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclineBreakProposal(self, request, context):
+        """Declines a proposal; whoever has made it may withdraw it so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReconciliationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2703,6 +2814,51 @@ def add_ReconciliationServiceServicer_to_server(servicer, server):
                     servicer.ListProofs,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.SerializeToString,
+            ),
+            'AssignBreak': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignBreak,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.AssignBreakRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.SerializeToString,
+            ),
+            'CommentBreak': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommentBreak,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.CommentBreakRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.SerializeToString,
+            ),
+            'ProposeMatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeMatch,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeMatchRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeMatchResponse.SerializeToString,
+            ),
+            'Unmatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unmatch,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.UnmatchRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.UnmatchResponse.SerializeToString,
+            ),
+            'ProposeWriteOff': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeWriteOff,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeWriteOffRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.SerializeToString,
+            ),
+            'ListBreakProposals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBreakProposals,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBreakProposalsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListBreakProposalsResponse.SerializeToString,
+            ),
+            'GetBreakProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBreakProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetBreakProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.SerializeToString,
+            ),
+            'ApproveBreakProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveBreakProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ApproveBreakProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.SerializeToString,
+            ),
+            'DeclineBreakProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineBreakProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeclineBreakProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2842,6 +2998,249 @@ class ReconciliationService:
             '/settlement.ReconciliationService/ListProofs',
             settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignBreak(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/AssignBreak',
+            settlement__engine_dot_proto_dot_settlement__pb2.AssignBreakRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommentBreak(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/CommentBreak',
+            settlement__engine_dot_proto_dot_settlement__pb2.CommentBreakRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ReconciliationBreak.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeMatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/ProposeMatch',
+            settlement__engine_dot_proto_dot_settlement__pb2.ProposeMatchRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ProposeMatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unmatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/Unmatch',
+            settlement__engine_dot_proto_dot_settlement__pb2.UnmatchRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.UnmatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeWriteOff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/ProposeWriteOff',
+            settlement__engine_dot_proto_dot_settlement__pb2.ProposeWriteOffRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBreakProposals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/ListBreakProposals',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListBreakProposalsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListBreakProposalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBreakProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/GetBreakProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetBreakProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveBreakProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/ApproveBreakProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.ApproveBreakProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineBreakProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/DeclineBreakProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.DeclineBreakProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.BreakProposal.FromString,
             options,
             channel_credentials,
             insecure,

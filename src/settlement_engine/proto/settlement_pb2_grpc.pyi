@@ -1023,6 +1023,30 @@ class ReconciliationServiceStub:
     """Returns one break with its events."""
     ListProofs: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListProofsRequest, _settlement_pb2.ListProofsResponse]
     """Lists the last proof of each account, of one day or of the account's last day, by account."""
+    AssignBreak: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.AssignBreakRequest, _settlement_pb2.ReconciliationBreak]
+    """Makes an open break the work of a person or a group. The same call again changes nothing."""
+    CommentBreak: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.CommentBreakRequest, _settlement_pb2.ReconciliationBreak]
+    """Adds a comment to a break, also to a closed one. The same comment again changes nothing."""
+    ProposeMatch: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ProposeMatchRequest, _settlement_pb2.ProposeMatchResponse]
+    """Matches open items of one account. What is exactly equal is matched at once; a difference that is a charge, or
+    comes from an exchange rate, is proposed, and another person has to approve it.
+    """
+    Unmatch: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.UnmatchRequest, _settlement_pb2.UnmatchResponse]
+    """Takes a match back: its items are open again, and so are the breaks that it had closed. What was posted stays
+    posted. No run makes the match again.
+    """
+    ProposeWriteOff: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ProposeWriteOffRequest, _settlement_pb2.BreakProposal]
+    """Proposes to close a break with a transfer into a named account, or to explain an opening difference. Another
+    person has to approve it.
+    """
+    ListBreakProposals: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListBreakProposalsRequest, _settlement_pb2.ListBreakProposalsResponse]
+    """Lists proposals about breaks, newest first."""
+    GetBreakProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetBreakProposalRequest, _settlement_pb2.BreakProposal]
+    """Returns one proposal, with its evidence if requested."""
+    ApproveBreakProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ApproveBreakProposalRequest, _settlement_pb2.BreakProposal]
+    """Approves the proposal of another person: what it posts is posted in the same commit, and its break is closed."""
+    DeclineBreakProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DeclineBreakProposalRequest, _settlement_pb2.BreakProposal]
+    """Declines a proposal; whoever has made it may withdraw it so."""
 
 @_typing.type_check_only
 class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
@@ -1041,6 +1065,30 @@ class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
     """Returns one break with its events."""
     ListProofs: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListProofsRequest, _settlement_pb2.ListProofsResponse]  # type: ignore[assignment]
     """Lists the last proof of each account, of one day or of the account's last day, by account."""
+    AssignBreak: _aio.UnaryUnaryMultiCallable[_settlement_pb2.AssignBreakRequest, _settlement_pb2.ReconciliationBreak]  # type: ignore[assignment]
+    """Makes an open break the work of a person or a group. The same call again changes nothing."""
+    CommentBreak: _aio.UnaryUnaryMultiCallable[_settlement_pb2.CommentBreakRequest, _settlement_pb2.ReconciliationBreak]  # type: ignore[assignment]
+    """Adds a comment to a break, also to a closed one. The same comment again changes nothing."""
+    ProposeMatch: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ProposeMatchRequest, _settlement_pb2.ProposeMatchResponse]  # type: ignore[assignment]
+    """Matches open items of one account. What is exactly equal is matched at once; a difference that is a charge, or
+    comes from an exchange rate, is proposed, and another person has to approve it.
+    """
+    Unmatch: _aio.UnaryUnaryMultiCallable[_settlement_pb2.UnmatchRequest, _settlement_pb2.UnmatchResponse]  # type: ignore[assignment]
+    """Takes a match back: its items are open again, and so are the breaks that it had closed. What was posted stays
+    posted. No run makes the match again.
+    """
+    ProposeWriteOff: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ProposeWriteOffRequest, _settlement_pb2.BreakProposal]  # type: ignore[assignment]
+    """Proposes to close a break with a transfer into a named account, or to explain an opening difference. Another
+    person has to approve it.
+    """
+    ListBreakProposals: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListBreakProposalsRequest, _settlement_pb2.ListBreakProposalsResponse]  # type: ignore[assignment]
+    """Lists proposals about breaks, newest first."""
+    GetBreakProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetBreakProposalRequest, _settlement_pb2.BreakProposal]  # type: ignore[assignment]
+    """Returns one proposal, with its evidence if requested."""
+    ApproveBreakProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ApproveBreakProposalRequest, _settlement_pb2.BreakProposal]  # type: ignore[assignment]
+    """Approves the proposal of another person: what it posts is posted in the same commit, and its break is closed."""
+    DeclineBreakProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DeclineBreakProposalRequest, _settlement_pb2.BreakProposal]  # type: ignore[assignment]
+    """Declines a proposal; whoever has made it may withdraw it so."""
 
 class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows what reconciliation has found: reports of runs, proofs of accounts, and breaks. ReconcileAccounts of
@@ -1086,6 +1134,84 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ListProofsResponse, _abc.Awaitable[_settlement_pb2.ListProofsResponse]]:
         """Lists the last proof of each account, of one day or of the account's last day, by account."""
+
+    @_abc_1.abstractmethod
+    def AssignBreak(
+        self,
+        request: _settlement_pb2.AssignBreakRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ReconciliationBreak, _abc.Awaitable[_settlement_pb2.ReconciliationBreak]]:
+        """Makes an open break the work of a person or a group. The same call again changes nothing."""
+
+    @_abc_1.abstractmethod
+    def CommentBreak(
+        self,
+        request: _settlement_pb2.CommentBreakRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ReconciliationBreak, _abc.Awaitable[_settlement_pb2.ReconciliationBreak]]:
+        """Adds a comment to a break, also to a closed one. The same comment again changes nothing."""
+
+    @_abc_1.abstractmethod
+    def ProposeMatch(
+        self,
+        request: _settlement_pb2.ProposeMatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ProposeMatchResponse, _abc.Awaitable[_settlement_pb2.ProposeMatchResponse]]:
+        """Matches open items of one account. What is exactly equal is matched at once; a difference that is a charge, or
+        comes from an exchange rate, is proposed, and another person has to approve it.
+        """
+
+    @_abc_1.abstractmethod
+    def Unmatch(
+        self,
+        request: _settlement_pb2.UnmatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.UnmatchResponse, _abc.Awaitable[_settlement_pb2.UnmatchResponse]]:
+        """Takes a match back: its items are open again, and so are the breaks that it had closed. What was posted stays
+        posted. No run makes the match again.
+        """
+
+    @_abc_1.abstractmethod
+    def ProposeWriteOff(
+        self,
+        request: _settlement_pb2.ProposeWriteOffRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.BreakProposal, _abc.Awaitable[_settlement_pb2.BreakProposal]]:
+        """Proposes to close a break with a transfer into a named account, or to explain an opening difference. Another
+        person has to approve it.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBreakProposals(
+        self,
+        request: _settlement_pb2.ListBreakProposalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListBreakProposalsResponse, _abc.Awaitable[_settlement_pb2.ListBreakProposalsResponse]]:
+        """Lists proposals about breaks, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetBreakProposal(
+        self,
+        request: _settlement_pb2.GetBreakProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.BreakProposal, _abc.Awaitable[_settlement_pb2.BreakProposal]]:
+        """Returns one proposal, with its evidence if requested."""
+
+    @_abc_1.abstractmethod
+    def ApproveBreakProposal(
+        self,
+        request: _settlement_pb2.ApproveBreakProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.BreakProposal, _abc.Awaitable[_settlement_pb2.BreakProposal]]:
+        """Approves the proposal of another person: what it posts is posted in the same commit, and its break is closed."""
+
+    @_abc_1.abstractmethod
+    def DeclineBreakProposal(
+        self,
+        request: _settlement_pb2.DeclineBreakProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.BreakProposal, _abc.Awaitable[_settlement_pb2.BreakProposal]]:
+        """Declines a proposal; whoever has made it may withdraw it so."""
 
 def add_ReconciliationServiceServicer_to_server(servicer: ReconciliationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from settlement_engine.api.books import BookPorts
 from settlement_engine.api.calls import Calls
@@ -18,12 +19,15 @@ from settlement_engine.api.reconciliation import ReconciliationPorts
 from settlement_engine.api.regulatory import RegulatoryPorts
 from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.application import SystemClock
+from settlement_engine.domain.breaks.authority import ResolutionRole
+from settlement_engine.domain.breaks.rules import BreakRules
 from settlement_engine.domain.ledger import Account, AccountKind, Leg, Transfer
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.missing_statements import StatementDueTimes
 from settlement_engine.domain.recalls import RecallRequest, RecallState, RecallStep
 from settlement_engine.domain.regulatory_report import ReportingInstitution
 from settlement_engine.domain.settlement import Moved, Settlement
+from settlement_engine.engine.breaks import EngineBreaks
 from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.regulatory_reporting import RegulatoryReporting
 from settlement_engine.engine.statement_fetch import StatementFetch
@@ -32,6 +36,8 @@ from settlement_engine.engine.statement_issuing import StatementIssuing
 from settlement_engine.engine.statement_problems import PresentProblems
 from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, WrongState
 from settlement_engine.messages.report_templates import shipped_templates
+from settlement_engine.monitoring.break_metrics import BreakMetrics
+from settlement_engine.monitoring.families import Families
 from settlement_engine.ports import Announcement, LaneStatus, RailStatus
 from tests.support.stores import CountedIds, MemoryStores
 
@@ -58,6 +64,13 @@ NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
 DAY = date(2026, 1, 31)
 POLL_SECONDS = 0.005
 POLLS_MAX = 10_000
+
+
+RULES = BreakRules(
+    roles=(
+        ResolutionRole(name="settlement", persons=("ada", "ben"), limits_minor={"EUR": 1_000_00}),
+    )
+)
 
 
 class FakeCaseManagement:
@@ -446,6 +459,13 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
                 Reconciliation(world.stores.reconciliation),
                 world.stores.reconciled,
                 CountedIds(),
+                EngineBreaks(
+                    RULES,
+                    world.stores.break_work,
+                    clock=SystemClock(),
+                    ids=CountedIds(),
+                    meter=BreakMetrics(Families(CollectorRegistry())),
+                ),
             ),
             world,
             world.stores.reports,
