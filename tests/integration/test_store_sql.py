@@ -107,6 +107,11 @@ REPORTED = (
     " value_date date, created_at timestamptz, ended_at timestamptz, rail text, delivery text, uetr text,"
     " end_to_end_id text, purpose text, settled_minor numeric, returned_minor numeric, charges_minor numeric"
 )
+KEPT_HEAD = (
+    "id int8, content_hash bytea, source text, bank_statement_id text, sequence int8, page int8, is_last_page bool,"
+    " created text, begins date, ends date, opening_minor int8, opening_is_final bool, closing_minor int8,"
+    " closing_is_final bool, booked_minor numeric, totals_differ bool"
+)
 REGULATORY = (
     "id int8, template text, template_version int4, template_content text, day date, begins timestamptz,"
     " ends timestamptz, as_of timestamptz, version int4, institution_name text, institution_bic text,"
@@ -223,6 +228,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "",
     ),
     "regulatory_report_part": ("int8 int4 int4", "sha256 bytea, bytes int4, part bytea"),
+    "last_statement_days": ("int8[] text[]", "id int8, ends date"),
+    "kept_heads": ("int8 text[] int8", KEPT_HEAD),
     "complete_until": ("float8", "at timestamptz"),
     "balances_at": (
         "int8[] timestamptz",
