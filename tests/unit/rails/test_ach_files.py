@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event
@@ -27,7 +29,13 @@ from settlement_engine.rails.ach.closing import (
     modifier_in,
     wait_seconds,
 )
-from settlement_engine.rails.ach.orders import fault_of, read_order, read_terms, write_order
+from settlement_engine.rails.ach.orders import (
+    addenda_of,
+    fault_of,
+    read_order,
+    read_terms,
+    write_order,
+)
 from settlement_engine.rails.ach.reports import AchAlarm, read_inbox_file
 from settlement_engine.simulator.ach_files import original_of, return_file
 from tests.support.achrails import ODFI, party
@@ -124,6 +132,63 @@ def test_what_an_entry_cannot_carry_is_named(changes: dict[str, Any], field: str
     assert fault_of(paid_out().instruction, PAYS_OUT) == ""
     payment = msgspec.structs.replace(PAID, **changes)
     assert fault_of(paid_out(payment).instruction, PAYS_OUT).startswith(f"{field}: ")
+
+
+LONG = "invoice 4711 of October, less the credit note 17; " + "and more of it " * 5
+BOTH = ("CCD", "CTX")
+
+
+def test_what_one_addenda_cannot_hold_goes_into_an_entry_with_several() -> None:
+    told = LONG.strip()
+    names = references(CALLER, "k", 1)
+    long = read_order(
+        write_order(paid_out(msgspec.structs.replace(PAID, remittance=told)), names, PAYS_OUT)
+    )
+    short = read_order(write_order(paid_out(), names, PAYS_OUT))
+    assert long is not None
+    assert short is not None
+    assert (short.entry_class, long.entry_class) == ("CCD", "CTX")
+    items = [NumberedOrder(long, "091000010000001"), NumberedOrder(short, "091000010000002")]
+    file = read_file(content_of(items, PAYS_OUT, "A", CREATED))
+    assert [each.entry_class for each in file.batches] == ["CCD", "CTX"]
+    [entry] = file.batches[1].entries
+    assert len(entry.remittance) > 1
+    assert " ".join(entry.remittance) == f"{names.end_to_end_id} {told}"
+    assert (entry.name.strip(), entry.identification.strip()) == ("Ada", "A-1")
+    assert entry.amount_cents == 12_50
+
+
+@given(st.lists(st.text("xyz,-", min_size=1, max_size=140), min_size=1, max_size=20))
+def test_addenda_are_the_text_again_and_none_is_too_long(words: list[str]) -> None:
+    found = addenda_of(" ".join(words))
+    assert all(0 < len(each) <= 80 for each in found)
+    if all(len(word) <= 80 for word in words):
+        assert " ".join(found) == " ".join(words)
+    assert "".join(found).replace(" ", "") == "".join(words)
+
+
+def test_several_blanks_between_two_addenda_are_one() -> None:
+    assert addenda_of("x" * 80 + "   y") == ("x" * 80, "y")
+    assert addenda_of("a  b") == ("a  b",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes", "field"),
+    [
+        ({"remittance": "x" * 140}, BOTH, ""),
+        ({"remittance": "x" * 45}, ("CCD",), "payment.remittance"),
+        ({"remittance": "x" * 141}, BOTH, "payment.remittance"),
+        ({"creditor": replaced_creditor(name="A" * 17)}, BOTH, ""),
+        (
+            {"creditor": replaced_creditor(name="A" * 17), "remittance": "x" * 45},
+            BOTH,
+            "payment.creditor.name",
+        ),
+    ],
+)
+def test_more_addenda_leave_fewer_columns_for_the_name(changes, classes, field: str) -> None:
+    payment = msgspec.structs.replace(PAID, **changes)
+    assert fault_of(paid_out(payment).instruction, PAYS_OUT, classes).partition(":")[0] == field
 
 
 def test_a_bank_without_a_routing_number_is_not_paid_out_to() -> None:

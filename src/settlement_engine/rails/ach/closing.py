@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from settlement_engine.rails.ach.orders import AchOrder
     from settlement_engine.rails.ach.party import AchParty
 
-ENTRY_CLASS: Final = "CCD"
 SPREAD_MODIFIERS: Final = 6
 """So many of a day's 36 modifiers are kept for the rest of it: one for each equal part of the time that is left."""
 
@@ -75,14 +74,14 @@ def modifier_in(name: str, party: AchParty, day: date) -> str | None:
 def content_of(
     items: Sequence[NumberedOrder], party: AchParty, modifier: str, created: datetime
 ) -> bytes:
-    """Build a file: a batch for each effective date. Raises MessageError with the faulty field."""
-    by_day: dict[date, list[CreditEntry]] = {}
+    """Build a file: a batch for each effective date and class. Raises MessageError with the faulty field."""
+    divided: dict[tuple[date, str], list[CreditEntry]] = {}
     for item in sorted(items, key=lambda each: each.trace):
-        day = max(item.order.effective_date, created.date())
-        by_day.setdefault(day, []).append(item.order.entry(item.trace))
+        key = max(item.order.effective_date, created.date()), item.order.entry_class
+        divided.setdefault(key, []).append(item.order.entry(item.trace))
     batches = [
-        _batch(party, day, number, entries)
-        for number, (day, entries) in enumerate(sorted(by_day.items()), 1)
+        _batch(party, key, number, entries)
+        for number, (key, entries) in enumerate(sorted(divided.items()), 1)
     ]
     outgoing = CreditFile(
         destination=party.destination,
@@ -96,9 +95,12 @@ def content_of(
     return build_file(outgoing).data
 
 
-def _batch(party: AchParty, day: date, number: int, entries: Iterable[CreditEntry]) -> CreditBatch:
+def _batch(
+    party: AchParty, key: tuple[date, str], number: int, entries: Iterable[CreditEntry]
+) -> CreditBatch:
+    day, entry_class = key
     return CreditBatch(
-        entry_class=ENTRY_CLASS,
+        entry_class=entry_class,
         company_name=party.company_name,
         company_id=party.company_id,
         description=party.description,

@@ -17,12 +17,15 @@ from settlement_engine.domain.identifiers import References
 from settlement_engine.domain.intent import PaymentTerms
 from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.payment import Delivery
+from settlement_engine.domain.payment_checks import REMITTANCE_CHARACTERS_MAX
 from settlement_engine.messages.nacha.characters import OUTSIDE
 from settlement_engine.messages.nacha.codes import CREDIT_CODES
 from settlement_engine.messages.nacha.credits import CreditEntry
 from settlement_engine.messages.naming import ACH_ORDER
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.rails.ach.party import AchParty
 
@@ -31,8 +34,14 @@ AMOUNT_CENTS_MAX: Final = 9_999_999_999
 IDENTIFICATION_COLUMNS: Final = 15
 NAME_COLUMNS: Final = 22
 ACCOUNT_COLUMNS: Final = 17
+ADDENDA_COLUMNS: Final = 80
 REMITTANCE_COLUMNS: Final = 44
-"""What is left of the 80 columns of the addenda beside our end-to-end id."""
+"""What is left of the columns of the only addenda of a CCD entry beside our end-to-end id."""
+
+ONE_ADDENDA: Final = "CCD"
+MANY_ADDENDA: Final = "CTX"
+NARROW_NAME_COLUMNS: Final = 16
+"""A CTX entry has more addenda, and fewer columns for the name."""
 
 
 class AchOrder(
@@ -65,6 +74,11 @@ class AchOrder(
     to_bank: str = ""
     remittance: str = ""
 
+    @property
+    def entry_class(self) -> str:
+        """CCD, or CTX where the remittance needs more than one addenda."""
+        return ONE_ADDENDA if len(self.remittance) <= REMITTANCE_COLUMNS else MANY_ADDENDA
+
     def entry(self, trace: str) -> CreditEntry:
         """Return its entry; the addenda begin with our end-to-end id, which fits in no other field."""
         return CreditEntry(
@@ -75,8 +89,29 @@ class AchOrder(
             name=self.name,
             trace_number=trace,
             identification=self.identification,
-            remittance=(f"{self.end_to_end_id} {self.remittance}".rstrip(),),
+            remittance=addenda_of(f"{self.end_to_end_id} {self.remittance}".rstrip()),
         )
+
+
+def addenda_of(text: str) -> tuple[str, ...]:
+    """Divide a text into addenda between its words; joined by blanks they are the text again.
+
+    Only a word that is longer than one addenda is divided itself. Of several blanks between two addenda one is left.
+    """
+    found: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if len(longer) <= ADDENDA_COLUMNS:
+            line = longer
+            continue
+        if line:
+            found.append(line)
+        line = word
+        while len(line) > ADDENDA_COLUMNS:
+            found.append(line[:ADDENDA_COLUMNS])
+            line = line[ADDENDA_COLUMNS:]
+    return (*found, line)
 
 
 def write_order(settlement: Settlement, references: References, party: AchParty) -> bytes:
@@ -126,8 +161,13 @@ def _paid_out(instruction: Instruction, party: AchParty) -> dict[str, Any]:
     }
 
 
-def fault_of(instruction: Instruction, party: AchParty) -> str:
-    """Say what an entry cannot carry, with its field; empty when it can carry everything."""
+def fault_of(
+    instruction: Instruction, party: AchParty, entry_classes: Collection[str] = (ONE_ADDENDA,)
+) -> str:
+    """Say what an entry cannot carry, with its field; empty when it can carry everything.
+
+    ``entry_classes`` are those that the bank takes.
+    """
     said = instruction.payment
     if instruction.delivery is not Delivery.PAY_OUT:
         return ""
@@ -138,12 +178,16 @@ def fault_of(instruction: Instruction, party: AchParty) -> str:
     agent = said.creditor.agent_bic
     if agent and folded_bank(agent) != folded_bank(instruction.to_bank):
         return "payment.creditor.agent_bic: an entry pays an account with the receiving bank only"
+    told = said.creditor_reference or said.remittance
+    has_addenda = MANY_ADDENDA in entry_classes and len(told) > REMITTANCE_COLUMNS
+    remittance_columns = REMITTANCE_CHARACTERS_MAX if has_addenda else REMITTANCE_COLUMNS
+    name_columns = NARROW_NAME_COLUMNS if has_addenda else NAME_COLUMNS
     for name, text, columns in (
-        ("creditor.name", said.creditor.name, NAME_COLUMNS),
+        ("creditor.name", said.creditor.name, name_columns),
         ("creditor.account.other_id", said.creditor.account.other_id, ACCOUNT_COLUMNS),
         ("end_to_end_id", said.end_to_end_id, IDENTIFICATION_COLUMNS),
-        ("creditor_reference", said.creditor_reference, REMITTANCE_COLUMNS),
-        ("remittance", said.remittance, REMITTANCE_COLUMNS),
+        ("creditor_reference", said.creditor_reference, remittance_columns),
+        ("remittance", said.remittance, remittance_columns),
     ):
         if len(text) > columns or OUTSIDE.search(text) or text != text.strip():
             return f"payment.{name}: an entry has {columns} columns for it, blank to tilde"

@@ -47,7 +47,10 @@ NEVER: Final = 1_000_000_000
 
 
 class AchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A profile. ``acknowledged_seconds`` is when a file without acknowledgement leaves its payments in doubt."""
+    """A profile. ``acknowledged_seconds`` is when a file without acknowledgement leaves its payments in doubt.
+
+    With CTX in ``entry_classes`` a payment may tell its creditor more than one addenda holds.
+    """
 
     scheme: str
     published: date
@@ -58,6 +61,7 @@ class AchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     validity_seconds: int
     amount_cents_max: int
     items_max: int
+    entry_classes: tuple[Literal["CCD", "CTX"], ...] = ("CCD",)
 
     def capabilities(self, banks: frozenset[str] | None) -> RailCapabilities:
         """Say the same in the engine's words."""

@@ -136,7 +136,11 @@ class AchRail:
     def fault_of(self, instruction: Instruction) -> str:
         """Say what an entry cannot carry of a payment, with its field; empty when it can carry everything."""
         connection = self._connections.of(instruction.from_bank)
-        return "" if connection is None else fault_of(instruction, connection.party)
+        return (
+            ""
+            if connection is None
+            else fault_of(instruction, connection.party, connection.profile.entry_classes)
+        )
 
     def read(self, payload: bytes) -> PaymentTerms | None:
         """Parse what the bytes ask the bank to do; None when they cannot be read."""
