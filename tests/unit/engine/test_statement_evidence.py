@@ -96,7 +96,7 @@ async def test_a_completed_payment_that_the_statements_lack_is_a_critical_except
         evidence = MemoryEvidence(world.records)
         for each in (completed, open_one):
             content, report = absence_of(AbsentPayment(each.id, 1, 7))
-            evidence._store(content, [(each.id, 1, report)], "")
+            evidence.store(content, [(each.id, 1, report)], "")
         await world.until(lambda: len(world.records.closed_reports) == 2)
         assert kinds(world) == [CaseKind.STATEMENT_DIFFERS]
         histories = world.records.histories

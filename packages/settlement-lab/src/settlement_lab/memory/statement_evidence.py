@@ -71,7 +71,7 @@ class MemoryEvidence:
         absent = list(itertools.islice(self._absent(days), most))
         for each in absent:
             content, report = absence_of(each)
-            self._store(content, [(each.settlement_id, each.attempt, report)], "")
+            self.store(content, [(each.settlement_id, each.attempt, report)], "")
         return len(absent)
 
     def _absent(self, days: int) -> Iterator[AbsentPayment]:
@@ -194,11 +194,12 @@ class MemoryEvidence:
         told = [
             (each.payment.settlement_id, each.payment.attempt, report_of(each)) for each in news
         ]
-        self._store(message_of(part, news), told, f"statement {part.statement}")
+        self.store(message_of(part, news), told, f"statement {part.statement}")
 
-    def _store(
+    def store(
         self, content: bytes, told: Sequence[tuple[UUID, int, StatusReport]], reference: str
     ) -> None:
+        """Store a message with its reports, whose settlements are known; once."""
         records = self._records
         message = InboundMessage(
             rail=STATEMENTS_RAIL,
@@ -208,6 +209,8 @@ class MemoryEvidence:
             sender_reference=reference,
         )
         key = (message.rail, message.sender, hashlib.sha256(message.content).digest())
+        if key in records.inbound_messages:
+            return
         records.inbound_messages[key] = message
         for settlement_id, attempt, report in told:
             number = len(records.inbound_reports) + 1

@@ -19,6 +19,7 @@ _LATE_IN_A_QUEUE: Final = {
 
 _RECALLER: Final = "settlement_engine.engine.recaller:Recaller"
 _RECALLING: Final = {"recalls": 1.0}
+_STATEMENTS: Final = {"statements": 1.0, "answer_lost": 0.5, "bank_slow": 0.3}
 
 RAILS_MUTANTS: Final[dict[str, Mutant]] = {
     # --- inbound messages ----------------------------------------------------------------------
@@ -49,6 +50,44 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         ),
         seed=51,
         emphasis={"bank_returns": 0.8, "crash": 0.6, "commit_never_came": 0.4},
+    ),
+    # --- statements -----------------------------------------------------------------------------
+    "absence_is_believed": Mutant(
+        "what a statement lacks counts as rejected",
+        (
+            Cut(
+                "settlement_engine.domain.decisions.booked:booked_event",
+                "    return BOOKED.get(state, {}).get(says)\n",
+                "    if says is EntrySays.ABSENT and state in HOLDING:\n"
+                "        return Event.REJECTED\n"
+                "    return BOOKED.get(state, {}).get(says)\n",
+            ),
+        ),
+        seed=1,
+        emphasis=_STATEMENTS,
+    ),
+    "another_amount_is_settled": Mutant(
+        "a debit of another amount counts as the payment's",
+        (
+            Cut(
+                "settlement_engine.domain.statement_evidence:_says",
+                "(mention.amount_minor, mention.currency) == sent",
+                "True",
+            ),
+        ),
+        seed=1,
+        emphasis=_STATEMENTS,
+    ),
+    "announced_entry_is_believed": Mutant(
+        "an entry that is only announced counts as booked",
+        (
+            Cut(
+                "settlement_engine.domain.statement_evidence:mentions_of",
+                " if row.entry.status is EntryStatus.BOOKED",
+            ),
+        ),
+        seed=1,
+        emphasis=_STATEMENTS,
     ),
     # --- recalls after completion ---------------------------------------------------------------
     "promise_is_money": Mutant(

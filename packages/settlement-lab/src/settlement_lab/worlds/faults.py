@@ -118,6 +118,9 @@ OF_COMPENSATIONS: Final = (
 )
 """What becomes of compensations; counted, and drawn apart."""
 
+STATEMENTS: Final = "statements"
+"""The bank's statements are read, too (``worlds/statements.py``): only in worlds whose emphasis asks for it."""
+
 FAULTS: Final = (*DRAWN, RUSH, RECALLS, *OF_RECALLS, COMPENSATIONS, *OF_COMPENSATIONS)
 """Every fault that must have occurred in a run."""
 
@@ -153,7 +156,9 @@ class Faults:
             is_quiet = chance.random() < QUIET_SHARE
             rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
         rates |= {RUSH: RUSH_SHARE, RECALLS: RECALLS_SHARE} | dict.fromkeys(OF_RECALLS, 0.0)
-        rates |= {COMPENSATIONS: COMPENSATIONS_SHARE} | dict.fromkeys(OF_COMPENSATIONS, 0.0)
+        rates |= {STATEMENTS: 0.0, COMPENSATIONS: COMPENSATIONS_SHARE} | dict.fromkeys(
+            OF_COMPENSATIONS, 0.0
+        )
         assert emphasis.keys() <= rates.keys(), "each emphasis names a fault"
         return cls(chance, {**rates, **emphasis})
 

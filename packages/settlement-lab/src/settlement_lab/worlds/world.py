@@ -24,7 +24,7 @@ from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank
 from settlement_lab.worlds.bus import Bus, SimulatedConsumer
 from settlement_lab.worlds.chronicle import Chronicle, History
 from settlement_lab.worlds.compensations import draw_compensations, faults_of_compensations
-from settlement_lab.worlds.faults import COMPENSATIONS, RECALLS, RUSH, Faults
+from settlement_lab.worlds.faults import COMPENSATIONS, RECALLS, RUSH, STATEMENTS, Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
 from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
 from settlement_lab.worlds.node import Node
@@ -39,6 +39,7 @@ from settlement_lab.worlds.recalls import (
     is_settled,
 )
 from settlement_lab.worlds.silence import silent
+from settlement_lab.worlds.statements import BankStatements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -93,6 +94,8 @@ class CountedIds:
 
 class World:
     """See the module."""
+
+    statements: BankStatements
 
     def __init__(
         self,
@@ -152,7 +155,7 @@ class World:
         engines = ENGINES_MIN + int(self.chance.random() * (ENGINES_MAX - ENGINES_MIN + 1))
         for _ in range(engines):
             self._start_engine()
-        people = [*self._callers(), self.operators.run()]
+        people = [*self._callers(), self.operators.run(), *self.statements.work()]
         if self.recall_requests is not None:
             people.append(self.recall_requests.run())
         if self.compensations is not None:
@@ -336,6 +339,7 @@ class World:
             *auditor.obligations(histories),
             *auditor.engines(history.invariant_warnings),
             *self._recall_faults(histories),
+            *self.statements.faults(histories),
             *faults_of_compensations(histories, moves, self.faults),
             *await self.ground.differences(),
         ]
@@ -373,6 +377,7 @@ def play(
     """Run one world and return its history."""
     loop = virtual.VirtualLoop(random.Random(f"{seed} turns"))
     world = World(seed, loop, ground, emphasis or {})
+    world.statements = BankStatements(world, random.Random(f"{seed} {STATEMENTS}"))
     history = History(seed)
 
     async def whole() -> None:

@@ -1,0 +1,174 @@
+"""The bank's statements in a world: a second road by which the engines hear what has become of a payment.
+
+A world has statements only where its rates ask for them. The bank then writes what it has booked, what it only
+announces, and now and then an amount that it has never paid; and every payment that a statement lacks is told absent,
+although nobody should believe that. What the engines make of it is compared with the bank's ledger, as always.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Final, Protocol
+
+from settlement_engine.domain.continuity import StatementOutcome
+from settlement_engine.domain.lifecycle import HOLDING
+from settlement_engine.domain.statement_import import ImportedStatement
+from settlement_engine.domain.statements import (
+    Entry,
+    EntryStatus,
+    Source,
+    Statement,
+    StatementAccount,
+    StatementReferences,
+)
+from settlement_engine.ports.statement_evidence import AbsentPayment, absence_of
+from settlement_lab.memory import MemoryEvidence, Records
+from settlement_lab.memory.records import KeptStatement
+from settlement_lab.worlds.bank import OPEN, SETTLED
+from settlement_lab.worlds.faults import STATEMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Mapping
+    from random import Random
+    from typing import Any
+    from uuid import UUID
+
+    from settlement_engine.domain.settlement import Settlement
+    from settlement_lab.worlds.bank import Bank, SimulatedPayment
+    from settlement_lab.worlds.faults import Faults
+
+FIRST_DAY: Final = date(2026, 3, 2)
+BETWEEN_SECONDS: Final = 9.0
+STATEMENTS_MAX: Final = 16
+ROWS_MAX: Final = 3
+"""So few rows are searched at once that a statement takes several steps."""
+
+OTHER_AMOUNT_SHARE: Final = 0.15
+
+
+class StatementsWorld(Protocol):
+    """The world, as far as its statements know it."""
+
+    faults: Faults
+    bank: Bank
+    ground: Any
+
+
+class BankStatements:
+    """Writes the statements, and lets them be searched as every engine does."""
+
+    def __init__(self, world: StatementsWorld, chance: Random) -> None:
+        self._world = world
+        self._chance = chance
+        self._told: set[UUID] = set()
+        self._wrong: set[UUID] = set()
+        self._number = 0
+        records = getattr(world.ground, "records", None)
+        is_drawn = chance.random() < world.faults.rates[STATEMENTS]
+        self._records = records if is_drawn and isinstance(records, Records) else None
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """Return the work of the bank; none in a world without statements, whose turns stay what they are."""
+        return [self._run()] if self._records is not None else []
+
+    async def _run(self) -> None:
+        """Write a statement of each account now and then."""
+        for _ in range(STATEMENTS_MAX):
+            await asyncio.sleep(BETWEEN_SECONDS)
+            self._world.faults.note(STATEMENTS)
+            for account_id, payments in self._by_account().items():
+                await self._write(account_id, payments)
+
+    def faults(self, histories: Mapping[UUID, Settlement]) -> Iterator[str]:
+        """Check that nothing was settled on an entry of another amount without a person being told."""
+        for key in self._wrong:
+            if not histories[key].is_frozen:
+                yield f"settlement {key.int}: a statement had another amount, and nobody was told"
+
+    def _by_account(self) -> dict[int, list[SimulatedPayment]]:
+        assert self._records is not None, "this world has statements"
+        found: dict[int, list[SimulatedPayment]] = {}
+        for payment in self._world.bank.book.values():
+            history = self._records.histories.get(payment.settlement_id)
+            if history is not None and history.attempt is not None:
+                found.setdefault(history.attempt.route.source_id, []).append(payment)
+        return found
+
+    async def _write(self, account_id: int, payments: list[SimulatedPayment]) -> None:
+        """Write one statement, tell what it lacks, and search it."""
+        assert self._records is not None, "this world has statements"
+        self._number += 1
+        entries = [entry for each in payments if (entry := self._entry(each)) is not None]
+        numbered = tuple(_numbered(entry, place) for place, entry in enumerate(entries, start=1))
+        day = FIRST_DAY + timedelta(days=self._number)
+        said = Statement(
+            source=Source.CAMT053,
+            account=StatementAccount("own", "OTHER", "EUR"),
+            id=f"S{self._number}",
+            entries=numbered,
+            balances=(),
+            begins=day,
+            ends=day,
+        )
+        result = ImportedStatement(
+            outcome=StatementOutcome.IMPORTED.value,
+            reason="",
+            place="",
+            file_sha256=b"\x00" * 32,
+            id=len(self._records.statements) + 1,
+            account_id=account_id,
+            day=day,
+        )
+        self._records.statements.append(KeptStatement(replace(result), said, is_kept=True))
+        evidence = MemoryEvidence(self._records)
+        for each in payments:
+            self._tell_absent(evidence, each, result.id)
+        while await evidence.search_next(ROWS_MAX) is not None:
+            pass
+
+    def _entry(self, payment: SimulatedPayment) -> Entry | None:
+        """Return the entry of a payment: announced while it is open, booked once it is settled."""
+        key = payment.settlement_id
+        minor = self._world.bank.amount_of(key)
+        if payment.state == OPEN:
+            return _entry(payment, -minor, EntryStatus.PENDING)
+        if payment.state != SETTLED or key in self._told:
+            return None
+        self._told.add(key)
+        if minor > 1 and self._chance.random() < OTHER_AMOUNT_SHARE:
+            self._wrong.add(key)
+            self._world.bank.contradicted.add(key)
+            minor -= 1
+        return _entry(payment, -minor, EntryStatus.BOOKED)
+
+    def _tell_absent(
+        self, evidence: MemoryEvidence, payment: SimulatedPayment, statement: int
+    ) -> None:
+        """Tell that the statement lacks a payment, which may be booked a moment later."""
+        assert self._records is not None, "this world has statements"
+        history = self._records.histories[payment.settlement_id]
+        if payment.settlement_id not in self._told and history.state in HOLDING:
+            content, report = absence_of(AbsentPayment(history.id, payment.attempt, statement))
+            evidence.store(content, [(history.id, payment.attempt, report)], "")
+
+
+def _entry(payment: SimulatedPayment, minor: int, status: EntryStatus) -> Entry:
+    return Entry(
+        number=1,
+        minor=minor,
+        currency="EUR",
+        status=status,
+        booking_date=FIRST_DAY,
+        value_date=FIRST_DAY,
+        is_reversal=False,
+        references=StatementReferences(end_to_end=payment.reference),
+        code="PMNT",
+        text="",
+    )
+
+
+def _numbered(entry: Entry, number: int) -> Entry:
+    fields = {name: getattr(entry, name) for name in entry.__struct_fields__}
+    return Entry(**{**fields, "number": number})
