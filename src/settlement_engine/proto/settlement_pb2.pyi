@@ -1580,14 +1580,14 @@ class SettlementStatusResponse(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
-    RETURNS_FIELD_NUMBER: _builtins.int
+    FINALITY_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     REQUESTED_RAIL_FIELD_NUMBER: _builtins.int
     PAYMENT_FIELD_NUMBER: _builtins.int
     RECALL_FIELD_NUMBER: _builtins.int
     COMPENSATES_FIELD_NUMBER: _builtins.int
     COMPENSATIONS_FIELD_NUMBER: _builtins.int
-    FINALITY_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
@@ -1626,14 +1626,14 @@ class SettlementStatusResponse(_message.Message):
     """
     caller: _builtins.str
     idempotency_key: _builtins.str
+    finality: Global___Finality.ValueType
+    """How final it is, each value with those before it."""
     delivery: Global___Delivery.ValueType
     """How it is delivered: as requested, or else by default."""
     requested_rail: _builtins.str
     """The rail that the caller named; empty if none. The rail that was taken is in the field rail."""
     compensates: _builtins.str
     """The settlement_id of the settlement that it compensates; empty if none."""
-    finality: Global___Finality.ValueType
-    """How final it is, each value with those before it."""
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1649,10 +1649,6 @@ class SettlementStatusResponse(_message.Message):
         """The history, oldest first. Empty in lists."""
 
     @_builtins.property
-    def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementReturn]:
-        """What has come back of it after completion, oldest first."""
-
-    @_builtins.property
     def payment(self) -> Global___PaymentDetails:
         """What the payment says. Empty in lists."""
 
@@ -1663,6 +1659,10 @@ class SettlementStatusResponse(_message.Message):
     @_builtins.property
     def compensations(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementCompensation]:
         """The settlements that compensate it, oldest first; those that failed are among them."""
+
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementReturn]:
+        """What has come back of it after completion, oldest first."""
 
     def __init__(
         self,
@@ -1698,14 +1698,14 @@ class SettlementStatusResponse(_message.Message):
         idempotency_key: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         moves: _abc.Iterable[Global___Move] | None = ...,
-        returns: _abc.Iterable[Global___SettlementReturn] | None = ...,
+        finality: Global___Finality.ValueType = ...,
         delivery: Global___Delivery.ValueType = ...,
         requested_rail: _builtins.str = ...,
         payment: Global___PaymentDetails | None = ...,
         recall: Global___SettlementRecall | None = ...,
         compensates: _builtins.str = ...,
         compensations: _abc.Iterable[Global___SettlementCompensation] | None = ...,
-        finality: Global___Finality.ValueType = ...,
+        returns: _abc.Iterable[Global___SettlementReturn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "ended_time", b"ended_time", "next_action_at", b"next_action_at", "payment", b"payment", "recall", b"recall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
