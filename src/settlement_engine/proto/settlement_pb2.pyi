@@ -1627,7 +1627,7 @@ class SettlementStatusResponse(_message.Message):
     caller: _builtins.str
     idempotency_key: _builtins.str
     finality: Global___Finality.ValueType
-    """How final it is, each value with those before it."""
+    """How final it is, each value with those before it. Also in lists."""
     delivery: Global___Delivery.ValueType
     """How it is delivered: as requested, or else by default."""
     requested_rail: _builtins.str
