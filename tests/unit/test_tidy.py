@@ -362,6 +362,13 @@ def test_sql_stands_in_sql_files():
     assert found == SQL_ANYWAY.keys()
 
 
+def test_migrations_are_numbered_from_one_without_a_gap_or_a_repetition():
+    """Two branches that add one with the same number would make every new database fail."""
+    folder = ROOT / "src" / "settlement_engine" / "store" / "sql" / "migrations"
+    numbers = sorted(int(each.name[:4]) for each in folder.iterdir() if each.name[0].isdigit())
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_every_named_query_is_used():
     queries = SOURCE / "store" / "sql" / "queries"
     names = {
