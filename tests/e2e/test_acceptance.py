@@ -339,12 +339,16 @@ def test_a_bidirectional_stream_answers_every_item(world: World) -> None:
     assert {answer.status for answer in answers} == {pb.COMPLETED}
 
 
-def test_reconciliation_is_reported_as_unavailable(world: World) -> None:
-    """The error is UNIMPLEMENTED, with an explanation."""
-    with pytest.raises(grpc.RpcError) as caught:
-        world.settlements.ReconcileAccounts(pb.ReconcileRequest(), timeout=10)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "reconcil" in (caught.value.details() or "").lower()
+def test_reconciliation_answers_with_its_report(world: World) -> None:
+    """Without any statement every account at a bank is pending: nothing is said to be balanced."""
+    world.execute()
+    found = world.settlements.ReconcileAccounts(
+        pb.ReconcileRequest(), timeout=30, metadata=[("settlement-actor", "ada")]
+    )
+    assert found.report_id
+    assert found.total_accounts == len(found.accounts) > 0
+    assert {each.status for each in found.accounts} == {pb.RECONCILIATION_STATUS_PENDING}
+    assert found.balanced_accounts == 0
 
 
 def test_health_and_metrics_are_served(world: World) -> None:
