@@ -13,6 +13,7 @@ from settlement_engine.domain.intent import intent_detail
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Event, State
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.domain.proposals import ATTESTED
+from settlement_engine.evidence.dossier import EntryRecord
 from settlement_engine.ports import ProposalSpec
 from settlement_engine.rails.mock_message import MockPayment, write_payment
 from settlement_lab.memory import Records
@@ -22,7 +23,7 @@ from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Attempt, Settlement
-    from settlement_engine.evidence.dossier import Dossier
+    from settlement_engine.evidence.dossier import Dossier, MoveRecord
 
 E = Event
 BEGAN = datetime(2026, 1, 31, 9, 30, 0, 125_000, tzinfo=UTC)
@@ -138,7 +139,13 @@ HISTORIES: dict[str, tuple[Happens, ...]] = {
     ),
     "debited_twice": (
         *COMPLETED,
-        happens(E.DEBITED_TWICE, said="settled", statement="17", statement_entry="3"),
+        happens(
+            E.DEBITED_TWICE,
+            said="settled",
+            statement="17",
+            statement_entry="3",
+            statement_says="second_debit",
+        ),
     ),
     "contradicted": (*COMPLETED, happens(E.CONTRADICTED, said="rejected", code="RJCT")),
 }
@@ -210,7 +217,32 @@ async def dossier_of(name: str, **payment_requests: Any) -> Dossier:
     settlement, stores = await live(name, **payment_requests)
     found = await stores.archive.dossier(settlement.id)
     assert found is not None
-    return found
+    entries = [_entry(found, move) for move in found.moves if "statement_entry" in move.detail]
+    return msgspec.structs.replace(found, entries=tuple(entries))
+
+
+def _entry(dossier: Dossier, move: MoveRecord) -> EntryRecord:
+    """The booked debit of a statement on which a move stands."""
+    attempt = dossier.attempts[-1]
+    return EntryRecord(
+        statement=int(move.detail["statement"]),
+        entry=int(move.detail["statement_entry"]),
+        detail=0,
+        says=move.detail["statement_says"],
+        told_minor=dossier.instruction.amount_minor,
+        account_id=attempt.source_id,
+        bank_statement_id="STM17",
+        source="camt.053",
+        content_sha256="0" * 64,
+        file_sha256="1" * 64,
+        booking_date=move.at.date(),
+        amount_minor=-dossier.instruction.amount_minor,
+        currency=dossier.instruction.currency,
+        status="BOOKED",
+        is_reversal=False,
+        references=(attempt.end_to_end_id,),
+        text="",
+    )
 
 
 def states_told() -> set[State]:

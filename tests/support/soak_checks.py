@@ -99,7 +99,8 @@ LOOKS = {
         SELECT table_name || '.' || column_name AS subject FROM information_schema.columns
         WHERE table_schema = 'public' AND (column_name LIKE '%amount_minor' OR column_name IN
             ('debits_posted', 'credits_posted', 'held', 'credit_limit'))
-            AND data_type <> 'bigint' AND domain_name IS DISTINCT FROM 'account_side' AND table_name IN
+            AND data_type <> 'bigint' AND NOT (data_type = 'numeric' AND numeric_scale = 0)
+            AND domain_name IS DISTINCT FROM 'account_side' AND table_name IN
             (SELECT tablename FROM pg_tables WHERE schemaname = 'public')
     """,
     "I19 nothing waits for nobody": "SELECT settlement_id::text AS subject FROM open_settlements",
@@ -108,7 +109,7 @@ LOOKS = {
 
 NOT_YET = {
     "I15 the audit log is sealed": "this version seals no log yet",
-    "I16 our books and the statements differ by the open items": "this version reads no statements yet",
+    "I16 our books and the statements differ by the open items": "here is no bank that writes statements",
 }
 
 QUIET_SECONDS_MAX = 60.0

@@ -19,7 +19,7 @@ def test_a_time_names_its_unit_and_is_positive(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, kind in FIELDS.items() if kind == "int"])
 def test_a_count_is_a_bound_and_is_positive(name: str) -> None:
-    assert name.endswith("_max")
+    assert name.endswith(("_max", "_days"))
     assert getattr(EngineSettings(), name) > 0
 
 

@@ -44,6 +44,9 @@ DIFFERENCES: Final = (
 )
 """The kinds of differences; each statement gets at most one of each."""
 
+WHERE: Final = {"duplicate": SETTLEMENT_AGENT}
+"""A second debit at a bank is evidence as soon as it is read: it is booked to suspense, and is no break any more."""
+
 ONE_IN: Final = 4
 """A difference of a kind is considered for about every fourth entry, so that they are spread."""
 
@@ -61,7 +64,10 @@ async def prepare_statements(simulator: str, seed: int) -> None:
     """Have the simulator plant differences, and book there what our accounts were funded with."""
     script = {
         "seed": seed,
-        "differences": [{"kind": kind, "one_in": ONE_IN, "most": 1} for kind in DIFFERENCES],
+        "differences": [
+            {"kind": kind, "one_in": ONE_IN, "most": 1, "bank": WHERE.get(kind, "")}
+            for kind in DIFFERENCES
+        ],
         "banks": {DOLLAR_FILES["routing_number"]: ACH_BANK},
     }
     async with _session() as session:
