@@ -343,7 +343,7 @@ def test_reconciliation_answers_with_its_report(world: World) -> None:
     """Without any statement every account at a bank is pending: nothing is said to be balanced."""
     world.execute()
     found = world.settlements.ReconcileAccounts(
-        pb.ReconcileRequest(), timeout=30, metadata=[("settlement-actor", "ada")]
+        pb.ReconcileRequest(), timeout=30, metadata=(("settlement-actor", "ada"),)
     )
     assert found.report_id
     assert found.total_accounts == len(found.accounts) > 0
