@@ -22,7 +22,7 @@ from settlement_engine.simulator.scenarios import (
     ScenarioScript,
     ScenarioStep,
 )
-from tests.support.achrows import ALL_DAY_SECONDS, ach_row_world
+from tests.support.achrows import ALL_DAY_SECONDS, BOTH_IN_ONE_FILE_SECONDS, ach_row_world
 from tests.support.railrows import AMOUNT, FUNDS
 from tests.support.waiting import until
 
@@ -190,6 +190,7 @@ async def the_same_file_again(world: AchRowWorld) -> tuple[Settlement, ...]:
 @row(10)
 async def the_file_is_refused(world: AchRowWorld) -> tuple[Settlement, ...]:
     await world.comes(is_working=False)
+    world.close_after_seconds = BOTH_IN_ONE_FILE_SECONDS
     await world.start()
     settlements = [await world.settle("settle", key) for key in ("one", "two")]
     [file] = await world.placed()
@@ -219,7 +220,7 @@ async def acknowledged_late(world: AchRowWorld) -> tuple[Settlement, ...]:
 @row(12)
 async def partly_refused(world: AchRowWorld) -> tuple[Settlement, ...]:
     """Two entries of one file: one is refused, the other settles."""
-    world.close_after_seconds = 0.5
+    world.close_after_seconds = BOTH_IN_ONE_FILE_SECONDS
     await world.comes(is_working=False)
     await world.start()
     refused = await world.settle("settle", "one")

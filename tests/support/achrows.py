@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from settlement_engine.simulator.scenarios import Scenario
 
 ALL_DAY_SECONDS = 86_400.0
+BOTH_IN_ONE_FILE_SECONDS = 0.8
+"""A file stays open for so long: enough for two payments, and less than the time for an acknowledgement."""
 
 
 class AchRowWorld:
