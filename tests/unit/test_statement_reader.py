@@ -147,3 +147,18 @@ def test_a_frame_is_bounded():
     head = bytes((FrameKind.ENTRIES,)) + (FRAME_BYTES_MAX + 1).to_bytes(4, "big")
     with pytest.raises(ValueError, match="bytes"):
         head_of_frame(head)
+
+
+async def test_a_process_that_ends_before_it_has_begun_is_started_again(tmp_path: Path) -> None:
+    """A good file is never told unreadable because its first reader died at once."""
+    mark = tmp_path / "died once"
+    script = (
+        "import os, pathlib, runpy, sys\n"
+        "mark = pathlib.Path(sys.argv[1])\n"
+        "if not mark.exists():\n"
+        "    mark.touch()\n"
+        "    os._exit(1)\n"
+        "runpy.run_module('settlement_engine.app.statement_child', run_name='__main__')\n"
+    )
+    assert await reader(script, str(mark)).read(LARGE, None, "") == read_statements(LARGE)
+    assert mark.exists()

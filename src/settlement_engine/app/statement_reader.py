@@ -27,6 +27,9 @@ INLINE_BYTES_MAX: Final = 256 * 1024
 READ_SECONDS_MAX: Final = 120.0
 """How long a process may take: one of 64 MiB takes about 20 seconds."""
 
+TRIES_MAX: Final = 3
+"""A process that is started beside gRPC's threads sometimes ends before it has begun: about one in twenty-five."""
+
 PIPE_BYTES: Final = 1024 * 1024
 COMMAND: Final = (sys.executable, "-m", "settlement_engine.app.statement_child")
 
@@ -51,6 +54,15 @@ class StatementReader:
         """Read a file; ``mapping_text`` is what ``mapping`` was read from."""
         if len(content) <= self._inline_bytes_max:
             return await asyncio.to_thread(read_statements, content, mapping)
+        for _ in range(TRIES_MAX):
+            found = await self._read_apart(content, mapping_text)
+            if found is not None:
+                return found
+        # Most likely the limit of its memory: nothing else of a file can end the reader again and again.
+        return _fault("the process that reads it ended early: it may need too much memory")
+
+    async def _read_apart(self, content: bytes, mapping_text: str) -> StatementFile | None:
+        """Read a file in a process of its own; None if the process ended early."""
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -65,8 +77,9 @@ class StatementReader:
         except TimeoutError:
             return _fault(f"could not be read within {self._seconds_max:.0f} seconds")
         except (ValueError, msgspec.MsgspecError, asyncio.IncompleteReadError, OSError):
-            # Most likely the limit of its memory: nothing else of a file can end the reader.
-            return _fault("the process that reads it ended early: it may need too much memory")
+            return None
+        except RuntimeError:  # what uvloop raises for a pipe whose reader has gone
+            return None
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
