@@ -165,14 +165,15 @@ def _import(
         yield _unreadable(file, f"has {size:,} bytes, and {FILE_BYTES_MAX:,} is the most")
         return
     options = {**call, "timeout": IMPORT_SECONDS}
-    answer = engine.statements.ImportStatement(_parts(file, content, mapping), **options)
+    answer = engine.statements.ImportStatement(parts_of(file.name, content, mapping), **options)
     for each in answer.statements:
         yield _line(str(file), each)
 
 
-def _parts(file: Path, content: bytes, mapping: str) -> Iterator[wire.ImportStatementRequest]:
+def parts_of(name: str, content: bytes, mapping: str = "") -> Iterator[wire.ImportStatementRequest]:
+    """Yield a file of statements in the parts in which it is sent."""
     yield wire.ImportStatementRequest(
-        file_name=file.name[:NAME_CHARACTERS_MAX],
+        file_name=name[:NAME_CHARACTERS_MAX],
         csv_mapping=mapping,
         content=content[:PART_BYTES],
     )

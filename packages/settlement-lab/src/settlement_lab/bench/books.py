@@ -18,6 +18,7 @@ import grpc
 from typing_extensions import override
 
 from settlement_engine.cli.acting import ACTOR
+from settlement_engine.cli.statements import parts_of
 from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.statements import (
     BalanceType,
@@ -44,7 +45,7 @@ from settlement_lab.bench.stress import BULK, MEGA, SEED, StressResult
 from settlement_lab.bench.workload import AMOUNT_MINOR_MAX, CURRENCY, FUNDS, LoadSpread, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from settlement_lab.baseline.server import DebitAtBank
@@ -58,7 +59,6 @@ NAMES: Final = tuple(f"BOOK{number:04}" for number in range(1, BOOKS + 1))
 FILL_SECONDS: Final = 2.0
 CALL_SECONDS: Final = 30.0
 RECONCILE_SECONDS: Final = 1_800.0
-PART_BYTES: Final = 64 * 1024
 PAGE_ITEMS: Final = 1_000
 ENTRIES_MAX: Final = 100_000
 PREFIX: Final = "STATEMENT_OUTCOME_"
@@ -301,15 +301,9 @@ def _entry(
 
 
 async def _import(channel: grpc.aio.Channel, name: str, content: bytes) -> None:
-    async def parts() -> AsyncIterator[wire.ImportStatementRequest]:
-        for start in range(0, len(content), PART_BYTES):
-            yield wire.ImportStatementRequest(
-                file_name="" if start else f"{name}.xml",
-                content=content[start : start + PART_BYTES],
-            )
-
     stub = settlement_pb2_grpc.StatementServiceStub(channel)
-    answer = await stub.ImportStatement(parts(), timeout=RECONCILE_SECONDS, metadata=METADATA)
+    parts = parts_of(f"{name}.xml", content)
+    answer = await stub.ImportStatement(parts, timeout=RECONCILE_SECONDS, metadata=METADATA)
     outcomes = {
         wire.StatementOutcome.Name(each.outcome)[len(PREFIX) :] for each in answer.statements
     }

@@ -24,6 +24,7 @@ from settlement_engine.cli.acting import ACTOR
 from settlement_engine.cli.connection import CHANNEL_OPTIONS
 from settlement_engine.cli.development.sample import FUNDED_UNITS, FUNDING_REFERENCE
 from settlement_engine.cli.development.sample_banks import SAMPLE_BANKS
+from settlement_engine.cli.statements import parts_of
 from settlement_engine.errors import Unavailable
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
@@ -36,7 +37,7 @@ from settlement_lab.commands.demo.statement_checks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 DIFFERENCES: Final = (
     *("missing", "extra", "amount", "date", "duplicate", "unknown_debit"),
@@ -56,7 +57,6 @@ CALL_SECONDS: Final = 30.0
 RECONCILED_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 0.1
 PAGE_ITEMS: Final = 1_000
-PART_BYTES: Final = 32 * 1024
 NOT_FOUND: Final = 404
 
 
@@ -202,14 +202,9 @@ class _Calls:
 
     async def import_statement(self, name: str, content: bytes) -> list[wire.Statement]:
         """Import a file, and return its statements."""
-
-        async def parts() -> AsyncIterator[wire.ImportStatementRequest]:
-            for start in range(0, len(content), PART_BYTES):
-                yield wire.ImportStatementRequest(
-                    file_name="" if start else name, content=content[start : start + PART_BYTES]
-                )
-
-        called = self._statements.ImportStatement(parts(), timeout=CALL_SECONDS, metadata=METADATA)
+        called = self._statements.ImportStatement(
+            parts_of(name, content), timeout=CALL_SECONDS, metadata=METADATA
+        )
         return list((await called).statements)
 
     async def reconcile(self) -> None:
