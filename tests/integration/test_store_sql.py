@@ -147,7 +147,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "number int4, amount_minor int8, currency text, status text, booking_date date, value_date date, is_reversal bool, code text, text text, refs text, details_differ bool, detail_number int4, detail_minor int8, detail_charges_minor int8, detail_text text, detail_refs text, is_only bool",
     ),
     "mentioned_payments": (
-        "int4[] uuid[] text[] text[] uuid[] text[] int8",
+        "int4[] uuid[] int4[] text[] int4[] text[] int4[] uuid[] int4[] text[] int8",
         "place int4, settlement_id uuid, attempt int2, amount_minor int8, currency text, has_moved bool",
     ),
     "told_of_payments": (

@@ -1,7 +1,7 @@
 """Searches imported statements for our payments, and hands what is news to their settlements.
 
 Promises: every kept statement is searched to its end, whichever engine imported it and whatever was interrupted;
-each step is bounded. Must never: decide what an entry means for a settlement (``domain/decisions/booked.py`` does,
+each step is bounded, and one that was not stored in its time is tried again with half as many rows. Must never: decide what an entry means for a settlement (``domain/decisions/booked.py`` does,
 when the settlement's owner works the report off).
 """
 
@@ -27,6 +27,7 @@ class StatementSearch:
     def __init__(self, settings: EngineSettings, store: EvidenceStore) -> None:
         self._settings = settings
         self._store = store
+        self._rows = settings.evidence_rows_max
         self._look_at_seconds = 0.0
 
     async def run(self) -> None:
@@ -45,16 +46,29 @@ class StatementSearch:
         if now < self._look_at_seconds:
             return False
         most = self._settings.evidence_rows_max
+        before, self._look_at_seconds = (
+            self._look_at_seconds,
+            now + self._settings.absent_look_seconds,
+        )
         told = await self._store.tell_absent(self._settings.absent_after_days, most)
         if told:
             log.warning("payments_absent_from_statements", count=told)
-        if told < most:
-            self._look_at_seconds = now + self._settings.absent_look_seconds
+        if told == most:
+            self._look_at_seconds = before
         return told == most
 
     async def step(self) -> bool:
-        """Search one part of one statement; say whether there was one."""
-        searched = await self._store.search_next(self._settings.evidence_rows_max)
+        """Search one part of one statement; say whether there was one.
+
+        The next part has half as many rows after a failure, and twice as many after a success: the same rows would
+        run into the same limit of time for ever.
+        """
+        try:
+            searched = await self._store.search_next(self._rows)
+        except (Unavailable, Contention):
+            self._rows = max(1, self._rows // 2)
+            raise
+        self._rows = min(self._settings.evidence_rows_max, 2 * self._rows)
         if searched is not None and searched.news:
             log.info("statement_entries_told", found=searched.found, news=searched.news)
         return searched is not None

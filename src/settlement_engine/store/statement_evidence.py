@@ -1,11 +1,13 @@
 """What statements say about our payments, in PostgreSQL (``ports.EvidenceStore``).
 
 A step is one transaction that holds the row of its statement: two engines search two statements, and what is found
-is stored with its reports and with the place that was reached. Lookups and writes are one statement for a batch.
+is stored with its reports and with the place that was reached. Lookups and writes are one statement for a batch, and
+read by key whatever the planner believes of tables that have grown just now: a step is bounded by its rows.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -37,17 +39,20 @@ from settlement_engine.ports.statement_evidence import (
     message_of,
     report_of,
 )
-from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     import asyncpg
 
-    from settlement_engine.domain.statement_evidence import Mention, PaymentEvidence, PaymentNames
+    from settlement_engine.domain.statement_evidence import Mention, PaymentEvidence
     from settlement_engine.store.database import Connection, DatabaseSettings
+
+EVIDENCE_PLAN: Final = {**WRITERS_PLAN, "enable_sort": "off"}
+"""A step reads a few rows by key, in the order of an index. Sorting would read a statement to its end for each step."""
 
 _SOURCES: Final = sorted(source.value for source in END_OF_DAY)
 _REFERENCES: Final = msgspec.json.Decoder(StatementReferences)
@@ -57,7 +62,11 @@ class PostgresEvidence:
     """See ``ports.EvidenceStore``."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
-        self._writing = DatabaseConnection(settings, is_writing=True)
+        # What is locked is waited for by nobody, and the loop of a busy engine may take long between two statements.
+        patient = replace(
+            settings, idle_in_transaction_timeout_seconds=settings.transaction_timeout_seconds
+        )
+        self._writing = DatabaseConnection(patient, EVIDENCE_PLAN, is_writing=True)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -121,10 +130,17 @@ async def _next_part(connection: Connection, rows_max: int) -> StatementPart | N
 async def _payments(
     connection: Connection, account_id: int, mentions: Sequence[Mention]
 ) -> dict[int, MentionedPayment]:
-    names = [name for place, each in enumerate(mentions) for name in _names(place, each.names)]
-    if not names:
+    names = [each.names for each in mentions]
+    columns = (
+        *_named(each.uetrs for each in names),
+        *_named(each.end_to_end_ids for each in names),
+        # The message's name is used alone: its index is the slow one.
+        *_named(() if each.is_indexed else each.message_ids for each in names),
+        *_named(each.instruction_ids for each in names),
+        *_named(each.traces for each in names),
+    )
+    if not any(columns):
         return {}
-    columns = [list(column) for column in zip(*names, strict=True)]
     rows = await connection.fetch(query("mentioned_payments"), *columns, account_id)
     return {
         row["place"]: MentionedPayment(
@@ -138,18 +154,10 @@ async def _payments(
     }
 
 
-def _names(place: int, names: PaymentNames) -> Iterator[tuple[object, ...]]:
-    """Yield each name as a row of its own. The message's is used alone: its index is the slow one."""
-    for uetr in names.uetrs:
-        yield place, uetr, None, None, None, None
-    for end_to_end_id in names.end_to_end_ids:
-        yield place, None, end_to_end_id, None, None, None
-    for settlement_id in names.instruction_ids:
-        yield place, None, None, None, settlement_id, None
-    for trace in names.traces:
-        yield place, None, None, None, None, trace
-    for message_id in () if names.is_indexed else names.message_ids:
-        yield place, None, None, message_id, None, None
+def _named(names: Iterable[Iterable[object]]) -> tuple[list[int], list[object]]:
+    """Return one kind of name as two columns: the places of the mentions, and their names."""
+    found = [(place, name) for place, each in enumerate(names) for name in each]
+    return [place for place, _ in found], [name for _, name in found]
 
 
 async def _told(connection: Connection, settlement_ids: set[UUID]) -> list[Told]:

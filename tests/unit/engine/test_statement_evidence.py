@@ -216,3 +216,43 @@ async def test_a_database_out_of_reach_only_delays_the_search() -> None:
     assert store.looks == [(5, 500)] * 2, "again while there may be more, and then not for a while"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+class SlowEvidence:
+    """A store whose limit of time ends a step with more than 60 rows, until the machine is quicker."""
+
+    def __init__(self, rows: int) -> None:
+        self.left = rows
+        self.rows_max: int = 60
+        self.asked: list[int] = []
+
+    async def search_next(self, rows_max: int) -> Searched | None:
+        self.asked.append(rows_max)
+        if not self.left:
+            return None
+        if rows_max > self.rows_max:
+            what = "the transaction has run into its limit of time"
+            raise Unavailable(what)
+        done = min(rows_max, self.left)
+        self.left -= done
+        return Searched(rows=done, found=0, news=0)
+
+    async def tell_absent(self, days: int, most: int) -> int:
+        what = "this takes too long, too"
+        raise Unavailable(what)
+
+
+async def test_a_step_that_takes_too_long_is_tried_again_with_fewer_rows() -> None:
+    store = SlowEvidence(1_000)
+    task = asyncio.create_task(StatementSearch(SEARCHING, store).run())
+    async with asyncio.timeout(10):
+        while store.left:  # noqa: ASYNC110 - a counter cannot be awaited
+            await asyncio.sleep(0.002)
+        failed = [rows for rows in store.asked if rows > store.rows_max]
+        assert set(store.asked) >= {500, 250, 125, 62, 31}
+        assert failed[:4] == [500, 250, 125, 62]
+        store.rows_max, store.left = 500, 100_000
+        while store.asked[-1] < 500:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -4,7 +4,8 @@
 -- in the scope of the sender (texts BANK/CURRENCY with * for any, as in domain/payment_scope.py; '' is no limit).
 -- A call-back is refused, and nothing of it stored, when a report names payments by our references and none of
 -- them is the sender's. The rail's own reference is used when it is the only one: the rail has stated it before, in
--- an answer or in a report that also gave one of ours.
+-- an answer or in a report that also gave one of ours. A name that is not there is not asked for: the Bloom filters'
+-- ranges that are not summarised yet would be read for it.
 WITH given AS (
     SELECT
         g.rail, g.source, g.sender_reference, g.content, g.place, g.sender,
@@ -50,7 +51,7 @@ WITH given AS (
                 WHERE a.end_to_end_id = r.end_to_end_id
                 UNION ALL
                 SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
-                WHERE a.message_id = r.message_id
+                WHERE a.message_id = r.message_id AND r.message_id IS NOT NULL
                 UNION ALL
                 SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
                 WHERE a.end_to_end_id = r.transaction_id
@@ -74,6 +75,7 @@ WITH given AS (
                 JOIN attempts AS a
                     ON a.settlement_id = stated.settlement_id AND a.number = stated.attempt
                 WHERE coalesce(r.end_to_end_id, r.message_id, r.trace, r.uetr::text) IS NULL
+                    AND r.rail_reference IS NOT NULL
             ) AS found
         ) AS q
     ) AS p

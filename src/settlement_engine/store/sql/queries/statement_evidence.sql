@@ -10,48 +10,62 @@ ORDER BY q.statement_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED;
 
 -- name: unsearched_rows
 -- Entries behind a place, each with one of its details, or without any. The details of an entry are numbered from 1.
+-- The entries are taken in their order first: no more are read than a step has rows, however long the statement is.
 SELECT e.number, e.amount_minor, e.currency, e.status, e.booking_date, e.value_date, e.is_reversal, e.code,
     e.text, e.refs::text AS refs, e.details_differ, d.number AS detail_number, d.amount_minor AS detail_minor,
     d.charges_minor AS detail_charges_minor, d.text AS detail_text, d.refs::text AS detail_refs,
-    d.number = 1 AND NOT EXISTS (
-        SELECT FROM entry_details AS o
-        WHERE o.statement_id = e.statement_id AND o.entry_number = e.number AND o.number = 2
-    ) AS is_only
-FROM statement_entries AS e
+    d.number = 1 AND o.number IS NULL AS is_only
+FROM (
+    SELECT * FROM statement_entries AS t
+    WHERE t.statement_id = $1 AND t.number >= $2 ORDER BY t.number LIMIT $4::bigint + 1
+) AS e
 LEFT JOIN LATERAL (
     SELECT * FROM entry_details AS n
     WHERE n.statement_id = e.statement_id AND n.entry_number = e.number
         AND n.number > CASE WHEN e.number = $2 THEN $3::integer ELSE 0 END
     ORDER BY n.number LIMIT $4
 ) AS d ON true
-WHERE e.statement_id = $1 AND e.number >= $2 AND (e.number > $2 OR d.number IS NOT NULL)
+LEFT JOIN entry_details AS o
+    ON o.statement_id = e.statement_id AND o.entry_number = e.number AND o.number = 2 AND d.number = 1
+WHERE e.number > $2 OR d.number IS NOT NULL
 ORDER BY e.number, d.number LIMIT $4;
 
 -- name: mentioned_payments
--- The payments that were sent from an account ($7), by their names. Each name has the place of its mention; a mention
--- whose names belong to several payments names none.
+-- The payments that were sent from an account ($11), by their names. Each kind of name has the places of its mentions
+-- and the names, so that an index is asked for what is there only: a range of pages that is not summarised yet is read
+-- for every name that is asked for, and for a null as well. The names of messages are asked for all at once for the same
+-- reason. A mention whose names belong to several payments names none.
+WITH by_message AS MATERIALIZED (
+    SELECT a.message_id, min(a.settlement_id::text) AS first, max(a.settlement_id::text) AS last,
+        max(a.number) AS number
+    FROM attempts AS a WHERE a.message_id = ANY ($6::text[]) AND a.source_id = $11 GROUP BY a.message_id
+)
 SELECT p.place, p.settlement_id, p.attempt, s.amount_minor, s.currency,
     s.state IN ('completed', 'returned') AS has_moved
 FROM (
-    SELECT n.place, min(f.settlement_id::text)::uuid AS settlement_id, max(f.number) AS attempt
-    FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[])
-        AS n (place, uetr, end_to_end_id, message_id, settlement_id, trace)
-    CROSS JOIN LATERAL (
-        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a WHERE a.uetr = n.uetr
+    SELECT f.place, min(f.first)::uuid AS settlement_id, max(f.number) AS attempt
+    FROM (
+        SELECT n.place, a.settlement_id::text AS first, a.settlement_id::text AS last, a.number
+        FROM unnest($1::integer[], $2::uuid[]) AS n (place, uetr)
+        JOIN attempts AS a ON a.uetr = n.uetr AND a.source_id = $11
         UNION ALL
-        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a
-        WHERE a.end_to_end_id = n.end_to_end_id
+        SELECT n.place, a.settlement_id::text, a.settlement_id::text, a.number
+        FROM unnest($3::integer[], $4::text[]) AS n (place, end_to_end_id)
+        JOIN attempts AS a ON a.end_to_end_id = n.end_to_end_id AND a.source_id = $11
         UNION ALL
-        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a
-        WHERE a.message_id = n.message_id
+        SELECT n.place, m.first, m.last, m.number
+        FROM unnest($5::integer[], $6::text[]) AS n (place, message_id)
+        JOIN by_message AS m ON m.message_id = n.message_id
         UNION ALL
-        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a
-        WHERE a.settlement_id = n.settlement_id
+        SELECT n.place, a.settlement_id::text, a.settlement_id::text, a.number
+        FROM unnest($7::integer[], $8::uuid[]) AS n (place, settlement_id)
+        JOIN attempts AS a ON a.settlement_id = n.settlement_id AND a.source_id = $11
         UNION ALL
-        SELECT a.settlement_id, a.number, a.source_id FROM attempts AS a WHERE a.trace = n.trace
+        SELECT n.place, a.settlement_id::text, a.settlement_id::text, a.number
+        FROM unnest($9::integer[], $10::text[]) AS n (place, trace)
+        JOIN attempts AS a ON a.trace = n.trace AND a.source_id = $11
     ) AS f
-    WHERE f.source_id = $7
-    GROUP BY n.place HAVING count(DISTINCT f.settlement_id) = 1
+    GROUP BY f.place HAVING min(f.first) = max(f.last)
 ) AS p
 JOIN settlement_transactions AS s ON s.id = p.settlement_id
 ORDER BY p.place;
@@ -98,27 +112,37 @@ DELETE FROM unsearched_statements WHERE statement_id = $1;
 -- Completed payments that no entry is matched with and none names, although the statements of the account are closed,
 -- have no gap, and reach $1 days beyond the day of our booking; with the last of these statements. $2 at most; $3 are
 -- the sources of end-of-day statements.
-SELECT s.id AS settlement_id, a.number AS attempt, w.statement_id
-FROM reconciliation_accounts AS r
-CROSS JOIN LATERAL (
-    SELECT x.booking_date, x.held_back_by FROM proofs AS x WHERE x.account_id = r.account_id
-    ORDER BY x.booking_date DESC, x.id DESC LIMIT 1
-) AS p
-CROSS JOIN LATERAL (
-    SELECT max(t.id) AS statement_id FROM statements AS t
-    WHERE t.is_kept AND t.account_id = r.account_id AND t.ends = p.booking_date
-        AND t.source = ANY ($3::text[])
-) AS w
-CROSS JOIN LATERAL (
-    SELECT b.begins FROM statements AS b
-    WHERE b.is_kept AND b.account_id = r.account_id AND b.source = ANY ($3::text[])
-    ORDER BY b.ends LIMIT 1
-) AS f
-JOIN open_postings AS o ON o.account_id = r.account_id AND o.booked_on <= p.booking_date - $1::integer
+-- Of the postings only the old ones are read, by their index: OFFSET 0 keeps the others out of every plan.
+WITH closed AS MATERIALIZED (
+    SELECT r.account_id, w.statement_id, f.begins, p.booking_date - $1::integer AS last_day
+    FROM reconciliation_accounts AS r
+    CROSS JOIN LATERAL (
+        SELECT x.booking_date, x.held_back_by FROM proofs AS x WHERE x.account_id = r.account_id
+        ORDER BY x.booking_date DESC, x.id DESC LIMIT 1
+    ) AS p
+    CROSS JOIN LATERAL (
+        SELECT max(t.id) AS statement_id FROM statements AS t
+        WHERE t.is_kept AND t.account_id = r.account_id AND t.ends = p.booking_date
+            AND t.source = ANY ($3::text[])
+    ) AS w
+    CROSS JOIN LATERAL (
+        SELECT b.begins FROM statements AS b
+        WHERE b.is_kept AND b.account_id = r.account_id AND b.source = ANY ($3::text[])
+        ORDER BY b.ends LIMIT 1
+    ) AS f
+    WHERE p.held_back_by = '' AND w.statement_id IS NOT NULL
+)
+SELECT s.id AS settlement_id, a.number AS attempt, o.statement_id
+FROM (
+    SELECT q.id, q.group_id, c.account_id, c.statement_id
+    FROM closed AS c
+    JOIN open_postings AS q
+        ON q.account_id = c.account_id AND q.booked_on BETWEEN c.begins AND c.last_day AND q.leg = 1
+    OFFSET 0
+) AS o
 JOIN settlement_transactions AS s ON s.id = o.group_id AND s.state = 'completed'
 JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt AND a.source_id = o.account_id
-WHERE p.held_back_by = '' AND w.statement_id IS NOT NULL AND o.booked_on >= f.begins AND o.leg = 1
-    AND NOT EXISTS (
+WHERE NOT EXISTS (
         SELECT FROM statement_evidence AS v WHERE v.settlement_id = s.id AND v.kind = 'debit'
     )
     AND NOT EXISTS (
