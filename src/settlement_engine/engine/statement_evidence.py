@@ -1,8 +1,9 @@
 """Searches imported statements for our payments, and hands what is news to their settlements.
 
 Promises: every kept statement is searched to its end, whichever engine imported it and whatever was interrupted;
-each step is bounded, and one that was not stored in its time is tried again with half as many rows. Must never: decide what an entry means for a settlement (``domain/decisions/booked.py`` does,
-when the settlement's owner works the report off).
+each step is bounded, and one that was not stored in its time is tried again with half as many rows. Must never:
+decide what an entry means for a settlement (``domain/decisions/booked.py`` does, when the settlement's owner works the
+report off).
 """
 
 from __future__ import annotations
