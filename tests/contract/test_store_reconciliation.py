@@ -164,7 +164,6 @@ async def test_each_difference_has_its_kind(stores):
     assert result.proof.is_zero
     assert await books.kinds() == sorted(
         [
-            "AMBIGUOUS",
             "DUPLICATE",
             "AMOUNT",
             "REVERSAL",
@@ -177,6 +176,39 @@ async def test_each_difference_has_its_kind(stores):
     assert amount.amount_minor == -1
     [gone] = [each for each in await books.breaks() if each.kind == "MISSING_THEIRS"]
     assert gone.ours == (f"{missing.id}/1/1",)
+
+
+@pytest.mark.parametrize(
+    ("said", "before"),
+    [
+        ({"end_to_end": "INVOICE-1"}, ["AMBIGUOUS", "MISSING_THEIRS"]),
+        ({"text": "for INVOICE-1"}, ["MISSING_OURS", "MISSING_THEIRS", "MISSING_THEIRS"]),
+    ],
+)
+async def test_equal_twins_are_matched_together_once_the_bank_has_all_of_them(stores, said, before):
+    books = await Books.open(stores)
+    for _ in range(2):
+        await _fund(books.scene, reference="INVOICE-1")
+    entry = Booked(minor=PAID_IN, **said)
+    first = await books.day(FUNDED, entry)
+    await take(stores, first)
+    await books.reconcile()
+    assert await books.kinds() == before
+    await take(stores, first.next(entry))
+    assert (await books.reconcile()).outcome is AccountOutcome.BALANCED
+    assert await books.kinds() == []
+
+
+async def test_one_entry_more_than_there_are_twins_is_a_duplicate(stores):
+    books = await Books.open(stores)
+    [paid] = await books.settled(100)
+    text = f"for {debit(paid).end_to_end}"
+    entry = debit(paid, end_to_end="", text=text)
+    await take(stores, await books.day(FUNDED, entry, entry))
+    result = await books.reconcile()
+    assert result.proof is not None
+    assert result.proof.is_zero
+    assert await books.kinds() == ["DUPLICATE"]
 
 
 async def test_a_later_entry_closes_the_break(stores):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -162,9 +162,49 @@ class Maker:
     def twice(self) -> Case:
         ours = self.ours(self.amount())
         theirs = [self.theirs(ours, given=ours.references, value_date=DAY) for _ in range(2)]
-        sides = {ours.id}, {each.id for each in theirs}
-        breaks = [BreakKind.AMBIGUOUS, BreakKind.DUPLICATE]
-        return Case("twice", [ours], theirs, [sides], breaks, automatic=False)
+        return Case("twice", [ours], theirs, [({ours.id}, {theirs[0].id})], [BreakKind.DUPLICATE])
+
+    def twins(self, count: int = 3, *, left: int = 0) -> Case:
+        """Several of ours that one end-to-end id names, and as many entries of it, or ``left`` more."""
+        name, minor = f"INVOICE-{self.count:06d}", self.amount()
+        ours = [
+            self.ours(minor, end_to_end=name, value_date=DAY + timedelta(days=place))
+            for place in range(count)
+        ]
+        theirs = [
+            self.theirs(ours[0], end_to_end=name, value_date=DAY + timedelta(days=place))
+            for place in range(count + left)
+        ]
+        sides = {each.id for each in ours}, {each.id for each in theirs[:count]}
+        return Case("twins", ours, theirs, [sides], [BreakKind.DUPLICATE] * left)
+
+    def twins_and_more(self) -> Case:
+        return replace(self.twins(2, left=1), kind="twins and one more")
+
+    def twins_and_less(self) -> Case:
+        """Which of ours the bank has not booked is not known."""
+        case = self.twins(2)
+        ours, theirs = case.ours, case.theirs[:1]
+        breaks = [BreakKind.AMBIGUOUS, BreakKind.MISSING_THEIRS]
+        sides = {each.id for each in ours}, {theirs[0].id}
+        return Case("twins and one less", ours, theirs, [sides], breaks, automatic=False)
+
+    def twins_named(self) -> Case:
+        """Each has a reference of its own beside the one that both have: they are no twins."""
+        case = self.twins(2)
+        theirs = [
+            msgspec.structs.replace(their, given=our.references)
+            for our, their in zip(case.ours, case.theirs, strict=True)
+        ]
+        pairs = [({o.id}, {t.id}) for o, t in zip(case.ours, theirs, strict=True)]
+        return Case("twins with names", case.ours, theirs, pairs)
+
+    def debited_and_suspended(self) -> Case:
+        """The bank has debited one payment twice, and our books have followed: twins by every reference."""
+        case = self.twice()
+        again = msgspec.structs.replace(case.ours[0], id=f"{case.ours[0].id}/11")
+        sides = {case.ours[0].id, again.id}, {each.id for each in case.theirs}
+        return Case("twice, and suspended", [*case.ours, again], case.theirs, [sides])
 
     def taken_back(self) -> Case:
         ours = self.ours(self.amount())
@@ -223,4 +263,9 @@ class Maker:
             self.same_amount_and_day(),
             self.almost_its_name(),
             self.sum_alone(),
+            self.twins(),
+            self.twins_and_more(),
+            self.twins_and_less(),
+            self.twins_named(),
+            self.debited_and_suspended(),
         ]

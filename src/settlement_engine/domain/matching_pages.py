@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from settlement_engine.domain.matching.run import match_items
-from settlement_engine.domain.matching.single import text_references
+from settlement_engine.domain.matching.text import text_references
 from settlement_engine.domain.matching.values import spelled_all
 from settlement_engine.domain.proof import DaySums
 from settlement_engine.domain.reconciliation import MatchingPage, PageMatches
@@ -29,8 +29,7 @@ def references_in(items: Iterable[TheirItem]) -> list[str]:
     """Return every reference by which one of ours may belong to one of these entries, in the form of comparison."""
     found: dict[str, None] = {}
     for each in items:
-        found.update(dict.fromkeys(names_of(each.item)))
-        found.update(dict.fromkeys(text_references(each.item)))
+        found.update(dict.fromkeys(every_name_of(each.item)))
         for part in each.item.parts:
             found.update(dict.fromkeys(spelled_all(part.references)))
     return list(found)
@@ -39,6 +38,11 @@ def references_in(items: Iterable[TheirItem]) -> list[str]:
 def names_of(item: Theirs) -> tuple[str, ...]:
     """Return the references of an entry, in the form of comparison."""
     return spelled_all((*item.given, item.end_to_end, *item.rail_references))
+
+
+def every_name_of(item: Theirs) -> tuple[str, ...]:
+    """Return the references of an entry, also those in its text."""
+    return (*names_of(item), *text_references(item))
 
 
 def match_page(page: MatchingPage, rules: Rules) -> PageMatches:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from settlement_engine.domain.breaks.history import BreakEventKind
-from settlement_engine.domain.matching_pages import names_of
+from settlement_engine.domain.matching_pages import every_name_of
 from settlement_engine.domain.reconciliation import (
     MISSING_THEIRS_REASON,
     MISSING_THEIRS_SEVERITY,
@@ -125,8 +125,8 @@ async def set_opening(
 async def _matched(
     connection: Connection, account_id: int, theirs: tuple[TheirItem, ...]
 ) -> dict[str, int]:
-    """Return the amounts of matched postings that the entries name."""
-    names = {name for each in theirs for name in names_of(each.item)}
+    """Return the amounts of matched postings that the entries name, also in their texts."""
+    names = {name for each in theirs for name in every_name_of(each.item)}
     identifiers = [found for name in names if (found := _uuid(name)) is not None]
     rows = await connection.fetch(
         query("matched_by_reference"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.matching.text import text_references
 from settlement_engine.domain.matching.values import Ours, Rules, Theirs, spelled_all
 
 if TYPE_CHECKING:
@@ -175,6 +176,9 @@ def _of_theirs(run: BreakRun, theirs: Theirs, names: tuple[str, ...]) -> Break:
         minor = run.matched_references.get((theirs.account, name))
         if minor is not None:
             return _of_second(theirs, minor)
+    for name in text_references(theirs):
+        if run.matched_references.get((theirs.account, name)) == theirs.minor:
+            return _of_second(theirs, theirs.minor)
     if theirs.is_reversal:
         return _break(BreakKind.REVERSAL, None, theirs, "it takes back what is not known")
     if theirs.minor < 0:

@@ -6,11 +6,19 @@ same result. Must never: match an item with more than one candidate; that is onl
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from settlement_engine.domain.matching.values import Match, Ours, Pass, Rules, Theirs
+from settlement_engine.domain.matching.values import (
+    Match,
+    Ours,
+    Pass,
+    Rules,
+    Theirs,
+    spelled_all,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,6 +39,15 @@ class Pair(msgspec.Struct, frozen=True):
     key: tuple[object, ...]
 
 
+class Join(msgspec.Struct, frozen=True):
+    """The open items of both sides by their keys in one pass, and the keys of an item."""
+
+    ours: dict[Key, list[str]]
+    theirs: dict[Key, list[str]]
+    keys_of_ours: Callable[[Ours], Iterable[Key]]
+    keys_of_theirs: Callable[[Theirs], Iterable[Key]]
+
+
 class Pool:
     """The open items of both sides."""
 
@@ -44,6 +61,16 @@ class Pool:
         self.unsure_ours: set[str] = set()
         self.unsure_theirs: set[str] = set()
         """Items with several candidates by a reference: no weaker pass may match them."""
+
+    @cached_property
+    def named_ours(self) -> dict[Key, set[str]]:
+        """Our items by each of their references and the amount; also those that a later pass has matched."""
+        found: dict[Key, set[str]] = {}
+        for each in self.ours.values():
+            for name in spelled_all((*each.references, each.end_to_end, *each.rail_references)):
+                key = (each.account, name, each.minor, each.currency)
+                found.setdefault(key, set()).add(each.id)
+        return found
 
     def match(self, found: Match) -> None:
         """Record a match and remove its items from the pool."""
@@ -86,10 +113,16 @@ class Pool:
         matched_by: Pass,
         keys_of_ours: Callable[[Ours], Iterable[Key]],
         keys_of_theirs: Callable[[Theirs], Iterable[Key]],
+        *,
+        settle: Callable[[Pool, Join, Key], bool] = lambda _pool, _join, _key: False,
     ) -> list[Pair]:
-        """Join both sides. Returns the unique pairs, and suggests the ambiguous ones."""
+        """Join both sides. Returns the unique pairs, and suggests the ambiguous ones.
+
+        ``settle`` matches several items with one key, and says whether it did.
+        """
         by_ours = _by_key(self.ours.values(), keys_of_ours)
         by_theirs = _by_key(self.theirs.values(), keys_of_theirs)
+        join = Join(by_ours, by_theirs, keys_of_ours, keys_of_theirs)
         self.comparisons += len(self.ours) + len(self.theirs)
         partners_of_ours: dict[str, dict[str, Key]] = {}
         partners_of_theirs: dict[str, dict[str, Key]] = {}
@@ -104,17 +137,24 @@ class Pool:
                 partners_of_ours.setdefault(our_ids[0], {}).setdefault(their_ids[0], key)
                 partners_of_theirs.setdefault(their_ids[0], {}).setdefault(our_ids[0], key)
                 continue
+            if our_ids[0] not in self.ours or settle(self, join, key):
+                continue  # the same items are settled by another of their keys
             crowded_ours.update(our_ids)
             crowded_theirs.update(their_ids)
-            text = f"{len(our_ids)} of ours and {len(their_ids)} of theirs have {_said(key)}"
-            self.suggest(
-                self.made(matched_by, our_ids[:CANDIDATES_MAX], their_ids[:CANDIDATES_MAX], text)
-            )
-            self.unsure_ours.update(our_ids)
-            self.unsure_theirs.update(their_ids)
+            self._suggest_several(matched_by, our_ids, their_ids, key)
         return self._only_pairs(
             matched_by, (partners_of_ours, partners_of_theirs), (crowded_ours, crowded_theirs)
         )
+
+    def _suggest_several(
+        self, matched_by: Pass, our_ids: list[str], their_ids: list[str], key: Key
+    ) -> None:
+        text = f"{len(our_ids)} of ours and {len(their_ids)} of theirs have {said(key)}"
+        self.suggest(
+            self.made(matched_by, our_ids[:CANDIDATES_MAX], their_ids[:CANDIDATES_MAX], text)
+        )
+        self.unsure_ours.update(our_ids)
+        self.unsure_theirs.update(their_ids)
 
     def _only_pairs(
         self,
@@ -144,5 +184,6 @@ def _by_key(
     return found
 
 
-def _said(key: Key) -> str:
+def said(key: Key) -> str:
+    """Return a key without its account, for an explanation."""
     return " ".join(str(part) for part in key[1:])

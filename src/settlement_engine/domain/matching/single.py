@@ -6,11 +6,12 @@ and is booked to a named account. Must never: match by an amount and a date alon
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from settlement_engine.domain.matching.text import TEXT_REFERENCE_CHARACTERS_MIN, text_references
+from settlement_engine.domain.matching.twins import match_twins
 from settlement_engine.domain.matching.values import (
     Charge,
     Match,
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from settlement_engine.domain.matching.pool import Key, Pair, Pool
-
-TEXT_REFERENCE_CHARACTERS_MIN: Final = 8
-"""A shorter reference is not searched in text, because a word could equal it by chance."""
-
-TEXT_TOKENS_MAX: Final = 500
-"""The most words of an entry's text that are compared."""
-
-_TOKEN: Final = re.compile(r"[A-Z0-9](?:[A-Z0-9/._-]*[A-Z0-9])?", re.ASCII)
-_PIECE: Final = re.compile(r"[A-Z0-9-]{8,}", re.ASCII)
 
 
 def match_by_our_reference(pool: Pool) -> None:
@@ -82,18 +74,6 @@ def match_by_text(pool: Pool) -> None:
     )
 
 
-def text_references(theirs: Theirs) -> list[str]:
-    """Return the words of a text that may be references, also those that a line break has cut in two."""
-    text = theirs.text.upper()
-    found: dict[str, None] = {}
-    for written in (text, text.replace("\n", "")):
-        for token in _TOKEN.findall(written)[:TEXT_TOKENS_MAX]:
-            if len(token) >= TEXT_REFERENCE_CHARACTERS_MIN:
-                found[token] = None
-                found.update(dict.fromkeys(_PIECE.findall(token)))
-    return list(found)
-
-
 def _match_exactly(
     pool: Pool,
     matched_by: Pass,
@@ -108,7 +88,7 @@ def _match_exactly(
     def theirs(each: Theirs) -> list[Key]:
         return [(each.account, r, each.minor, each.currency) for r in references_of_theirs(each)]
 
-    for pair in pool.pairs(matched_by, ours, theirs):
+    for pair in pool.pairs(matched_by, ours, theirs, settle=match_twins):
         sides = (pair.ours.id,), (pair.theirs.id,)
         text = f"{pair.key[1]} and {pair.key[2]} {pair.key[3]} are one on each side"
         if only_sure and not pool.is_sure(*sides):

@@ -17,7 +17,7 @@ from settlement_engine.domain.statements import EntryStatus
 if TYPE_CHECKING:
     from settlement_engine.domain.statements import Statement
 
-RULES_FORM: Final = "matching/1"
+RULES_FORM: Final = "matching/2"
 """The version of the passes: it changes whenever they match differently."""
 
 REFERENCE_CHARACTERS_MIN: Final = 4
@@ -31,6 +31,8 @@ class Pass(StrEnum):
     END_TO_END = "end-to-end-and-amount"
     RAIL_REFERENCE = "rail-reference"
     REFERENCE_IN_TEXT = "reference-in-text"
+    EQUAL_TWINS = "equal-twins"
+    """Found in one of the passes before: items of both sides that nothing tells apart."""
     ONE_TO_MANY = "one-to-many"
     MANY_TO_ONE = "many-to-one"
     MANY_TO_MANY = "many-to-many"

@@ -17,7 +17,7 @@ BREAK_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "extra": ("UNKNOWN_DEBIT",),
     "amount": ("AMOUNT",),
     "date": ("DATE",),
-    "duplicate": ("DUPLICATE", "AMBIGUOUS"),
+    "duplicate": ("DUPLICATE",),
     "unknown_debit": ("UNKNOWN_DEBIT",),
     "unknown_credit": ("MISSING_OURS",),
     "reversal": ("REVERSAL",),
@@ -25,10 +25,7 @@ BREAK_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "batch": (),
     "split": (),
 }
-"""The breaks of each kind of difference. What is booked as one or in parts is matched, and is none.
-
-Of an entry that is booked twice a person decides which of the two is the payment.
-"""
+"""The breaks of each kind of difference. What is booked as one or in parts is matched, and is none."""
 
 
 class NamedDifference(NamedTuple):

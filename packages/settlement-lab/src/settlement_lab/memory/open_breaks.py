@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from settlement_engine.domain.breaks.history import BreakEventKind
 from settlement_engine.domain.matching.breaks import references_of
 from settlement_engine.domain.matching_pages import (
-    names_of,
+    every_name_of,
 )
 from settlement_engine.domain.reconciliation import (
     MISSING_THEIRS_REASON,
@@ -66,7 +66,7 @@ class MemoryBreaks:
             if set(each.found.theirs) - names
             for item in each.found.ours
         }
-        named = {name for each in theirs for name in names_of(each.item)}
+        named = {name for each in theirs for name in every_name_of(each.item)}
         matched = {
             name: ours.item.minor
             for kept in self._kept.matches
