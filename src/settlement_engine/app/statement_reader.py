@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import structlog
 
 from settlement_engine.app.statement_frames import HEAD_BYTES, FileBeingRead, head_of_frame
 from settlement_engine.domain.statements import FaultKind, StatementFault, StatementFile
@@ -21,6 +22,8 @@ from settlement_engine.messages.statements import read_statements
 if TYPE_CHECKING:
     from settlement_engine.messages.csv_mapping import Mapping
 
+log = structlog.get_logger(__name__)
+
 INLINE_BYTES_MAX: Final = 256 * 1024
 """A larger file is read in a process of its own, whose start takes about as long as reading this one."""
 
@@ -28,7 +31,7 @@ READ_SECONDS_MAX: Final = 120.0
 """How long a process may take: one of 64 MiB takes about 20 seconds."""
 
 TRIES_MAX: Final = 3
-"""A process that is started beside gRPC's threads sometimes ends before it has begun: about one in twenty-five."""
+"""A process may end before it has begun for a reason that lies in the machine, as a lack of memory for a moment."""
 
 PIPE_BYTES: Final = 1024 * 1024
 COMMAND: Final = (sys.executable, "-m", "settlement_engine.app.statement_child")
@@ -71,19 +74,23 @@ class StatementReader:
             limit=PIPE_BYTES,
             start_new_session=True,  # Ctrl-C goes to the engine only, which drains first
         )
+        found: StatementFile | None = None
         try:
             async with asyncio.timeout(self._seconds_max):
-                return await _converse(process, content, mapping_text.encode())
+                found = await _converse(process, content, mapping_text.encode())
         except TimeoutError:
-            return _fault(f"could not be read within {self._seconds_max:.0f} seconds")
+            found = _fault(f"could not be read within {self._seconds_max:.0f} seconds")
         except (ValueError, msgspec.MsgspecError, asyncio.IncompleteReadError, OSError):
-            return None
-        except RuntimeError:  # what uvloop raises for a pipe whose reader has gone
-            return None
+            pass  # it ended early
+        except RuntimeError:
+            pass  # the same: uvloop raises it for a pipe whose reader has gone
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            code = await process.wait()
+        if found is None:
+            log.warning("statement_reader_ended_early", exit_code=code)
+        return found
 
 
 async def _converse(
