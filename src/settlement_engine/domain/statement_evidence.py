@@ -45,6 +45,8 @@ _END_TO_END: Final = re.compile(r"E[0-9A-F]{34}", re.ASCII)
 _MESSAGE: Final = re.compile(r"M[0-9A-F]{34}", re.ASCII)
 _INSTRUCTION: Final = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 _TRACE: Final = re.compile(r"[0-9]{15}", re.ASCII)
+_WORD: Final = re.compile(r"[0-9A-Za-z-]{15,}", re.ASCII)
+"""What may be a reference of ours in a text: field 86 of an MT940 writes it behind its code word, ``/EREF/``."""
 
 
 class EntrySays(StrEnum):
@@ -236,8 +238,8 @@ def _mention(
 
 
 def _names(referring: Iterable[StatementReferences], text: str) -> PaymentNames:
-    words = [*(name for each in referring for name in each.ours()), *text.split()[:WORDS_MAX]]
-    found = dict.fromkeys(words)
+    found = dict.fromkeys(name for each in referring for name in each.ours())
+    found.update(dict.fromkeys(_words(text)))
     uetrs = [uetr for word in found if (uetr := as_uuid(word)) is not None]
     return PaymentNames(
         uetrs=tuple(uetrs)[:REFERENCES_MAX],
@@ -246,6 +248,14 @@ def _names(referring: Iterable[StatementReferences], text: str) -> PaymentNames:
         instruction_ids=tuple(UUID(word) for word in _fitting(found, _INSTRUCTION)),
         traces=_fitting(found, _TRACE),
     )
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text that may be references, also those that a line break has cut in two."""
+    words = _WORD.findall(text)[:WORDS_MAX]
+    if "\n" in text:
+        words += _WORD.findall(text.replace("\n", ""))[:WORDS_MAX]
+    return words
 
 
 def _fitting(words: Mapping[str, None], form: re.Pattern[str]) -> tuple[str, ...]:

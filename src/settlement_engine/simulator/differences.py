@@ -47,7 +47,8 @@ class DifferenceRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How often a difference is put into statements: into about one entry in ``one_in``.
 
     ``most`` limits them per statement; 0 is no limit. ``minor`` is by how much an amount differs, or the charge, in
-    minor units; 0 is the usual one. ``bank`` limits the rule to one bank's statements.
+    minor units; 0 is the usual one. ``bank`` limits the rule to one bank's statements, and ``entry_minor`` to entries
+    of one amount, whatever its sign.
     """
 
     kind: DifferenceKind
@@ -55,11 +56,12 @@ class DifferenceRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     most: int = 0
     minor: int = 0
     bank: str = ""
+    entry_minor: int = 0
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises ValueError."""
-        if self.one_in < 1 or self.most < 0 or self.minor < 0:
-            message = "one_in is 1 or more, most and minor are 0 or more"
+        if self.one_in < 1 or min(self.most, self.minor, self.entry_minor) < 0:
+            message = "one_in is 1 or more, and the other numbers are 0 or more"
             raise ValueError(message)
 
 
@@ -104,6 +106,8 @@ class Planting:
     def _drawn(self, ahead: Sequence[Entry]) -> DifferenceRule | None:
         for place, rule in enumerate(self._rules):
             if rule.most and self._counts[place] >= rule.most:
+                continue
+            if rule.entry_minor not in (0, abs(ahead[0].minor)):
                 continue
             key = (self._seed, place, ahead[0].references.servicer)
             if _number("\n".join(map(str, key))) % rule.one_in == 0 and _fits(rule.kind, ahead):

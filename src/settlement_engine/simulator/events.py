@@ -180,6 +180,7 @@ class Events:
                 charges_minor=back.charges_minor,
                 code=back.code,
                 is_last=number == len(returns) and sum(parts) == payment.debited_minor,
+                is_told=back.is_told,
             )
             due_at_ms = max(now_ms, payment.received_at_ms + back.after_ms)
             self._ledger.plan_step(payment.id, SimulatorEventKind.RETURN, coming, due_at_ms)
@@ -190,8 +191,9 @@ class Events:
         self.books.came_back(
             payment, coming.amount_minor, coming.charges_minor, coming.code, now_ms
         )
-        body = self._answers(payment).money_back(payment, coming, name, now_ms)
-        self._tell(payment, body, now_ms)
+        if coming.is_told:
+            body = self._answers(payment).money_back(payment, coming, name, now_ms)
+            self._tell(payment, body, now_ms)
 
     def _tell(self, payment: Payment, body: bytes, due_at_ms: int) -> None:
         if self._calls_back or payment.trace is not None:

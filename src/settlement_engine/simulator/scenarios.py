@@ -63,21 +63,26 @@ class ScenarioStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class MoneyBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A return after settlement: a percentage of the amount, from which charges are deducted."""
+    """A return after settlement: a percentage of the amount, from which charges are deducted.
+
+    If ``is_told`` is false, no message tells of it: it is booked, and only the statement has it.
+    """
 
     after_ms: int
     code: str = "AC04"
     percent: int = 100
     charges_minor: int = 0
+    is_told: bool = True
 
 
 class Coming(msgspec.Struct, frozen=True, kw_only=True):
-    """A planned return: its amount, and whether it is the last one."""
+    """A planned return: its amount, whether it is the last one, and whether a message tells of it."""
 
     amount_minor: int
     charges_minor: int
     code: str
     is_last: bool
+    is_told: bool = True
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

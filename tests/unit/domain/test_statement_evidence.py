@@ -85,6 +85,22 @@ def test_a_reference_of_ours_is_known_by_its_form(found):
     assert said.names
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        f"/EREF/{NAMES.end_to_end_id}\n/UETR/{NAMES.uetr}\nRETURN AC04",
+        f"EREF+{NAMES.end_to_end_id}",
+        f"166?00CREDIT?20EREF+{NAMES.end_to_end_id}?30BANK",
+        f"/EREF/{NAMES.end_to_end_id[:20]}\n{NAMES.end_to_end_id[20:]}",
+        f"({NAMES.uetr}),",
+    ],
+)
+def test_a_code_word_before_a_reference_in_the_text_does_not_hide_it(written):
+    said = mention(entry(references=StatementReferences(), text=written))
+    assert said is not None
+    assert NAMES.end_to_end_id in said.names.end_to_end_ids or said.names.uetrs == (NAMES.uetr,)
+
+
 def test_what_others_call_a_payment_is_no_name():
     others = StatementReferences(
         end_to_end="INVOICE-7", customer="NONREF", servicer=NAMES.end_to_end_id

@@ -288,6 +288,15 @@ def test_a_return_comes_later_in_parts_that_make_the_whole(world) -> None:
     assert (row.state, row.returned_minor, row.debited_minor) == ("returned", 99_999, 100_000)
 
 
+def test_a_return_may_be_booked_and_not_told(world) -> None:
+    untold = Scenario(returns=(MoneyBack(after_ms=100, is_told=False),))
+    bank = world("untold", scenarios={"untold": untold})
+    bank.says(transfer(ONE))
+    bank.later(100)
+    assert bank.called_back() == []
+    assert (bank.row().state, bank.row().returned_minor) == ("returned", 100_000)
+
+
 def test_parts_make_the_whole() -> None:
     three = [MoneyBack(after_ms=0, percent=percent) for percent in (33, 33, 34)]
     assert parts_of(101, three) == [33, 33, 35]

@@ -151,7 +151,15 @@ def test_the_same_seed_gives_the_same_differences_and_another_seed_others():
     assert [each.number for each in made(1)[0]] == list(range(1, len(made(1)[0]) + 1))
 
 
-@pytest.mark.parametrize("wrong", [{"one_in": 0}, {"most": -1}, {"minor": -1}])
+def test_a_rule_may_be_for_entries_of_one_amount():
+    entries = entry(1, -500), entry(2, 700), entry(3, -700)
+    found, _ = planted(DifferenceKind.MISSING, *entries, entry_minor=700)
+    assert [each.references.servicer for each in found] == ["BANK1", "BANK3"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"one_in": 0}, {"most": -1}, {"minor": -1}, {"entry_minor": -1}]
+)
 def test_numbers_of_a_rule_are_checked(wrong):
     with pytest.raises(ValueError, match="one_in"):
         DifferenceRule(kind=DifferenceKind.DATE, **wrong)

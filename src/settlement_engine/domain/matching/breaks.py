@@ -127,6 +127,7 @@ def classify(run: BreakRun) -> list[Break]:
     breaks: list[Break] = []
     for theirs in sorted(run.theirs, key=lambda each: each.id):
         names = spelled_all((*theirs.given, theirs.end_to_end, *theirs.rail_references))
+        names = (*names, *text_references(theirs))
         ours = named.take(theirs.account, names)
         minor = named.minor(theirs.account, names)
         if ours is not None:

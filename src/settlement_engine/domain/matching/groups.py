@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.matching.text import text_references
 from settlement_engine.domain.matching.values import (
     Match,
     Ours,
@@ -100,7 +101,8 @@ def _groups(pool: Pool) -> dict[tuple[tuple[str, ...], tuple[str, ...]], str]:
         for name in spelled_all((our.batch, *our.references, our.end_to_end)):
             ours.setdefault((our.account, name, our.currency), []).append(our)
     for their in pool.theirs.values():
-        for name in spelled_all((*their.given, *their.rail_references)):
+        said = spelled_all((*their.given, *their.rail_references))
+        for name in dict.fromkeys((*said, *text_references(their))):
             theirs.setdefault((their.account, name, their.currency), []).append(their)
     found: dict[tuple[tuple[str, ...], tuple[str, ...]], str] = {}
     for key, their_side in theirs.items():
