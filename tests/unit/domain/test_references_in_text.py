@@ -7,7 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from settlement_engine.domain.matching.breaks import BreakKind, BreakRun, classify
+from settlement_engine.domain.matching.breaks import (
+    BreakKind,
+    BreakRun,
+    classify,
+    references_of_matched,
+)
 from settlement_engine.domain.matching.run import match_items
 from settlement_engine.domain.matching.values import Pass
 from tests.support.matching_cases import DAY, RULES, Maker
@@ -48,3 +53,20 @@ def test_a_difference_is_named_by_the_reference_in_the_text(kind, changed):
     theirs = maker.theirs(ours, text=f"/EREF/{ours.end_to_end}\nX", **changed)
     [found] = classify(BreakRun((ours,), (theirs,), RULES, {}))
     assert (found.kind, found.ours, found.theirs) == (kind, (ours.id,), (theirs.id,))
+
+
+@pytest.mark.parametrize(
+    ("minor", "kind"),
+    [
+        (-514, BreakKind.DUPLICATE),
+        (514, BreakKind.REVERSAL),
+        (-2, BreakKind.UNKNOWN_DEBIT),
+    ],
+)
+def test_what_a_text_says_of_a_matched_payment_counts_with_its_amount_only(minor, kind):
+    maker = made()
+    ours = maker.ours(-514, value_date=DAY)
+    theirs = maker.theirs(ours, minor=minor, text=f"/EREF/{ours.end_to_end}")
+    known = references_of_matched([ours])
+    [found] = classify(BreakRun((), (theirs,), RULES, known))
+    assert found.kind is kind

@@ -157,9 +157,7 @@ def test_a_rule_may_be_for_entries_of_one_amount():
     assert [each.references.servicer for each in found] == ["BANK1", "BANK3"]
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"one_in": 0}, {"most": -1}, {"minor": -1}, {"entry_minor": -1}]
-)
+@pytest.mark.parametrize("wrong", [{"one_in": 0}, {"most": -1}, {"minor": -1}, {"entry_minor": -1}])
 def test_numbers_of_a_rule_are_checked(wrong):
     with pytest.raises(ValueError, match="one_in"):
         DifferenceRule(kind=DifferenceKind.DATE, **wrong)

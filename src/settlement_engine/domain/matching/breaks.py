@@ -127,8 +127,7 @@ def classify(run: BreakRun) -> list[Break]:
     breaks: list[Break] = []
     for theirs in sorted(run.theirs, key=lambda each: each.id):
         names = spelled_all((*theirs.given, theirs.end_to_end, *theirs.rail_references))
-        names = (*names, *text_references(theirs))
-        ours = named.take(theirs.account, names)
+        ours = named.take(theirs.account, (*names, *text_references(theirs)))
         minor = named.minor(theirs.account, names)
         if ours is not None:
             breaks.append(_of_pair(run.rules, ours, theirs))
@@ -178,8 +177,9 @@ def _of_theirs(run: BreakRun, theirs: Theirs, names: tuple[str, ...]) -> Break:
         if minor is not None:
             return _of_second(theirs, minor)
     for name in text_references(theirs):
-        if run.matched_references.get((theirs.account, name)) == theirs.minor:
-            return _of_second(theirs, theirs.minor)
+        minor = run.matched_references.get((theirs.account, name))
+        if minor in (theirs.minor, -theirs.minor):
+            return _of_second(theirs, minor)
     if theirs.is_reversal:
         return _break(BreakKind.REVERSAL, None, theirs, "it takes back what is not known")
     if theirs.minor < 0:
