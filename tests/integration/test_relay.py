@@ -62,7 +62,7 @@ def settings(**changes):
     return RelaySettings(**{**defaults, **changes})
 
 
-def make_relay(url, outbox, meter, *, leadership=None, notifier=None, **changes):
+def make_relay(url, outbox, meter, *, leadership=None, notifier=None, database_run=None, **changes):
     return Relay(
         outbox=outbox,
         nats=NatsAccess(servers=(url,)),
@@ -70,6 +70,7 @@ def make_relay(url, outbox, meter, *, leadership=None, notifier=None, **changes)
         settings=settings(**changes),
         leadership=leadership,
         notifier=notifier,
+        database_run=database_run,
     )
 
 
@@ -394,6 +395,22 @@ async def test_a_deleted_stream_is_noticed_without_anything_new(server, outbox, 
         outbox.add(1)
         await until_published(outbox)
     await check_exact(server.url(), outbox)
+
+
+async def test_a_stream_to_which_nothing_was_added_has_nothing_foreign(server, outbox, meter):
+    outbox.add(20)
+    looks = []
+
+    def run() -> int:
+        looks.append(None)  # each look begins with this question
+        return 1
+
+    relay = make_relay(server.url(), outbox, meter, check_seconds=0.05, database_run=run)
+    async with running(relay):
+        await until_published(outbox)
+        before = len(looks)
+        await until(lambda: len(looks) > before + 20)
+    assert meter.invariant_warnings["stream_foreign"] == 0
 
 
 async def test_a_stream_that_lost_its_tail_gets_it_back(server, outbox, meter):

@@ -191,6 +191,8 @@ class OutboxCursor:
                     tail.end = held
                 if held == anchor:
                     tail.has_anchor = tail.is_known = True
+                    # Nothing was added since the last look, which has judged this message.
+                    tail.is_end_known |= held.sequence == last
                     break
                 told = announced_in(held.headers)
                 if told is None:
