@@ -112,8 +112,8 @@ settlement-engine cancel 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
 def cancel(*, name: str, address: EngineAddress, is_json: bool) -> int:
     """Request cancellation or recall. If the bank has the payment, the bank is asked to give it back.
 
-    ID is any reference of the settlement, as for `show`. Exit code 6 means that the bank has been asked and
-    has not answered yet.
+    ID is any reference of the settlement, as for `show`. Exit code 6 means that the settlement has not ended: the
+    bank has been asked and has not answered yet, or it has refused.
     """
     with reach(address) as engine:
         request = wire.CancelSettlementRequest(settlement_id=settlement_id_of(engine, name))
@@ -123,6 +123,8 @@ def cancel(*, name: str, address: EngineAddress, is_json: bool) -> int:
         print_json(as_dict(answer))
         return code
     mark(status_sign(answer.status), f"{status_name(answer.status)}  {answer.settlement_id}")
+    if answer.state == "SENT":
+        say("  the bank has refused to give it back, and may still settle it")
     if code is ExitCode.OPEN:
         say(f"  not final yet; see the status: settlement-engine show {answer.settlement_id}")
     return code

@@ -1,7 +1,8 @@
 """A caller's request to cancel a settlement, until it has had its effect or cannot have one.
 
 Promises: the request is an event like any other, and the transition table decides its effect; the caller gets what is
-committed. Must never: report as cancelled a payment that the rail may have.
+committed. A bank that refuses the recall is not asked again by the same call: the settlement is then returned as it is.
+Must never: report as cancelled a payment that the rail may have.
 """
 
 from __future__ import annotations
@@ -20,23 +21,33 @@ if TYPE_CHECKING:
     from settlement_engine.engine.decider import Decider
     from settlement_engine.engine.mailbox import Mailbox
     from settlement_engine.engine.waiters import EndWaiters
+    from settlement_engine.ports import SettlementStore
 
 CANCEL_LOOKS_MAX: Final = 40
 CANCEL_LOOK_SECONDS: Final = 0.05
+CANCEL_REPEAT_LOOKS: Final = 10
+"""So many looks after a request without effect it is passed on again; sooner if the settlement has moved."""
 
 
 class Canceller:
     """Carries out the requests of one engine's callers."""
 
-    def __init__(self, waiting: EndWaiters, decider: Decider, mailbox: Mailbox) -> None:
-        self._waiting, self._decider, self._mailbox = waiting, decider, mailbox
+    def __init__(
+        self, store: SettlementStore, waiting: EndWaiters, decider: Decider, mailbox: Mailbox
+    ) -> None:
+        self._store, self._waiting = store, waiting
+        self._decider, self._mailbox = decider, mailbox
 
     async def cancel(self, settlement_id: UUID) -> Settlement:
         """Pass the request on, and wait until it has had its effect. Raises WrongState, Contention."""
         is_withdrawn = False
+        asked_seq: int | None = None
+        passed_on: tuple[int, int] | None = None
         for look in range(CANCEL_LOOKS_MAX):
             settlement = await self._waiting.load(settlement_id)
-            if look and _was_cancelled(settlement):
+            if asked_seq is None:
+                asked_seq = settlement.seq
+            elif _was_cancelled(settlement) or await self._was_refused(settlement, asked_seq):
                 return settlement
             is_withdrawn = is_withdrawn or self._decider.withdraw(settlement)
             if is_withdrawn and not settlement.is_ended:
@@ -46,10 +57,22 @@ class Canceller:
                 what = f"a settlement that is {settlement.state.value} cannot be cancelled"
                 why = _why_not_cancelled(settlement)
                 raise WrongState(what, why=why, todo=_instead_of_cancelling(settlement))
-            self._mailbox.request(settlement, Event.CANCELLED)
+            now = settlement.seq, look // CANCEL_REPEAT_LOOKS
+            if now != passed_on:
+                self._mailbox.request(settlement, Event.CANCELLED)
+                passed_on = now
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
         what = "another engine is changing the settlement"
         raise Contention(what, todo="Try again.")
+
+    async def _was_refused(self, settlement: Settlement, asked_seq: int) -> bool:
+        """Say whether the bank has refused the recall since: the state is then what it was before the request."""
+        if settlement.seq == asked_seq or settlement.is_ended:
+            return False
+        history = await self._store.history(settlement.id)
+        return any(
+            moved.seq > asked_seq and moved.event is Event.RECALL_REFUSED for moved in history
+        )
 
 
 def _why_not_cancelled(settlement: Settlement) -> str:

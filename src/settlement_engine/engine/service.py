@@ -176,7 +176,7 @@ class SettlementService:
                 asker=self._asker,
                 dispatcher=self._dispatcher,
             )
-        return Canceller(self._waiting, self._decider, self._mailbox), Intake(
+        return Canceller(self._store, self._waiting, self._decider, self._mailbox), Intake(
             self._settings, self._store, self._mailbox, self._lease, ids, meter, listed=needed
         )
 

@@ -121,6 +121,19 @@ async def test_a_cancelled_payment_is_recalled_and_released_only_when_the_rail_c
         assert (await world.nostro()).available == 10_000
 
 
+async def test_a_bank_that_refuses_a_recall_is_asked_once_and_the_caller_told() -> None:
+    async with running() as world:
+        world.rail.sends.append(Event.ACKNOWLEDGED)
+        world.rail.enquiries.extend([Event.ACKNOWLEDGED] * 1_000)
+        world.rail.recalls.extend([Event.RECALL_REFUSED] * 1_000)
+        sent = await world.settle(wait_seconds=0.1)
+        found = await world.engine.cancel(sent.id)
+        if found.state is State.RECALLING:
+            found = await world.engine.cancel(sent.id)
+        assert found.state is State.SENT
+        assert [question for question, _, _ in world.rail.asked].count("recall") <= 2
+
+
 async def test_a_payment_that_has_ended_or_is_in_doubt_cannot_be_cancelled() -> None:
     async with running() as world:
         done = await world.settle()
