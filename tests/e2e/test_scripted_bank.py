@@ -57,7 +57,10 @@ def trigger(world: World, scenario: str, *words: str) -> dict[str, Any]:
         ("reject", "ROLLED_BACK", 0),
         ("lost_answer", "COMPLETED", 1),
         ("late_return", "RETURNED", 1),
+        ("partial_return", "RETURNED", 1),
         ("recall_accepted", "ROLLED_BACK", 0),
+        ("settle_recall_delayed", "RETURNED", 1),
+        ("settle_recall_refused", "COMPLETED", 1),
         ("reject_then_settle", "ROLLED_BACK", 1),
     ],
 )
@@ -88,6 +91,30 @@ def test_a_scenario_is_run_over_the_rail_that_is_named(world: World, rail: str) 
     assert (told["bank"]["scenario"], told["bank"]["times_debited"]) == (scenario, int(is_paid))
     assert told["messages"][0]["direction"] == "OUT"
     assert told["messages"][0]["type"].startswith("ach.order" if rail == "ach" else "pac")
+
+
+def test_a_refused_recall_is_asked_once_and_leaves_the_payment_open(world: World) -> None:
+    bank = world.address["simulator"]
+    done = run(world, "trigger", "recall_refused", "--simulator", bank, "--json")
+    assert done.returncode == ExitCode.OPEN, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["settlement"]["state"] == "SENT"
+    asked = [each for each in told["messages"] if each["type"].startswith("camt.056")]
+    assert 1 <= len(asked) <= 2  # the engine that has it, and the one that was asked
+
+
+@pytest.mark.parametrize("scenario", ["recall_accepted", "settle_recall_delayed"])
+def test_a_rail_without_recalls_says_so_in_the_story(world: World, scenario: str) -> None:
+    bank = world.address["simulator"]
+    done = run(world, "trigger", scenario, "--rail", "ach", "--simulator", bank)
+    assert done.returncode in (ExitCode.OK, ExitCode.OPEN), done.stdout + done.stderr
+    assert "not recalled: " in done.stdout
+
+
+def test_what_a_file_cannot_have_is_said(world: World) -> None:
+    bank = world.address["simulator"]
+    done = run(world, "trigger", "other_amount", "--rail", "ach", "--simulator", bank)
+    assert "an entry has no other" in done.stdout
 
 
 def test_no_other_payment_is_treated_so(world: World) -> None:

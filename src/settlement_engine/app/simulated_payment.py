@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from settlement_engine.api.call import LOCAL_CALLER
 from settlement_engine.domain.identifiers import references
 from settlement_engine.errors import Misconfigured, Unavailable
-from settlement_engine.simulator.scenarios import SCENARIOS
+from settlement_engine.simulator.scenarios import SCENARIOS, RecallReply
 from settlement_engine.simulator.triggers import SENTENCES
 
 if TYPE_CHECKING:
@@ -28,7 +28,12 @@ SETTLING_SECONDS: Final = 1.5
 """How long after the last planned step of a scenario its report may still be on the way."""
 
 RECALLS: Final = "recall_"
-"""The beginning of the names of scenarios that are about a recall."""
+"""The beginning of the names of scenarios in which a payment is recalled before it has settled."""
+
+LATE_RECALLS: Final = "settle_recall_"
+"""The beginning of the names of scenarios in which a payment is recalled after it has settled."""
+
+WHOLE_PERCENT: Final = 100
 
 MS_PER_SECOND: Final = 1_000
 NAME_CHARACTERS: Final = 15
@@ -45,9 +50,33 @@ def story_seconds(scenario: str) -> float:
     return SCENARIOS[scenario].told_ms / MS_PER_SECOND + SETTLING_SECONDS
 
 
-def is_recalled(scenario: str) -> bool:
-    """Say whether the scenario is about a recall: then the payment has to be recalled."""
-    return scenario.startswith(RECALLS)
+def recalled_when(scenario: str) -> str:
+    """Return the state in which the payment has to be recalled; nothing if the scenario is not about a recall."""
+    if scenario.startswith(RECALLS):
+        return "SENT"
+    return "COMPLETED" if scenario.startswith(LATE_RECALLS) else ""
+
+
+def comes_back(scenario: str) -> bool:
+    """Say whether all of the money comes back after it has settled: the story ends with that."""
+    plan = SCENARIOS[scenario]
+    is_given_back = scenario.startswith(LATE_RECALLS) and plan.recall is not RecallReply.REFUSE
+    return is_given_back or sum(each.percent for each in plan.returns) >= WHOLE_PERCENT
+
+
+def is_left_open(scenario: str) -> bool:
+    """Say whether the bank says nothing more once it has refused the recall: the payment stays open."""
+    return scenario.startswith(RECALLS) and SCENARIOS[scenario].recall is RecallReply.REFUSE
+
+
+def differs_over_files(scenario: str) -> str:
+    """Say what an ACH operator, who takes entries in files, does otherwise; nothing if it does the same."""
+    plan = SCENARIOS[scenario]
+    if plan.amount_change_minor:
+        return "in a file it settles the amount that was asked for: an entry has no other"
+    if len(plan.returns) > 1:
+        return "in a file the money comes back in one part: an entry is returned whole"
+    return ""
 
 
 def order_scenario(simulator: str, scenario: str, idempotency_key: str) -> None:

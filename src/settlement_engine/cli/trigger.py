@@ -12,9 +12,12 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
+import grpc
 
+from settlement_engine.cli.acting import acting
 from settlement_engine.cli.addresses import find_running
 from settlement_engine.cli.bank_messages import messages_as_dict, read_messages
+from settlement_engine.cli.call_errors import translate
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine_options, reach
 from settlement_engine.cli.failures import ExitCode
@@ -28,7 +31,7 @@ from settlement_engine.cli.output import (
     say,
     table,
 )
-from settlement_engine.errors import Misconfigured
+from settlement_engine.errors import Misconfigured, NotOffered, WrongState
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ TO: Final = "CHASUS33"
 AMOUNT: Final = "100.00"
 EURO_RAILS: Final = ("sepa_sct", "sepa_inst")
 LOOK_SECONDS: Final = 0.2
+RECALL_REASON: Final = "a scenario of the simulated bank"
 
 
 @lasting
@@ -89,8 +93,8 @@ def trigger(  # noqa: PLR0913 -- each option of the command is an argument
     request = _request(scenario, rail)
     order_scenario(simulator, scenario, request.idempotency_key)
     with reach(address) as engine, busy(f"running {scenario}"):
-        found = _run(engine, request, scenario, timeout_seconds)
-        story = _read(engine, found)
+        found, why_not_recalled = _run(engine, request, scenario, timeout_seconds, address)
+        story = _read(engine, found, why_not_recalled)
     entry = ledger_entry(simulator, found.end_to_end_id)
     if is_json:
         print_json({"scenario": scenario, **_as_dict(story), "bank": entry})
@@ -140,12 +144,47 @@ def _request(scenario: str, rail: str) -> wire.SettlementRequest:
 
 
 def _run(
-    engine: EngineClient, request: wire.SettlementRequest, scenario: str, timeout_seconds: float
-) -> wire.SettlementStatusResponse:
-    """Submit it and wait for the end of its story: also for what the bank does after the end."""
-    from settlement_engine.app.simulated_payment import is_recalled, story_seconds
+    engine: EngineClient,
+    request: wire.SettlementRequest,
+    scenario: str,
+    timeout_seconds: float,
+    address: EngineAddress,
+) -> tuple[wire.SettlementStatusResponse, str]:
+    """Submit it and wait for the end of its story, also for what the bank does after the end.
 
-    has_to_recall = is_recalled(scenario)
+    The second value says why it was not recalled, where the scenario is about a recall and the engine refused one.
+    """
+    from settlement_engine.app.simulated_payment import (
+        comes_back,
+        is_left_open,
+        recalled_when,
+        story_seconds,
+    )
+
+    asked = wire.SettlementStatusRequest(settlement_id=_submit(engine, request))
+    recalled_in, has_to_come_back = recalled_when(scenario), comes_back(scenario)
+    why_not = ""
+    began = time.monotonic()
+    told_at = began + story_seconds(scenario)
+    while True:
+        found = engine.settlements.GetSettlementStatus(asked, timeout=CALL_SECONDS)
+        now = time.monotonic()
+        if recalled_in and found.state == recalled_in:
+            recalled_in = ""
+            why_not = _recall(engine, found, address)
+            has_to_come_back = has_to_come_back and not why_not
+            told_at = now + story_seconds(scenario)
+            continue
+        is_back = found.status == wire.RETURNED or not has_to_come_back
+        has_ended = found.status in ENDED or (not recalled_in and is_left_open(scenario))
+        is_told = has_ended and is_back and now >= told_at
+        if is_told or why_not or now - began > timeout_seconds:
+            return found, why_not
+        time.sleep(LOOK_SECONDS)
+
+
+def _submit(engine: EngineClient, request: wire.SettlementRequest) -> str:
+    """Return the id of the settlement. Raises Misconfigured."""
     batch = wire.SubmitSettlementsRequest(settlements=[request])
     result = engine.settlements.SubmitSettlements(batch, timeout=CALL_SECONDS).results[0]
     if result.HasField("error"):
@@ -154,19 +193,28 @@ def _run(
             why=result.error.message,
             todo="Start it with --sample-data.",
         )
-    asked = wire.SettlementStatusRequest(settlement_id=result.settlement.settlement_id)
-    began = time.monotonic()
-    told_at = began + story_seconds(scenario)
-    while True:
-        found = engine.settlements.GetSettlementStatus(asked, timeout=CALL_SECONDS)
-        now = time.monotonic()
-        if has_to_recall and found.state == "SENT":
-            has_to_recall = False
+    return result.settlement.settlement_id
+
+
+def _recall(
+    engine: EngineClient, found: wire.SettlementStatusResponse, address: EngineAddress
+) -> str:
+    """Ask for the payment back; returns why the engine does not ask the bank for it."""
+    try:
+        if found.state == "COMPLETED":
+            wanted = wire.RecallSettlementRequest(
+                settlement_id=found.settlement_id, reason=RECALL_REASON
+            )
+            engine.settlements.RecallSettlement(wanted, **acting(None, address))
+        else:
             cancel = wire.CancelSettlementRequest(settlement_id=found.settlement_id)
             engine.settlements.CancelSettlement(cancel, timeout=CALL_SECONDS)
-        if (found.status in ENDED and now >= told_at) or now - began > timeout_seconds:
-            return found
-        time.sleep(LOOK_SECONDS)
+    except grpc.RpcError as error:
+        refused = translate(error, address.target)
+        if not isinstance(refused, NotOffered | WrongState):
+            raise
+        return refused.why or refused.what
+    return ""
 
 
 # --- the story ----------------------------------------------------------------------------------------
@@ -178,12 +226,16 @@ class _Story(NamedTuple):
     found: wire.SettlementStatusResponse
     messages: ListedMessages
     cases: list[wire.SettlementException]
+    why_not_recalled: str
 
 
-def _read(engine: EngineClient, found: wire.SettlementStatusResponse) -> _Story:
+def _read(
+    engine: EngineClient, found: wire.SettlementStatusResponse, why_not_recalled: str
+) -> _Story:
     wanted = wire.ListExceptionsRequest(settlement_id=found.settlement_id, include_closed=True)
     cases = engine.exceptions.ListExceptions(wanted, timeout=CALL_SECONDS).exceptions
-    return _Story(found, read_messages(engine, found.settlement_id), list(cases))
+    messages = read_messages(engine, found.settlement_id)
+    return _Story(found, messages, list(cases), why_not_recalled)
 
 
 def _as_dict(story: _Story) -> dict[str, Any]:
@@ -191,13 +243,16 @@ def _as_dict(story: _Story) -> dict[str, Any]:
         "settlement": as_dict(story.found),
         **messages_as_dict(story.messages),
         "exceptions": [as_dict(case) for case in story.cases],
+        **({"whyNotRecalled": story.why_not_recalled} if story.why_not_recalled else {}),
     }
 
 
 def _tell(scenario: str, story: _Story, entry: dict[str, Any] | None) -> None:
-    from settlement_engine.app.simulated_payment import sentences
+    from settlement_engine.app.simulated_payment import differs_over_files, sentences
 
     say(f"{scenario}: {sentences()[scenario]}")
+    if story.found.rail == "ach" and (otherwise := differs_over_files(scenario)):
+        say(f"  {otherwise}")
     say()
     print_history(story.found)
     say()
@@ -209,6 +264,8 @@ def _tell(scenario: str, story: _Story, entry: dict[str, Any] | None) -> None:
     for case in story.cases:
         kind = wire.ExceptionKind.Name(case.kind).removeprefix("EXCEPTION_KIND_").lower()
         say(f"  exception {case.id}: {kind.replace('_', ' ')}")
+    if story.why_not_recalled:
+        say(f"  not recalled: {story.why_not_recalled}")
     say(f"\n  the bank: {_bank_says(entry)}")
     say(f"  more: settlement-engine show {story.found.settlement_id} --messages")
 
