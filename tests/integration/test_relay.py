@@ -399,7 +399,7 @@ async def test_a_deleted_stream_is_noticed_without_anything_new(server, outbox, 
 
 async def test_a_stream_to_which_nothing_was_added_has_nothing_foreign(server, outbox, meter):
     outbox.add(20)
-    looks = []
+    looks: list[None] = []
 
     def run() -> int:
         looks.append(None)  # each look begins with this question
