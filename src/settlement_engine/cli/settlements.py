@@ -123,7 +123,7 @@ def cancel(*, name: str, address: EngineAddress, is_json: bool) -> int:
         print_json(as_dict(answer))
         return code
     mark(status_sign(answer.status), f"{status_name(answer.status)}  {answer.settlement_id}")
-    if answer.status == wire.EXECUTING:  # where the bank was asked and had not refused, it is RECALLING
+    if answer.status == wire.EXECUTING:  # a recall that the bank has not refused is RECALLING
         say("  the bank has refused to give it back, and may still settle it")
     if code is ExitCode.OPEN:
         say(f"  not final yet; see the status: settlement-engine show {answer.settlement_id}")
