@@ -65,6 +65,15 @@ async def test_a_batch_stores_what_each_of_its_instructions_says(scene):
     assert [each.instruction for each in await scene.admit(*wanted)] == wanted
 
 
+async def test_each_settlement_is_announced_with_its_delivery(scene):
+    wanted = [scene.payment_request(**said) for said in SAID.values()]
+    settlements = await scene.admit(*wanted)
+    for settlement in settlements:
+        [announced] = await scene.stores.stream.read(0, 1, settlement.id)
+        assert announced.delivery is settlement.instruction.delivery
+    assert {each.instruction.delivery for each in settlements} == set(Delivery)
+
+
 async def test_the_same_key_with_other_details_is_taken_and_with_the_same_a_replay(scene):
     wanted = scene.payment_request(payment=PAYMENT)
     [settlement] = await scene.admit(wanted)

@@ -41,7 +41,7 @@ MOVE = (
 )
 FACTS = (
     "id uuid, obligation_id text, from_bank text, to_bank text, amount_minor int8, currency text,"
-    " value_date date, priority int2, compensates uuid"
+    " value_date date, priority int2, compensates uuid, delivery text"
 )
 SETTLEMENT = (
     "id uuid, key_hash uuid, content_hash bytea, caller text, idempotency_key text, obligation_id text, from_bank text, to_bank text,"

@@ -228,6 +228,7 @@ def event(announcement: Announcement) -> pb.SettlementEvent:
         value_date=announcement.value_date.isoformat(),
         priority=pb.Priority.ValueType(int(announcement.priority)),
         compensates=str(announcement.compensates or ""),
+        delivery=delivery_number(announcement.delivery),
     )
     return pb.SettlementEvent(
         event_id=event_id(moved),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from settlement_engine.domain.payment import Delivery
+
 if TYPE_CHECKING:
     from datetime import date
     from uuid import UUID
@@ -28,6 +30,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     value_date: date
     priority: int
     compensates: UUID | None = None
+    delivery: Delivery = Delivery.BOOK
 
 
 class Stream(Protocol):

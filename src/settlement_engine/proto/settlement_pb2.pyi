@@ -2614,6 +2614,7 @@ class SettlementMoved(_message.Message):
     VALUE_DATE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     COMPENSATES_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
     settlement_id: _builtins.str
     obligation_id: _builtins.str
     status: Global___SettlementStatus.ValueType
@@ -2626,6 +2627,8 @@ class SettlementMoved(_message.Message):
     priority: Global___Priority.ValueType
     compensates: _builtins.str
     """The settlement_id of the settlement that it compensates; empty if none."""
+    delivery: Global___Delivery.ValueType
+    """How it is delivered: as requested, or else by default."""
     @_builtins.property
     def move(self) -> Global___Move: ...
     def __init__(
@@ -2642,10 +2645,11 @@ class SettlementMoved(_message.Message):
         value_date: _builtins.str = ...,
         priority: Global___Priority.ValueType = ...,
         compensates: _builtins.str = ...,
+        delivery: Global___Delivery.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["move", b"move"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "compensates", b"compensates", "currency", b"currency", "from_bank", b"from_bank", "move", b"move", "obligation_id", b"obligation_id", "priority", b"priority", "settlement_id", b"settlement_id", "status", b"status", "to_bank", b"to_bank", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "compensates", b"compensates", "currency", b"currency", "delivery", b"delivery", "from_bank", b"from_bank", "move", b"move", "obligation_id", b"obligation_id", "priority", b"priority", "settlement_id", b"settlement_id", "status", b"status", "to_bank", b"to_bank", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

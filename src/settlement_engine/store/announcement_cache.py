@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.errors import CorruptRecord
 from settlement_engine.ports import Announcement
 
@@ -36,6 +37,7 @@ class AnnouncedFields(NamedTuple):
     value_date: date
     priority: int
     compensates: UUID | None = None
+    delivery: Delivery = Delivery.BOOK
 
 
 class AnnouncementCache:
@@ -68,15 +70,17 @@ class AnnouncementCache:
             settlement.value_date,
             int(instruction.priority),
             instruction.compensates,
+            instruction.delivery,
         )
         self.keep(settlement.id, fields)
 
 
 def to_announced_fields(row: asyncpg.Record) -> AnnouncedFields:
     """Build the data from its columns, which follow the settlement id."""
-    _, obligation_id, from_bank, to_bank, amount_minor, currency, *others = row
+    _, obligation_id, from_bank, to_bank, amount_minor, currency, *others, delivery = row
+    amount = Money(amount_minor, currency)
     return AnnouncedFields(
-        obligation_id, from_bank, to_bank, Money(amount_minor, currency), *others
+        obligation_id, from_bank, to_bank, amount, *others, delivery=Delivery(delivery)
     )
 
 
@@ -85,14 +89,14 @@ def to_announcement(moved: Moved, fields: AnnouncedFields | None) -> Announcemen
     if fields is None:
         what = "a move belongs to a settlement that does not exist"
         raise CorruptRecord(what, why=str(moved.settlement_id))
-    obligation_id, from_bank, to_bank, amount, value_date, priority, compensates = fields
     return Announcement(
         moved=moved,
-        obligation_id=obligation_id,
-        from_bank=from_bank,
-        to_bank=to_bank,
-        amount=amount,
-        value_date=value_date,
-        priority=priority,
-        compensates=compensates,
+        obligation_id=fields.obligation_id,
+        from_bank=fields.from_bank,
+        to_bank=fields.to_bank,
+        amount=fields.amount,
+        value_date=fields.value_date,
+        priority=fields.priority,
+        compensates=fields.compensates,
+        delivery=fields.delivery,
     )

@@ -12,6 +12,7 @@ from settlement_engine.api import render
 from settlement_engine.domain.compensation import Compensation
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.payment import Delivery
 from settlement_engine.ports import Announcement
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.support.decided import moved, settlement
@@ -69,3 +70,23 @@ def test_an_event_of_a_compensation_names_what_it_compensates() -> None:
         payload = pb.SettlementMoved()
         assert render.event(told).payload.Unpack(payload)
         assert payload.compensates == name
+
+
+def test_an_event_says_how_its_settlement_is_delivered() -> None:
+    announcement = Announcement(
+        moved=moved(State.VALIDATING, Event.PARKED, State.HELD),
+        obligation_id="O-1",
+        from_bank="ALFA",
+        to_bank="BETA",
+        amount=Money(100, "EUR"),
+        value_date=date(2026, 1, 5),
+        priority=0,
+        delivery=Delivery.PAY_OUT,
+    )
+    for told, number in (
+        (announcement, pb.DELIVERY_PAY_OUT),
+        (msgspec.structs.replace(announcement, delivery=Delivery.BOOK), pb.DELIVERY_BOOK),
+    ):
+        payload = pb.SettlementMoved()
+        assert render.event(told).payload.Unpack(payload)
+        assert payload.delivery == number

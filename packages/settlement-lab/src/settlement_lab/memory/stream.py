@@ -58,6 +58,7 @@ class MemoryStream:
             value_date=history.value_date,
             priority=request.priority.value,
             compensates=request.compensates,
+            delivery=request.delivery,
         )
 
     async def head(self) -> int:

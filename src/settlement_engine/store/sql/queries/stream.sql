@@ -12,9 +12,11 @@ FROM moves WHERE position > $1 AND settlement_id = $3 ORDER BY position LIMIT $2
 
 -- name: facts
 -- The data of settlements that is announced with each of their transitions. It never changes.
-SELECT id, obligation_id, from_bank, to_bank, amount_minor, currency, value_date, priority,
-    compensates
-FROM settlement_transactions WHERE id = ANY($1::uuid[]);
+SELECT s.id, s.obligation_id, s.from_bank, s.to_bank, s.amount_minor, s.currency, s.value_date, s.priority,
+    s.compensates,
+    coalesce(d.delivery::text, CASE WHEN d.payment IS NULL THEN 'book' ELSE 'pay_out' END) AS delivery
+FROM settlement_transactions AS s LEFT JOIN payment_details AS d ON d.settlement_id = s.id
+WHERE s.id = ANY($1::uuid[]);
 
 -- name: stream_head
 -- The last position, and the last one that JetStream is known to have stored.
