@@ -78,9 +78,16 @@ class AnnouncementCache:
 def to_announced_fields(row: asyncpg.Record) -> AnnouncedFields:
     """Build the data from its columns, which follow the settlement id."""
     _, obligation_id, from_bank, to_bank, amount_minor, currency, *others, delivery = row
-    amount = Money(amount_minor, currency)
+    value_date, priority, compensates = others
     return AnnouncedFields(
-        obligation_id, from_bank, to_bank, amount, *others, delivery=Delivery(delivery)
+        obligation_id,
+        from_bank,
+        to_bank,
+        Money(amount_minor, currency),
+        value_date,
+        priority,
+        compensates,
+        Delivery(delivery),
     )
 
 
