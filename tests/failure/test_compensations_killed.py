@@ -86,6 +86,10 @@ class Scenery:
                 self.town.url, self.bank, watch=self.killer, has_real_windows=False
             )
             self.engines.append(await engine.start())
+        return await self.settle()
+
+    async def settle(self) -> Settlement:
+        """Settle what is to be compensated."""
         wanted = payment_request(from_bank=SIDES[0], to_bank=SIDES[1], minor=AMOUNT)
         settled = await self.engines[0].service.settle(wanted, END_SECONDS)
         assert settled.state is State.COMPLETED

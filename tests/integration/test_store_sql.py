@@ -661,6 +661,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "now": ("", "found_at timestamptz"),
     "open_account": ("text text text text int8", "id int8"),
     "open_controls": ("text[] text[] text[] text", ""),
+    "lock_what_is_left": ("text text text text text", "at timestamptz, left_minor int8[]"),
     "owned": ("int8", "settlement_id uuid"),
     "post_balances": ("int8 int8 int8", ""),
     "post_transfer": ("uuid int2 int8 int8 int8 text text", ""),

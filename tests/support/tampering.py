@@ -33,6 +33,7 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
             "compensations_are_released",
             "instructions_are_as_received",
             "locks_follow_histories",
+            "no_more_comes_back",
             "routes_name_their_accounts",
         },
     ),

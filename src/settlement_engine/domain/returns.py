@@ -127,9 +127,12 @@ def left_of(whole_minor: int, returns: Sequence[Return]) -> int:
 
 
 def judge_return(
-    whole: Money, returns: Sequence[Return], stated: StatedAmount
+    whole: Money, returns: Sequence[Return], stated: StatedAmount, paid_back_minor: int = 0
 ) -> Return | NotBooked:
-    """Return the next return to book for a bank's message, or why none is booked."""
+    """Return the next return to book for a bank's message, or why none is booked.
+
+    ``paid_back_minor`` is what compensations have paid back: it is no longer there to be returned.
+    """
     left = left_of(whole.minor, returns)
     known = next((each for each in returns if each.reference == stated.reference), None)
     if known is not None or (stated.minor is None and not left):
@@ -139,7 +142,7 @@ def judge_return(
         stated.currency in ("", whole.currency)
         and amount > 0
         and stated.charges_minor >= 0
-        and amount + stated.charges_minor <= left
+        and amount + stated.charges_minor <= left - paid_back_minor
         and len(returns) < RETURNS_MAX
     )
     if not is_sound:

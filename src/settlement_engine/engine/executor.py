@@ -284,7 +284,7 @@ class Executor:
         if chosen is not None:
             return replace(pending, chosen=chosen)
         self._decider.forget_accounts(settlement)
-        return replace(pending, repeats=repeats + 1)
+        return replace(pending, chosen=None, repeats=repeats + 1)
 
 
 def _needs_no_lookup(pending: PendingTransition) -> bool:

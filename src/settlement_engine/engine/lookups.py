@@ -52,7 +52,7 @@ class Lookups:
     async def read_histories(self, batch: list[PendingTransition]) -> list[PendingTransition]:
         """Read the histories that answers of the batch depend on."""
         kept = []
-        for pending in batch:
+        for pending in await self._read_again(batch):
             if not needs_history(pending.settlement, pending.answer):
                 kept.append(pending)
                 continue
@@ -65,6 +65,28 @@ class Lookups:
             pending.answer = after_release(pending.settlement, pending.history, pending.answer)
             kept.append(pending)
         return await self._check_compensations(kept)
+
+    async def _read_again(self, batch: list[PendingTransition]) -> list[PendingTransition]:
+        """Read again what compensates settlements whose return was turned down: less is left than was read."""
+        kept = []
+        for pending in batch:
+            settlement = pending.settlement
+            if not (pending.repeats and settlement.is_ended):
+                kept.append(pending)
+                continue
+            try:
+                found = await self._loaded(settlement.id)
+            except Broken as error:
+                log.exception("settlement_not_read", why=error.why or error.what)
+                self._set_aside(pending, error)
+                continue
+            settlement.compensations = found.compensations if found else settlement.compensations
+            kept.append(pending)
+        return kept
+
+    async def _loaded(self, settlement_id: UUID) -> Settlement | None:
+        found = await self._lease.until_reached(lambda: self._store.load([settlement_id]))
+        return found.get(settlement_id)
 
     async def _check_compensations(self, batch: list[PendingTransition]) -> list[PendingTransition]:
         """Refuse released compensations for which not enough is left to compensate."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.bank_codes import is_same_bank
-from settlement_engine.domain.compensation import WITHOUT_EFFECT
+from settlement_engine.domain.compensation import PAYS_BACK, WITHOUT_EFFECT
 from settlement_engine.domain.identity import person_of
-from settlement_engine.domain.lifecycle import Do, Event, State
+from settlement_engine.domain.lifecycle import RETURNS, Do, Event, State
 from settlement_engine.domain.proposals import Decision, Finding
+from settlement_engine.domain.returns import read_return
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from settlement_engine.domain.returns import Return
     from settlement_engine.evidence.bundle import TransitionRow
     from settlement_engine.evidence.dossier import CompensatedRecord, Dossier, MoveRecord
 
@@ -85,3 +87,23 @@ def _made_faults(dossier: Dossier) -> Iterator[str]:
     )
     if total > dossier.instruction.amount_minor:
         yield f"its compensations pay back {total}, which is more than was settled"
+    paid_back = sum(
+        each.amount_minor - each.returned_minor for each in made if each.state in PAYS_BACK
+    )
+    returned = _returned_minor(dossier)
+    if paid_back and paid_back + returned > dossier.instruction.amount_minor:
+        yield f"{paid_back} was compensated and {returned} returned: more than was settled"
+
+
+def _returned_minor(dossier: Dossier) -> int:
+    """Return how much of the settlement its moves have brought back, in minor units."""
+    whole = dossier.instruction.amount_minor
+    returned = [move for move in dossier.moves if move.event in RETURNS]
+    return sum(back.part_minor for move in returned if (back := _sound_return(move.detail, whole)))
+
+
+def _sound_return(detail: Mapping[str, str], whole_minor: int) -> Return | None:
+    try:
+        return read_return(detail, whole_minor)
+    except ValueError:
+        return None  # reported by the checks of the postings

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
+from settlement_engine.domain.lifecycle import Do
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -72,6 +74,19 @@ class TransitionCommand(msgspec.Struct, frozen=True, kw_only=True):
     confirmation: str = ""
     back: Return | None = None
     message: KeptMessage | None = None
+
+    @property
+    def gives_back(self) -> tuple[UUID, int] | None:
+        """Of which settlement it gives something back, and how much in minor units; most give nothing back.
+
+        A return gives back a part of its own settlement, and a compensation, from its hold on, of another one.
+        """
+        if self.back is not None:
+            return self.settlement.id, self.back.part_minor
+        compensates = self.settlement.instruction.compensates
+        if compensates is None or self.transition.do is not Do.LOCK:
+            return None
+        return compensates, self.settlement.instruction.amount.minor
 
 
 class TransitionResult(msgspec.Struct, frozen=True, kw_only=True):

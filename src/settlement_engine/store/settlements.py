@@ -8,12 +8,9 @@ another's answer.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.identifiers import as_uuid
-from settlement_engine.domain.lifecycle import Do, is_recorded
 from settlement_engine.domain.payment import write_payment
 from settlement_engine.domain.settlement import new_settlement
 from settlement_engine.errors import Contention
@@ -33,18 +30,27 @@ from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection, DatabaseConnections
 from settlement_engine.store.loading import load_all, load_each
 from settlement_engine.store.messages import message_arrays
+from settlement_engine.store.queries import query
+from settlement_engine.store.remaining import lock_what_is_left
 from settlement_engine.store.rows import to_moved
 from settlement_engine.store.settlement_lists import filter_values, list_statement
+from settlement_engine.store.transition_arrays import (
+    json_of,
+    lock_arrays,
+    step_arrays,
+    touched_accounts,
+    transfer_arrays,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from uuid import UUID
 
-    from settlement_engine.domain.settlement import Attempt, Instruction, Moved, Settlement
+    import asyncpg
+
+    from settlement_engine.domain.settlement import Instruction, Moved, Settlement
     from settlement_engine.ports import SettlementFilter, TransitionCommand
     from settlement_engine.store.database import DatabaseSettings, Readers
-
-T = TypeVar("T")
 
 ADMISSION_TRIES_MAX: Final = 5
 APPLYING_MAX: Final = 2
@@ -68,11 +74,8 @@ _RESULTS: Final = (
     Result.INACTIVE,
     Result.SHUT,
     Result.FULL,
+    Result.LESS_LEFT,
 )
-
-
-def _json(value: Mapping[str, str]) -> str | None:
-    return msgspec.json.encode(value).decode() if value else None
 
 
 class PostgresSettlements:
@@ -135,10 +138,33 @@ class PostgresSettlements:
         self, steps: Sequence[TransitionCommand], engine_id: int
     ) -> list[TransitionResult]:
         """Apply transitions; see the port."""
+        if not any(step.gives_back for step in steps):
+            return await self._apply(self._applying.fetchrow, steps, engine_id)
+        async with (
+            self._applying.line() as line,
+            line.session() as connection,
+            connection.transaction(),
+        ):
+            at, are_late = await lock_what_is_left(connection, steps)
+            kept = [step for step, is_late in zip(steps, are_late, strict=True) if not is_late]
+
+            async def fetchrow(name: str, *arguments: object) -> asyncpg.Record | None:
+                return await connection.fetchrow(query(name), *arguments)
+
+            written = iter(await self._apply(fetchrow, kept, engine_id))
+        late = TransitionResult(result=Result.LESS_LEFT, at=at)
+        return [late if is_late else next(written) for is_late in are_late]
+
+    async def _apply(
+        self,
+        fetchrow: Callable[..., Awaitable[asyncpg.Record | None]],
+        steps: Sequence[TransitionCommand],
+        engine_id: int,
+    ) -> list[TransitionResult]:
         if not steps:
             return []
         columns: list[str] = []
-        for write in (_step_arrays, _lock_arrays, _transfer_arrays):
+        for write in (step_arrays, lock_arrays, transfer_arrays):
             columns += write(steps)
             if len(steps) > LONG_BATCH:
                 await asyncio.sleep(0)
@@ -147,7 +173,7 @@ class PostgresSettlements:
         if messages:
             name = "apply_and_keep"
             columns += message_arrays(messages)
-        row = await self._applying.fetchrow(name, engine_id, _accounts(steps), *columns)
+        row = await fetchrow(name, engine_id, touched_accounts(steps), *columns)
         assert row is not None
         at, results, available = row
         return [
@@ -247,7 +273,7 @@ def _admission_arrays(batch: Sequence[tuple[UUID, Instruction]]) -> tuple[str, .
         arrays.texts([each.amount.currency for each in instructions]),
         arrays.dates([each.value_date for each in instructions]),
         arrays.integers([each.priority.value for each in instructions]),
-        arrays.texts([_json(each.metadata) for each in instructions]),
+        arrays.texts([json_of(each.metadata) for each in instructions]),
         *_said_arrays(instructions),
         *_compensation_arrays(instructions),
     )
@@ -280,105 +306,3 @@ def _compensation_arrays(instructions: Sequence[Instruction]) -> tuple[str, ...]
         arrays.integers([number for number, _ in pairs]),
         arrays.uuids([compensates for _, compensates in pairs]),
     )
-
-
-def _accounts(steps: Sequence[TransitionCommand]) -> str:
-    """List every account whose row the transitions may change; the database locks them in order."""
-    touched: set[int] = set()
-    for step in steps:
-        attempt = step.attempt or step.settlement.attempt
-        if step.transition.do in (Do.LOCK, Do.POST, Do.RELEASE, Do.REVERSE) and attempt is not None:
-            touched.add(attempt.route.source_id)
-            touched.add(attempt.route.target_id)
-        for transfer in step.transfers:
-            touched.add(transfer.debit_id)
-            touched.add(transfer.credit_id)
-    return arrays.integers(sorted(touched))
-
-
-def _step_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
-    settlements = [step.settlement for step in steps]
-    refusals = [step.refusal for step in steps]
-    return (
-        arrays.uuids([settlement.id for settlement in settlements]),
-        arrays.integers([settlement.seq for settlement in settlements]),
-        arrays.integers([settlement.fencing_token for settlement in settlements]),
-        arrays.words([settlement.state for settlement in settlements]),
-        arrays.words([step.event for step in steps]),
-        arrays.words([step.transition.state for step in steps]),
-        arrays.words([step.transition.do for step in steps]),
-        arrays.booleans([is_recorded(step.settlement.state, step.transition) for step in steps]),
-        arrays.integers([_attempt_number(step) for step in steps]),
-        arrays.seconds([step.due_seconds for step in steps]),
-        arrays.texts([_json(step.detail) for step in steps]),
-        arrays.texts([refusal.code.value if refusal else None for refusal in refusals]),
-        arrays.texts([_json(refusal.detail) if refusal else None for refusal in refusals]),
-        arrays.texts([step.rail_reference or None for step in steps]),
-        arrays.texts([step.confirmation or None for step in steps]),
-    )
-
-
-def _attempt_number(step: TransitionCommand) -> int:
-    attempt = step.attempt or step.settlement.attempt
-    return attempt.number if attempt else 0
-
-
-def _lock_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
-    numbers = [
-        number for number, step in enumerate(steps, start=1) if step.transition.do is Do.LOCK
-    ]
-    locks = [steps[number - 1] for number in numbers]
-    attempts = [_present(lock.attempt) for lock in locks]
-    window_openings = [_present(lock.window_opening) for lock in locks]
-    routes = [attempt.route for attempt in attempts]
-    names = [attempt.references for attempt in attempts]
-    amounts = [lock.settlement.instruction.amount for lock in locks]
-    return (
-        arrays.integers(numbers),
-        arrays.integers([attempt.number for attempt in attempts]),
-        arrays.texts([route.rail for route in routes]),
-        arrays.integers([route.source_id for route in routes]),
-        arrays.integers([route.agent_id for route in routes]),
-        arrays.integers([route.clearing_id for route in routes]),
-        arrays.integers([route.target_id for route in routes]),
-        arrays.uuids([name.uetr for name in names]),
-        arrays.texts([name.end_to_end_id for name in names]),
-        arrays.texts([name.message_id for name in names]),
-        _traces(attempts),
-        arrays.octets([attempt.payload for attempt in attempts]),
-        arrays.instants([attempt.valid_until for attempt in attempts]),
-        arrays.words([route.delivery for route in routes]),
-        arrays.integers([amount.minor for amount in amounts]),
-        arrays.texts([amount.currency for amount in amounts]),
-        arrays.instants([window_opening.opens_at for window_opening in window_openings]),
-        arrays.instants([window_opening.closes_at for window_opening in window_openings]),
-    )
-
-
-def _traces(attempts: Sequence[Attempt]) -> str:
-    """List the traces; nothing if no payment has one, as on most rails."""
-    if not any(attempt.trace for attempt in attempts):
-        return arrays.texts(())
-    return arrays.texts([attempt.trace or None for attempt in attempts])
-
-
-def _transfer_arrays(steps: Sequence[TransitionCommand]) -> tuple[str, ...]:
-    pairs = [
-        (number, transfer)
-        for number, step in enumerate(steps, start=1)
-        for transfer in step.transfers
-    ]
-    transfers = [transfer for _, transfer in pairs]
-    return (
-        arrays.integers([number for number, _ in pairs]),
-        arrays.integers([transfer.leg.value for transfer in transfers]),
-        arrays.integers([transfer.debit_id for transfer in transfers]),
-        arrays.integers([transfer.credit_id for transfer in transfers]),
-        arrays.integers([transfer.amount_minor for transfer in transfers]),
-        arrays.texts([transfer.currency for transfer in transfers]),
-    )
-
-
-def _present(value: T | None) -> T:
-    assert value is not None, "a lock has its attempt and its window opening, an answer its verdict"
-    return value

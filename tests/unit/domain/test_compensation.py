@@ -6,7 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from settlement_engine.domain.compensation import WITHOUT_EFFECT, Compensation, compensated_minor
+from settlement_engine.domain.compensation import (
+    WITHOUT_EFFECT,
+    Compensation,
+    compensated_minor,
+    paid_back_minor,
+)
 from settlement_engine.domain.compensation_checks import (
     COMPENSATIONS_MAX,
     compensable_minor,
@@ -180,3 +185,11 @@ def test_who_submits_a_compensation_does_not_release_it():
     assert not is_own_compensation(own, "spiffe://bank/bob")
     ordinary = settlement(State.HELD, instruction=payment_request(caller="alice"))
     assert not is_own_compensation(ordinary, "alice")
+
+
+@pytest.mark.parametrize("state", State)
+def test_one_has_paid_back_from_its_hold_on(state):
+    pays = {State.LOCKED, State.SENT, State.IN_DOUBT, State.RECALLING, State.COMPLETED}
+    made = compensation(60, state, returned_minor=5)
+    assert made.paid_back_minor == (55 if state in pays else 0)
+    assert paid_back_minor([made, compensation(1)]) == made.paid_back_minor + 1

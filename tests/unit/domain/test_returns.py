@@ -147,3 +147,24 @@ def test_before_returns_had_amounts_each_was_the_whole_in_the_settlements_postin
 )
 def test_another_amount_or_currency_differs(word, expected):
     assert word.differs_from(WHOLE) is expected
+
+
+@pytest.mark.parametrize(
+    ("minor", "paid_back", "is_booked"),
+    [
+        (6_000, 4_000, True),
+        (6_001, 4_000, False),
+        (None, 1, False),
+        (None, 0, True),
+        (1, 10_000, False),
+    ],
+)
+def test_what_was_paid_back_is_not_there_to_be_returned(minor, paid_back, is_booked):
+    found = judge_return(WHOLE, (), stated(minor), paid_back)
+    assert (found is not DIFFERS) is is_booked
+
+
+def test_a_repetition_is_one_although_the_rest_was_paid_back():
+    returns = booked(6_000)
+    again = stated(6_000, reference=returns[0].reference)
+    assert judge_return(WHOLE, returns, again, 4_000) is REPEATED

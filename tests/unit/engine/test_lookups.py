@@ -141,3 +141,19 @@ async def test_a_compensated_record_that_cannot_be_read_stops_only_its_compensat
     other = pending(State.LOCKED, Event.SETTLED, 3)
     assert await made.lookups.read_histories([first, other, second]) == [other, second]
     made.set_aside.assert_called_once_with(first, broken)
+
+
+async def test_what_compensates_is_read_again_after_a_return_was_turned_down(made: Fixture) -> None:
+    fresh = settlement(State.COMPLETED, id=UUID(int=1), compensations=("read again",))
+    made.store.load.return_value = {UUID(int=1): fresh}
+    first = pending(State.COMPLETED, Event.RETURNED)
+    assert await made.lookups.read_histories([first]) == [first]
+    made.store.load.assert_not_called()
+    first.repeats = 1
+    assert await made.lookups.read_histories([first]) == [first]
+    assert first.settlement.compensations == ("read again",)
+    broken = InvariantViolated("broken")
+    made.store.load.side_effect = broken
+    other = pending(State.COMPLETED, Event.RETURNED, 2)
+    assert await made.lookups.read_histories([first, other]) == [other]
+    made.set_aside.assert_called_once_with(first, broken)

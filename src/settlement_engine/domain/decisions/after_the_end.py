@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.compensation import paid_back_minor
 from settlement_engine.domain.decisions.booked import booked_event, booked_kind
 from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.exceptions import CaseKind
@@ -159,14 +160,18 @@ def stated_in(answer: Answer) -> StatedAmount:
 def _judge_return(
     settlement: Settlement, stated: StatedAmount, entry: EntryEvidence | None
 ) -> ChosenEvent | None:
-    """Judge a return: of all that was left, of a part, a repetition, or one that cannot be true."""
+    """Judge a return: of all that was left, of a part, a repetition, or one that cannot be true.
+
+    What a compensation has paid back is not there any more: a return of it is one of more than is left.
+    """
     if settlement.state not in _HAS_MOVED:
         return None
     whole, returns = settlement.instruction.amount, settlement.returns
     if is_told_otherwise(returns, stated, entry.nth if entry is not None else None):
         return None
     is_over = settlement.state is State.RETURNED and not returns
-    found = judge_return(whole, returns, stated) if not is_over else NotBooked.REPEATED
+    paid_back = paid_back_minor(settlement.compensations)
+    found = judge_return(whole, returns, stated, paid_back) if not is_over else NotBooked.REPEATED
     if found is NotBooked.REPEATED:
         return None
     if found is NotBooked.DIFFERS:

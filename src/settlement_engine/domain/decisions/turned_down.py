@@ -1,7 +1,8 @@
 """What follows when the guards of the ledger did not let a transition through.
 
-Promises: a hold that is not covered is refused; an uncovered return is booked to suspense; accounts and windows
-are read again a bounded number of times before they are a reason to refuse. Must never: retry without a limit.
+Promises: a hold that is not covered is refused; an uncovered return is booked to suspense; accounts, windows and what
+is left of a settlement are read again a bounded number of times before they are a reason to refuse. Must never: retry without
+a limit.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.decisions.after_the_end import judge, uncovered
 from settlement_engine.domain.decisions.chosen import ChosenEvent
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import Refusal, RefusalCode, refuse_funds
@@ -34,11 +36,13 @@ class Result(StrEnum):
     INACTIVE = auto()  # the source or target account is not active
     SHUT = auto()  # by the database's clock the window is closed
     FULL = auto()  # an account has reached the limit of its turnover
+    LESS_LEFT = auto()  # a return or a compensation was written meanwhile: less is left
 
 
 _REFUSED_AS: Final = {
     Result.INACTIVE: RefusalCode.INACTIVE_ACCOUNT,
     Result.SHUT: RefusalCode.SETTLEMENT_WINDOW_CLOSED,
+    Result.LESS_LEFT: RefusalCode.NOT_COMPENSABLE,
 }
 
 
@@ -56,6 +60,8 @@ def decide_turned_down(
         detail = {"currency": required.currency}
         refusal = Refusal(code=RefusalCode.ACCOUNT_FULL, detail=detail)
         return ChosenEvent(Event.REFUSED, refusal=refusal)
+    if result is Result.LESS_LEFT and settlement.is_ended and repeats >= GUARD_REPEATS_MAX:
+        return ChosenEvent(Event.CONTRADICTED, CaseKind.AMOUNT_DIFFERS)
     if repeats >= GUARD_REPEATS_MAX:
         return ChosenEvent(Event.REFUSED, refusal=Refusal(code=_REFUSED_AS[result]))
     return None

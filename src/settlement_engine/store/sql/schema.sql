@@ -1973,6 +1973,45 @@ BEGIN
     END;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.left_to_give_back(p_settlement uuid)
+ RETURNS numeric
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT s.amount_minor
+        - coalesce((
+            SELECT sum(r.amount_minor + r.charges_minor) FROM returns AS r
+            WHERE r.settlement_id = s.id
+        ), 0)
+        - coalesce((
+            SELECT sum(c.amount_minor - coalesce(b.total, 0))
+            FROM settlement_transactions AS c
+            LEFT JOIN LATERAL (
+                SELECT sum(r.amount_minor + r.charges_minor) AS total FROM returns AS r
+                WHERE r.settlement_id = c.id
+            ) AS b ON true
+            WHERE c.compensates = s.id
+                AND c.state IN ('locked', 'in_doubt', 'sent', 'recalling', 'completed')
+        ), 0)
+    FROM settlement_transactions AS s WHERE s.id = p_settlement
+$function$;
+
+CREATE OR REPLACE FUNCTION public.lock_what_is_left(p_id uuid[], p_locked uuid[], p_giving uuid[], p_seq integer[], p_of uuid[], OUT at timestamp with time zone, OUT left_minor bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    PERFORM 1 FROM open_settlements WHERE settlement_id = ANY (p_id)
+    ORDER BY settlement_id FOR UPDATE;
+    PERFORM 1 FROM settlement_transactions WHERE id = ANY (p_locked) ORDER BY id FOR UPDATE;
+    at := clock_timestamp();
+    SELECT array_agg(
+        CASE WHEN s.seq = g.seq THEN coalesce(left_to_give_back(g.of_id), 0)::bigint END ORDER BY g.ord
+    ) INTO left_minor
+    FROM unnest(p_giving, p_seq, p_of) WITH ORDINALITY AS g (id, seq, of_id, ord)
+    LEFT JOIN settlement_transactions AS s ON s.id = g.id;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.person_of(name text)
  RETURNS text
  LANGUAGE sql
@@ -2150,6 +2189,33 @@ AS $function$
 BEGIN
     RAISE EXCEPTION 'the hold of settlement % is resolved already', old.settlement_id
     USING ERRCODE = 'SE003';
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.require_left_to_compensate()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    PERFORM 1 FROM settlement_transactions WHERE id = new.compensates FOR UPDATE;
+    IF new.amount_minor > coalesce(left_to_give_back(new.compensates), 0) THEN
+        RAISE EXCEPTION 'compensation % pays back more than what is left of %', new.id, new.compensates
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'compensation_is_left';
+    END IF;
+    RETURN new;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.require_left_to_return()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    PERFORM 1 FROM settlement_transactions WHERE id = new.settlement_id FOR UPDATE;
+    IF new.amount_minor + new.charges_minor > coalesce(left_to_give_back(new.settlement_id), 0) THEN
+        RAISE EXCEPTION 'a return of % is more than what is left of %', new.amount_minor + new.charges_minor,
+            new.settlement_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'return_is_left';
+    END IF;
+    RETURN new;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.require_released_compensation()
@@ -3352,6 +3418,9 @@ ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolution_ends_once;
 CREATE TRIGGER resolutions_stay BEFORE DELETE OR TRUNCATE ON public.resolutions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE resolutions ENABLE ALWAYS TRIGGER resolutions_stay;
 
+CREATE TRIGGER return_is_left BEFORE INSERT ON public.returns FOR EACH ROW EXECUTE FUNCTION require_left_to_return();
+ALTER TABLE returns ENABLE ALWAYS TRIGGER return_is_left;
+
 CREATE TRIGGER returns_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.returns FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE returns ENABLE ALWAYS TRIGGER returns_append_only;
 
@@ -3360,6 +3429,9 @@ ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensated_stays;
 
 CREATE TRIGGER compensation_is_admitted BEFORE INSERT ON public.settlement_transactions FOR EACH ROW WHEN ((new.compensates IS NOT NULL)) EXECUTE FUNCTION admit_compensation();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensation_is_admitted;
+
+CREATE TRIGGER compensation_is_left BEFORE UPDATE OF state ON public.settlement_transactions FOR EACH ROW WHEN (((new.compensates IS NOT NULL) AND (new.state = 'locked'::settlement_state) AND (old.state = 'validating'::settlement_state))) EXECUTE FUNCTION require_left_to_compensate();
+ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensation_is_left;
 
 CREATE TRIGGER compensation_is_released BEFORE UPDATE OF state ON public.settlement_transactions FOR EACH ROW WHEN (((new.compensates IS NOT NULL) AND (new.state = 'locked'::settlement_state) AND (old.state = 'validating'::settlement_state))) EXECUTE FUNCTION require_released_compensation();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensation_is_released;

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from settlement_engine.domain.answer import Answer
+from settlement_engine.domain.compensation import Compensation
 from settlement_engine.domain.decisions.after_the_end import contradicts
 from settlement_engine.domain.decisions.after_the_end import judge as judged
 from settlement_engine.domain.decisions.chosen import ChosenEvent
@@ -150,3 +151,15 @@ def test_not_found_is_ignored_after_the_rail_has_settled():
 def test_not_found_is_recorded_where_people_attested_that_it_had_settled():
     attested = ended(State.COMPLETED, attestation=Attestation.STANDS)
     assert judge(attested, Event.NOT_FOUND) is not None
+
+
+@pytest.mark.parametrize(("state", "is_booked"), [(S.LOCKED, False), (S.HELD, True)])
+def test_a_return_of_what_a_compensation_pays_back_is_an_exception(state, is_booked):
+    whole = payment_request().amount.minor
+    made = Compensation(settlement_id=UUID(int=2), state=state, amount_minor=whole)
+    found = judge(ended(S.COMPLETED, compensations=(made,)), E.RETURNED)
+    assert found
+    if is_booked:
+        assert found.event is E.RETURNED
+    else:
+        assert found == ChosenEvent(E.CONTRADICTED, CaseKind.AMOUNT_DIFFERS)

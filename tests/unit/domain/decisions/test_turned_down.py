@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.decisions.turned_down import (
     GUARD_REPEATS_MAX,
     Result,
@@ -43,6 +44,7 @@ def test_a_full_account_is_refused_at_once():
     [
         (Result.INACTIVE, RefusalCode.INACTIVE_ACCOUNT),
         (Result.SHUT, RefusalCode.SETTLEMENT_WINDOW_CLOSED),
+        (Result.LESS_LEFT, RefusalCode.NOT_COMPENSABLE),
     ],
 )
 def test_accounts_and_windows_are_read_again_before_they_are_a_reason(result, code):
@@ -77,3 +79,11 @@ def test_what_else_is_said_after_the_end_stays_what_it_was():
     found = decide_turned_down(attested, answer(Event.SETTLED), Result.SHORT, 0, 0)
     assert found
     assert found.event is Event.DISPROVED
+
+
+def test_what_is_left_is_read_again_before_a_return_is_an_exception():
+    completed, said = settlement(State.COMPLETED), answer(Event.RETURNED)
+    for repeats in range(GUARD_REPEATS_MAX):
+        assert decide_turned_down(completed, said, Result.LESS_LEFT, 0, repeats) is None
+    found = decide_turned_down(completed, said, Result.LESS_LEFT, 0, GUARD_REPEATS_MAX)
+    assert found == ChosenEvent(Event.CONTRADICTED, CaseKind.AMOUNT_DIFFERS)

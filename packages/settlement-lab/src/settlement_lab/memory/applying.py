@@ -26,6 +26,7 @@ from settlement_engine.domain.lifecycle import (
 from settlement_engine.domain.settlement import Attestation, Moved
 from settlement_engine.ports import Result, TransitionResult
 from settlement_lab.memory.guards import (
+    left_to_give_back,
     require_account,
     require_balance,
     require_hold,
@@ -38,6 +39,7 @@ from settlement_lab.memory.records import NOBODY, Lock, Quiet, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from uuid import UUID
 
     from settlement_engine.domain.ledger import Account, Transfer
     from settlement_engine.domain.settlement import Route
@@ -72,6 +74,7 @@ class Applying:
 
     def run(self) -> list[TransitionResult]:
         """Apply the steps that the guards accept; return one result for each step, in order."""
+        self._require_left()
         self._grant_holds()
         self._cover_returns()
         applied = [
@@ -134,6 +137,19 @@ class Applying:
         if step.event is Event.UNDELIVERED:
             return parked.engine_id != NOBODY and attempt.undelivered < attempt.sends
         return True
+
+    def _require_left(self) -> None:
+        """Refuse returns and compensations of more than is left, in the batch's order."""
+        given: dict[UUID, int] = {}
+        for place, step in enumerate(self._steps):
+            if step.gives_back is None or self._results[place] is not Result.APPLIED:
+                continue
+            settlement_id, minor = step.gives_back
+            left = left_to_give_back(self._records, settlement_id) - given.get(settlement_id, 0)
+            if minor > left:
+                self._results[place] = Result.LESS_LEFT
+            else:
+                given[settlement_id] = given.get(settlement_id, 0) + minor
 
     def _grant_holds(self) -> None:
         """Grant holds in the order of the batch, as far as the available funds of each account suffice."""

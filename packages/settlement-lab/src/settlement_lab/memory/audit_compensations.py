@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.compensation import compensated_minor
 from settlement_engine.domain.lifecycle import Event, State
-from settlement_lab.memory.guards import has_release
+from settlement_lab.memory.guards import has_release, left_to_give_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,6 +53,15 @@ def _compensations_are_covered(records: Records) -> Found:
             yield key, f"at most {settlement.instruction.amount.minor}", total
 
 
+def _no_more_comes_back(records: Records) -> Found:
+    """Compare returns and what compensations have paid back together with the amount of the settlement."""
+    for key in records.compensating:
+        left = left_to_give_back(records, key)
+        if left < 0:
+            whole = records.histories[key].instruction.amount.minor
+            yield key, f"at most {whole} comes back", f"{-left} more"
+
+
 def _compensations_are_released(records: Records) -> Found:
     """Two people released each compensation before funds were held for it, and neither had submitted it."""
     for each in _compensations(records):
@@ -65,6 +74,7 @@ def _compensations_are_released(records: Records) -> Found:
 CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "compensations_pay_back": _compensations_pay_back,
     "compensations_are_covered": _compensations_are_covered,
+    "no_more_comes_back": _no_more_comes_back,
     "compensations_are_released": _compensations_are_released,
 }
 """Each yields subject, expected and found where something is wrong."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import is_same_bank
+from settlement_engine.domain.compensation import paid_back_minor
 from settlement_engine.domain.identity import person_of
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
 from settlement_engine.domain.lifecycle import RETURNS, TRANSITIONS, Do, Event, State, is_recorded
@@ -58,6 +59,15 @@ def require_paying_back(request: Instruction, compensated: Settlement | None) ->
         and request.amount.currency == before.amount.currency,
         "a compensation pays back what another settlement has paid",
     )
+
+
+def left_to_give_back(records: Records, settlement_id: UUID) -> int:
+    """Return what may still be given back of a settlement, in minor units; nothing if there is none."""
+    if settlement_id not in records.histories:
+        return 0
+    found = records.copy(settlement_id)
+    left = left_of(found.instruction.amount.minor, found.returns)
+    return left - paid_back_minor(found.compensations)
 
 
 def require_released(step: TransitionCommand, records: Records) -> None:

@@ -64,6 +64,23 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         seed=39,
         emphasis=_COMPENSATING,
     ),
+    "compensated_is_returned_too": Mutant(
+        "a return of what a compensation has paid back is booked, and no store looks at what is left",
+        (
+            Cut(
+                "settlement_engine.domain.returns:judge_return",
+                "<= left - paid_back_minor",
+                "<= left",
+            ),
+            Cut(
+                "settlement_lab.memory.applying:Applying._require_left",
+                "if step.gives_back is None or",
+                "if True or",
+            ),
+        ),
+        seed=13,
+        emphasis=_COMPENSATING,
+    ),
     # --- guards --------------------------------------------------------------------------------
     "state_guard": Mutant(
         "a transition is written whatever the present state is",

@@ -21,7 +21,7 @@ from settlement_lab.worlds.memory_books import CURRENCY
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.proposals import Proposal
@@ -174,7 +174,7 @@ def faults_of_compensations(
     histories: dict[UUID, Settlement], moves: list[Moved], faults: Faults
 ) -> Iterator[str]:
     """Check that no more is paid back than was paid, and that what paid back was released before."""
-    paid_back: dict[UUID, int] = {}
+    total_minor: dict[UUID, int] = {}
     events: dict[UUID, list[Event]] = {}
     for moved in moves:
         events.setdefault(moved.settlement_id, []).append(moved.event)
@@ -187,12 +187,23 @@ def faults_of_compensations(
             yield f"compensation {key.int}: its funds were held before two people had released it"
         if history.state is State.COMPLETED:
             back = sum(each.part_minor for each in history.returns)
-            paid_back[compensates] = (
-                paid_back.get(compensates, 0) + history.instruction.amount.minor - back
+            total_minor[compensates] = (
+                total_minor.get(compensates, 0) + history.instruction.amount.minor - back
             )
             faults.note("compensation_completed")
         elif history.refusal_code:
             faults.note("compensation_refused")
-    for key, total in paid_back.items():
-        if total > histories[key].instruction.amount.minor:
-            yield f"settlement {key.int}: {total} of {histories[key].instruction.amount} paid back"
+    for key, total in total_minor.items():
+        whole = histories[key].instruction.amount
+        returned = sum(each.part_minor for each in histories[key].returns)
+        if total + returned > whole.minor:
+            yield f"settlement {key.int}: {total} paid back and {returned} returned of {whole}"
+        if histories[key].is_frozen:
+            faults.note("compensation_then_returned")
+
+
+def paid_back(histories: dict[UUID, Settlement], moves: Sequence[Moved]) -> set[UUID]:
+    """Return the settlements for whose compensation funds were held."""
+    held = {moved.settlement_id for moved in moves if moved.to_state is State.LOCKED}
+    found = {histories[key].instruction.compensates for key in held}
+    return {key for key in found if key is not None}

@@ -115,6 +115,7 @@ OF_COMPENSATIONS: Final = (
     "compensation_not_left",
     "compensation_completed",
     "compensation_refused",
+    "compensation_then_returned",
 )
 """What becomes of compensations; counted, and drawn apart."""
 

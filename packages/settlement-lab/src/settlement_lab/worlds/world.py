@@ -332,7 +332,7 @@ class World:
         history.violations += [
             *(f"in the background: {error!r}" for error in self.loop.failures),
             *self.network.violations,
-            *auditor.money(self.bank, histories),
+            *auditor.money(self.bank, histories, moves),
             *auditor.paths(histories, moves),
             *auditor.announcements(self.bus, self.consumer, moves),
             *auditor.answers(self.people.callers, histories),

@@ -23,8 +23,8 @@ WHERE c.compensates IS NOT NULL AND (
 );
 
 -- name: prove_compensations_are_covered
--- What the compensations of a settlement pay back, less what has come back of them, is no more than its amount. A
--- return that came after a compensation is not counted: it cannot be refused.
+-- What the compensations of a settlement pay back, less what has come back of them, is no more than its amount; those
+-- that are not released yet are counted, too.
 SELECT s.id::text AS subject, format('at most %s', s.amount_minor) AS expected,
     format('%s compensated', q.total) AS found
 FROM (
@@ -38,6 +38,18 @@ FROM (
 ) AS q
 JOIN settlement_transactions AS s ON s.id = q.id
 WHERE q.total > s.amount_minor;
+
+-- name: prove_no_more_comes_back
+-- What has been returned of a settlement, and what its compensations have paid back or may have, is together no more
+-- than what was settled.
+SELECT s.id::text AS subject, format('at most %s comes back', s.amount_minor) AS expected,
+    format('%s more', -q.left_minor) AS found
+FROM (
+    SELECT c.compensates AS id, left_to_give_back(c.compensates) AS left_minor
+    FROM settlement_transactions AS c WHERE c.compensates IS NOT NULL GROUP BY 1
+) AS q
+JOIN settlement_transactions AS s ON s.id = q.id
+WHERE q.left_minor < 0;
 
 -- name: prove_compensations_are_released
 -- Before funds were held for a compensation, two people released it, and neither of them had submitted it.

@@ -52,6 +52,12 @@ SELECT at, results, available FROM apply_steps_2(
     $40::text::bigint[], $41::text::text[]
 );
 
+-- name: lock_what_is_left
+-- Lock the settlements of which returns and compensations give something back, and return how much is left of each.
+SELECT at, left_minor FROM lock_what_is_left(
+    $1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::integer[], $5::text::uuid[]
+);
+
 -- name: claim
 -- Claim settlements that are due, and those of engines that are gone.
 SELECT settlement_id, was_asked FROM claim_settlements($1, $2, $3);
