@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from settlement_engine.domain.compensation import Compensation
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.engine.lookups import Lookups
@@ -144,14 +145,15 @@ async def test_a_compensated_record_that_cannot_be_read_stops_only_its_compensat
 
 
 async def test_what_compensates_is_read_again_after_a_return_was_turned_down(made: Fixture) -> None:
-    fresh = settlement(State.COMPLETED, id=UUID(int=1), compensations=("read again",))
+    compensation = Compensation(settlement_id=UUID(int=3), state=State.LOCKED, amount_minor=1)
+    fresh = settlement(State.COMPLETED, id=UUID(int=1), compensations=(compensation,))
     made.store.load.return_value = {UUID(int=1): fresh}
     first = pending(State.COMPLETED, Event.RETURNED)
     assert await made.lookups.read_histories([first]) == [first]
     made.store.load.assert_not_called()
     first.repeats = 1
     assert await made.lookups.read_histories([first]) == [first]
-    assert first.settlement.compensations == ("read again",)
+    assert first.settlement.compensations == (compensation,)
     broken = InvariantViolated("broken")
     made.store.load.side_effect = broken
     other = pending(State.COMPLETED, Event.RETURNED, 2)

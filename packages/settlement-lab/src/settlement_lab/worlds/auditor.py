@@ -41,7 +41,9 @@ NEVER: Final = (
 """Counters of the engine that must stay 0, whatever faults occur around it."""
 
 
-def money(bank: Bank, histories: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator[str]:
+def money(
+    bank: Bank, histories: dict[UUID, Settlement], moves: Sequence[Moved] = ()
+) -> Iterator[str]:
     """Compare every settlement with the bank's ledger.
 
     Where funds were held for a compensation, a return may be an exception.
