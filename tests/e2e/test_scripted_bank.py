@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +117,15 @@ def test_what_a_file_cannot_have_is_said(world: World) -> None:
     bank = world.address["simulator"]
     done = run(world, "trigger", "other_amount", "--rail", "ach", "--simulator", bank)
     assert "an entry has no other" in done.stdout
+
+
+def test_what_left_in_a_file_is_in_the_statement_of_the_bank_that_paid_it(world: World) -> None:
+    told = trigger(world, "settle", "--rail", "ach")
+    day = datetime.now(tz=UTC).date()
+    asked = f"bank=DEUTDEFF&currency=USD&date={day}"
+    with urllib.request.urlopen(f"{world.address['simulator']}/statements?{asked}") as answer:
+        statement = answer.read().decode()
+    assert told["bank"]["trace"] in statement
 
 
 def test_no_other_payment_is_treated_so(world: World) -> None:

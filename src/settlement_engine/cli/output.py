@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from functools import cache
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -132,7 +133,9 @@ def example(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         lines = "\n".join(f"  {line}" for line in text.strip().splitlines())
-        function.__doc__ = f"{function.__doc__}\n\n\b\nExamples:\n{lines}\n"
+        # The examples are not indented, so click could not take the indentation of the text before them away.
+        said = cleandoc(function.__doc__ or "")
+        function.__doc__ = f"{said}\n\n\b\nExamples:\n{lines}\n"
         return function
 
     return add

@@ -25,7 +25,7 @@ BALANCES_MAX: Final = 1_000
 NO_LISTS: Final[frozenset[str]] = frozenset()
 
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
-_NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_NUMBER: Final = re.compile(r"([0-9]{1,18})(?:\.0*)?", re.ASCII)
 _DAY: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2}|T.{1,40})?", re.ASCII
 )
@@ -118,10 +118,11 @@ def read_day(element: _Element, name: str, text: str) -> date:
 
 
 def read_number(element: _Element, name: str, text: str) -> int:
-    """Read a number of up to 18 digits."""
-    if _NUMBER.fullmatch(text) is None:
+    """Read a number of up to 18 digits. A schema also allows ``1000.00``: the value has no fraction."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         raise MessageError(place_of(element, name), f"{quoted(text)} is no number")
-    return int(text)
+    return int(match[1])
 
 
 def read_boolean(element: _Element, name: str, text: str) -> bool:

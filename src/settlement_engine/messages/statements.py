@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 _XML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*<")
 _MT: Final = re.compile(rb"(?:^|[\r\n]):(?:20|25|60[FM]|61|62[FM]):|\A(?:\xef\xbb\xbf):20:")
-_CAMT: Final = re.compile(rb"urn:iso:std:iso:20022:tech:xsd:camt\.05[23]\.001\.")
+_CAMT: Final = re.compile(rb"[\"']urn:iso:std:iso:20022:tech:xsd:camt\.05[23]\.001\.")
 
-NAMESPACE_BYTES_MAX: Final = 8_192
-"""How far into a file a statement's namespace is searched for."""
+NAMESPACE_BYTES_MAX: Final = 262_144
+"""How far into a file a statement's namespace is searched for: an application header with all its fields and many
+related headers may stand before it."""
 
 
 def read_statements(data: bytes, mapping: Mapping | None = None) -> StatementFile:

@@ -74,6 +74,8 @@ def test_every_command_has_help_with_an_example(command: Run, path: tuple[str, .
     said = command(*path, "--help")
     assert said.code == ExitCode.OK
     assert "--debug" in said.out
+    explained = said.out.partition("Options:")[0].partition("Examples:")[0].splitlines()[1:]
+    assert not any("  " in line.removeprefix("  ") for line in explained), "the text is indented"
     is_group = isinstance(named(path), click.Group)
     assert is_group or "settlement-engine " + " ".join(path) in said.out.partition("Examples:")[2]
 

@@ -101,3 +101,11 @@ def test_a_wrong_iban_of_others_is_a_warning():
     name = "test_files_2025_cbprplus_pacs008_sample_dodgy_IBAN_and_bic_mismatch.xml"
     found = recognised((shared_folder("corpora/cbpr") / name).read_bytes())
     assert any(each.place.endswith("iban") and each.is_fault for each in found.odd)
+
+
+def test_a_statement_behind_a_long_header_is_read_as_a_statement():
+    name = "src_cbpr_rules_examples_y2026_camt.052.max.xml"
+    data = (shared_folder("corpora/cbpr") / name).read_bytes()
+    with pytest.raises(MessageError, match="no status of an entry"):
+        recognised(data)
+    assert recognised(data.replace(b"<Cd>EXCd</Cd>", b"<Cd>BOOK</Cd>")).kind == "camt.052"

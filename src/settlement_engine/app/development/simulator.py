@@ -60,6 +60,9 @@ DOLLAR_FILES: Final[dict[str, Any]] = {
 }
 """Who is named in files, and how soon one is closed: made up, with valid check digits."""
 
+BANK_OF_FILES: Final = "DEUTDEFF"
+"""The bank whose account the simulator debits for files, and whose statement has them: the payer of `trigger`."""
+
 COMMAND: Final = (sys.executable, "-m", "settlement_engine", "bank-simulator", "--json")
 
 
@@ -103,12 +106,21 @@ class DevelopmentBank:
         self.ready_seconds = time.monotonic() - began
 
     def _options(self) -> list[str]:
+        ledger = self._data_dir / "bank-simulator.db"
         return [
-            *("--ledger", str(self._data_dir / "bank-simulator.db"), "--port", self._port),
+            *("--ledger", str(ledger), "--port", self._port),
+            *(() if ledger.exists() else ("--script", str(self._write_script()))),
             *("--callback-url", self._callback_url),
             *("--callback-token-file", str(self._token_file)),
             *("--orders", str(self._folders / "outbox"), "--reports", str(self._folders / "inbox")),
         ]
+
+    def _write_script(self) -> Path:
+        """Write what a new bank begins with; later it keeps its own script, as people and tests have changed it."""
+        file = self._data_dir / "bank-simulator.json"
+        script = {"banks": {DOLLAR_FILES["routing_number"]: BANK_OF_FILES}}
+        file.write_text(json.dumps(script), "utf-8")
+        return file
 
     def _write_token(self) -> None:
         if not self._token_file.exists():
