@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.messages.schemas import MessageSchemas
     from settlement_engine.ports import Clock
 
 US = Institution(bic="SETTGB2L", name="Settlement Engine Tests")
@@ -73,9 +74,10 @@ def iso_rail(
     name: str = "swift",
     count_alarm: Callable[[str, str], None] | None = None,
     kind: type[IsoRail] = IsoRail,
+    schemas: MessageSchemas | None = None,
 ) -> IsoRail:
     reached = connections or (connection(profile_of(name)),)
-    return kind(name, Connections(reached), clock, count_alarm)
+    return kind(name, Connections(reached), clock, count_alarm, schemas)
 
 
 def paid_out(payment: PaymentDetails | None = None, key: str = "k") -> Settlement:

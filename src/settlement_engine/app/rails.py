@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.app.ach import built_ach
+from settlement_engine.app.message_schemas import message_schemas
 from settlement_engine.app.settings import mock_settings, rails_of
 from settlement_engine.config import RealtimeBank, read_secret
 from settlement_engine.domain.bank_codes import folded_bank
@@ -57,8 +58,9 @@ def built_rails(
 ) -> BuiltRails:
     """Build what the configuration switches on; ``files`` stores the files of ach. Raises Misconfigured."""
     mock = MockRail(mock_settings(config), clock) if config.banks.mock_enabled else None
+    schemas = message_schemas(config)
     iso = {
-        name: IsoRail(name, connections, clock, count_alarm)
+        name: IsoRail(name, connections, clock, count_alarm, schemas)
         for name in RAIL_NAMES
         if (connections := _connections(name, config)) is not None
     }

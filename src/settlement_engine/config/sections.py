@@ -16,6 +16,7 @@ from pydantic import model_validator as whole
 
 from settlement_engine.config.banks import BanksConfig, InstitutionConfig
 from settlement_engine.config.breaks import BreaksConfig
+from settlement_engine.config.rails import RailsConfig
 from settlement_engine.config.reports import ReportsConfig
 from settlement_engine.config.values import (
     Amount,
@@ -270,6 +271,7 @@ class Config(Section):
     reconciliation: ReconciliationConfig = ReconciliationConfig()
     breaks: BreaksConfig = BreaksConfig()
     institution: InstitutionConfig = InstitutionConfig()
+    rails: RailsConfig = RailsConfig()
     banks: BanksConfig = BanksConfig()
     reports: ReportsConfig = ReportsConfig()
     monitoring: MonitoringConfig = MonitoringConfig()

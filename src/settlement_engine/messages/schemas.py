@@ -6,7 +6,7 @@ all of them. The schemas are not distributed with the engine; iso20022.org provi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
@@ -15,12 +15,31 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.kinds import NAMESPACE
 from settlement_engine.messages.xml import namespace, parse
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class MessageSchemas:
+    """The schemas against which messages are validated; a message that has none of them is valid."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._schemas = {name: Schema(data) for name, data in files.items()}
+
+    def check(self, message: bytes) -> None:
+        """Validate a message's header and document. Raises MessageError."""
+        for name in schema_names(message):
+            if name in self._schemas:
+                self._schemas[name].validate(message, name)
+
 
 class Schema:
     """One schema, ready to validate."""
 
     def __init__(self, data: bytes) -> None:
-        self._schema = etree.XMLSchema(parse(data))
+        try:
+            self._schema = etree.XMLSchema(parse(data))
+        except etree.XMLSchemaParseError as error:
+            raise MessageError("schema", str(error)) from None
 
     def validate(self, message: bytes, name: str) -> None:
         """Validate the part of a message that has this root element. Raises MessageError."""

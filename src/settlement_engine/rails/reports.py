@@ -57,6 +57,7 @@ class Alarm(Enum):
 
     UNKNOWN_STATUS = auto()  # a code in no code set
     UNREADABLE_RESPONSE = auto()  # a response without a readable message
+    INVALID_MESSAGE = auto()  # a message that is invalid against the schemas of the configuration
     UNEXPECTED_RESPONSE = auto()  # a status of the transport that has no meaning for a payment
     UNEXPECTED_MESSAGE = auto()  # a kind of message that is no answer
     OTHER_PAYMENT = auto()  # it names another payment than the one that was asked about

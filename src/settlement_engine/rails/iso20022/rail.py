@@ -25,10 +25,11 @@ from settlement_engine.ports import (
     StatusReport,
 )
 from settlement_engine.ports.inbound import CONTENT_BYTES_MAX, REPORTS_MAX
-from settlement_engine.rails.classification import Asked, Purpose, classify, read_body, unasked
+from settlement_engine.rails.classification import Asked, Purpose, classify, read_body
 from settlement_engine.rails.iso20022.connections import heard_scope
 from settlement_engine.rails.iso20022.orders import read_order, read_terms
 from settlement_engine.rails.iso20022.statement_requests import STATEMENT_BYTES_MAX, answer_of
+from settlement_engine.rails.iso20022.validation import MessageValidation
 from settlement_engine.rails.keeping import MessageKeeper
 from settlement_engine.rails.transport.results import (
     ExchangeProgress,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.messages.envelope import Opened
+    from settlement_engine.messages.schemas import MessageSchemas
     from settlement_engine.ports import Clock, Question, RailCapabilities, StatementQuestion
     from settlement_engine.ports.messages import Keep
     from settlement_engine.ports.rails import Receive, Report
@@ -89,11 +91,13 @@ class IsoRail:
         connections: Connections,
         clock: Clock,
         count_alarm: Callable[[str, str], None] | None = None,
+        schemas: MessageSchemas | None = None,
     ) -> None:
         self.name = name
         self._connections = connections
         self._clock = clock
         self._count_alarm = count_alarm
+        self._validation = MessageValidation(schemas)
         self._rules, self._rules_end = self._rules_on(clock.now().date())
         self.receive: Receive | None = None
         self._keeper = MessageKeeper(name, clock)
@@ -136,7 +140,11 @@ class IsoRail:
     def fault_of(self, instruction: Instruction) -> str:
         """Say what the rail cannot carry of a payment, with its field; empty when it can carry everything."""
         bank = self._connections.of(instruction.from_bank, instruction.amount.currency)
-        return "" if bank is None else bank.dialect.fault_of(instruction)
+        if bank is None:
+            return ""
+        fault = bank.dialect.fault_of(instruction)
+        now = self._clock.now()
+        return fault or self._validation.fault_of_order(bank.dialect, instruction, now)
 
     def read(self, payload: bytes) -> PaymentTerms | None:
         """Parse what a document asks the bank to do; None when it cannot be read."""
@@ -185,7 +193,8 @@ class IsoRail:
             *(each.profile.settled_by for each in banks)
         )
         is_long = len(body) > READ_AT_ONCE_BYTES_MAX
-        found = await asyncio.to_thread(unasked, body, final) if is_long else unasked(body, final)
+        hear = self._validation.unasked
+        found = await asyncio.to_thread(hear, body, final) if is_long else hear(body, final)
         if len(found.reports) > REPORTS_MAX:
             raise MessageError("message", f"reports on more than {REPORTS_MAX} payments")
         for alarm in found.alarms:
@@ -282,7 +291,7 @@ class IsoRail:
 
     async def _report(self, leaving: Leaving, result: ExchangeResult, report: Report) -> None:
         question, message = leaving.question, read_body(result)
-        classified = classify(leaving.asked, result, message)
+        classified = self._validation.classify(leaving.asked, result, message)
         for alarm in classified.alarms:
             self._raise_alarm(alarm.name, str(question.settlement_id))
         statuses = await self._without_returns(classified.reports, result, leaving.bank)
