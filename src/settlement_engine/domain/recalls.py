@@ -125,6 +125,10 @@ def is_about_recall_only(settlement: Settlement) -> bool:
 def why_not_recalled(settlement: Settlement) -> tuple[str, str]:
     """Return why a settlement cannot be recalled, and what to do instead; empty texts if it can."""
     state = settlement.state
+    if state is State.COMPLETED and settlement.is_frozen:
+        # Nothing that can move money is asked of a bank about a frozen payment, so the recall would wait for ever.
+        why = "it is frozen: a report of the bank contradicts it, or a record was altered"
+        return why, "Settle its exceptions with the bank: `settlement-engine exceptions list`."
     if state is State.COMPLETED:
         return "", ""
     if state is State.RETURNED:

@@ -85,6 +85,14 @@ def test_only_what_has_completed_can_be_recalled(state: State) -> None:
     assert ("CancelSettlement" in todo) == (state in before)
 
 
+def test_a_frozen_one_is_refused_and_not_left_waiting_for_ever() -> None:
+    frozen = settlement(State.COMPLETED)
+    frozen.is_frozen = True
+    why, todo = why_not_recalled(frozen)
+    assert "frozen" in why
+    assert "exceptions" in todo
+
+
 def test_an_answer_is_judged_as_well_where_people_attested_that_the_money_moved() -> None:
     assert is_about_recall_only(settlement(State.COMPLETED))
     attested = settlement(State.COMPLETED)

@@ -28,8 +28,8 @@ PORT: Final = click.IntRange(0, 65_535)
 
 WARNING: Final = """\
 ┌──────────────────────────────────────────────────────────────────────┐
-│ For development only: mock bank, no settlement windows, no TLS, no   │
-│ authentication. For real money use: settlement-engine serve          │
+│ For development only: no real bank, no settlement windows, no TLS,   │
+│ no authentication. For real money use: settlement-engine serve       │
 └──────────────────────────────────────────────────────────────────────┘"""
 
 
