@@ -123,9 +123,10 @@ async def crashed_with_the_file_still_open(world: AchRowWorld) -> tuple[Settleme
 
 @row(5)
 async def never_in_a_file_until_it_is_too_late(world: AchRowWorld) -> tuple[Settlement, ...]:
-    world.close_after_seconds = ALL_DAY_SECONDS
+    """All file id modifiers of the day are used."""
     world.rules |= {"acknowledged_seconds": 1, "validity_seconds": 4}
     await world.comes()
+    world.uses_up_the_day()
     await world.start()
     settlement = await world.settle("settle")
     assert await world.ends(settlement) is State.ROLLED_BACK

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from settlement_engine.domain.lifecycle import ENDS, State
 from settlement_engine.domain.money import Money
+from settlement_engine.messages.nacha.model import FILE_ID_MODIFIERS
+from settlement_engine.rails.ach.closing import file_name
 from settlement_engine.simulator.ach_files import AchAdvice, Item, refusal
 from settlement_engine.simulator.scenarios import ScenarioScript
 from settlement_lab.memory import MemoryRailFiles, Records
-from tests.support.achrails import AchOperator, ach_rail, connection, profile
+from tests.support.achrails import AchOperator, ach_rail, connection, party, profile
 from tests.support.jumpingloop import LoopClock
 from tests.support.railrows import AMOUNT, ENGINE, EVIDENCE, FROM, FUNDS, OWN, TO
 from tests.support.waiting import until
@@ -29,8 +33,8 @@ if TYPE_CHECKING:
     from settlement_engine.simulator.scenarios import Scenario
 
 ALL_DAY_SECONDS = 86_400.0
-BOTH_IN_ONE_FILE_SECONDS = 0.8
-"""A file stays open for so long: enough for two payments, and less than the time for an acknowledgement."""
+BOTH_IN_ONE_FILE_SECONDS = 2.0
+"""A file stays open for so long: enough for two payments on a busy machine."""
 
 
 class AchRowWorld:
@@ -39,7 +43,7 @@ class AchRowWorld:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.operator = AchOperator(folder, ScenarioScript(default="settle"))
-        self.rules: dict[str, Any] = {"acknowledged_seconds": 2, "validity_seconds": 3_600}
+        self.rules: dict[str, Any] = {"acknowledged_seconds": 2, "validity_seconds": 100_000}
         self.close_after_seconds = 0.05
         self._rail: AchRail | None = None
         self._engine: EngineWorld | None = None
@@ -170,6 +174,15 @@ class AchRowWorld:
             return files if len(files) >= count else []
 
         return cast("list[Path]", await until(found, f"{count} files were not placed"))
+
+    def uses_up_the_day(self) -> None:
+        """Let all files of the day and of the next one be placed already: no other may be closed."""
+        sent = self.folder / "archive" / "sent"
+        sent.mkdir(parents=True, exist_ok=True)
+        today = datetime.now(ZoneInfo(party().zone)).date()
+        for day in (today, today + timedelta(days=1)):
+            for modifier in FILE_ID_MODIFIERS:
+                (sent / file_name(party(), day, modifier)).write_bytes(b"another")
 
     def tells(self, name: str, content: bytes) -> None:
         """Put a file into our inbox, as the operator's connector does."""

@@ -402,7 +402,11 @@ REAL_WAITS = (
     ),
     "tests/support/waiting.py",  # the one place that waits for a condition
 )
-VIRTUAL_CLOCKS = ("tests/unit/engine/", "tests/simulation/")
+VIRTUAL_CLOCKS = (
+    "tests/unit/engine/",
+    "tests/unit/rails/test_ach_open_file.py",
+    "tests/simulation/",
+)
 """Their event loops jump to the next timer: a ``sleep`` there takes no real time."""
 
 

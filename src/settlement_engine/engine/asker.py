@@ -17,6 +17,7 @@ from settlement_engine.domain.lifecycle import QUESTION, Ask, Event
 from settlement_engine.engine.dispatch.dispatcher import EngineHooks
 from settlement_engine.engine.dispatch.free_calls import FailedSends
 from settlement_engine.engine.external_timeout import is_cancelled
+from settlement_engine.engine.filing import never_left
 from settlement_engine.engine.integrity import may_be_put, silence
 from settlement_engine.ports import Answer, EnquiryRail, Question, RecallRail
 
@@ -296,16 +297,16 @@ class Asker:
             log.warning("question_failed", rail=name, ask=question.value, error=repr(error))
         unanswered = dict(open_questions)
         open_questions.clear()  # later answers no longer belong to these questions
+        if unanswered and question is Ask.SEND:
+            hear(await never_left(self._rails.get(name), self._lease, unanswered))
         silent = len(unanswered)
         seconds = self._lease.monotonic() - started_at
         self._meter.rail_answered(name, question.value, seconds, asked - silent, silent)
         if silent:
             notes.silent(unanswered)
             hear(
-                [
-                    Answer(settlement_id=settlement_id, event=Event.NO_ANSWER, attempt=attempt)
-                    for settlement_id, attempt in unanswered.items()
-                ]
+                Answer(settlement_id=settlement_id, event=Event.NO_ANSWER, attempt=attempt)
+                for settlement_id, attempt in unanswered.items()
             )
 
     def _reporter(
@@ -372,4 +373,5 @@ def question_of(settlement: Settlement, question: Ask) -> Question:
         is_possible_duplicate=question is Ask.SEND and attempt.sends > 1,
         trace=attempt.trace,
         fencing_token=settlement.fencing_token,
+        recorded_at=attempt.recorded_at,
     )

@@ -99,7 +99,11 @@ class CaseWorker:
         self._gate = gate
         self._integrity = integrity
         self._meter = meter
-        timeout_seconds = [rail.capabilities.answer_timeout_seconds for rail in rails.values()]
+        timeout_seconds = [
+            rail.capabilities.answer_timeout_seconds
+            for rail in rails.values()
+            if Ask.ENQUIRE in rail.capabilities.asks  # no other rail is asked before an attestation
+        ]
         longest = max(timeout_seconds, default=0.0) + TAKE_UP_MARGIN_SECONDS
         self._pause_seconds = max(settings.resolve_pause_seconds, longest)
 

@@ -7,12 +7,14 @@ another engine for one that is not; the claim has ended that engine's right to c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+import structlog
 
-from settlement_engine.domain.lifecycle import State
-from settlement_engine.ports import Claimed, FileRail
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import Broken
+from settlement_engine.ports import Answer, Claimed, FileRail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.ports import SendRail, Unreadable
+
+NOT_FILED: Final = "its call ended before its file was stored, and it is in none: nothing has left"
+
+log = structlog.get_logger(__name__)
 
 
 class Filing:
@@ -85,3 +92,29 @@ def _key_at(rail: str, claim: Claimed | Unreadable) -> tuple[UUID, int] | None:
     if attempt is None or not is_locked or attempt.route.rail != rail:
         return None
     return settlement.id, attempt.number
+
+
+async def never_left(
+    rail: SendRail | None, lease: EngineLease, unanswered: dict[UUID, int]
+) -> list[Answer]:
+    """Answer for the payments of a call without an answer that are in no closed file, and take them out.
+
+    In doubt they would come into no file any more, and nobody can be asked about them.
+    """
+    if not isinstance(rail, FileRail):
+        return []
+    try:
+        unfiled = await lease.until_reached(lambda: rail.never_left(list(unanswered.items())))
+    except Broken as error:
+        log.exception("filed_not_read", why=error.why or error.what)
+        return []
+    return [
+        Answer(
+            settlement_id=settlement_id,
+            event=Event.UNDELIVERED,
+            attempt=unanswered.pop(settlement_id),
+            text=NOT_FILED,
+            is_held_back=True,
+        )
+        for settlement_id, _ in unfiled
+    ]

@@ -112,6 +112,10 @@ class FileRail(Protocol):
         """Return those of the attempts that are in a closed file: the others have never left."""
         ...
 
+    async def never_left(self, keys: Collection[AttemptKey]) -> frozenset[AttemptKey]:
+        """Return those of the attempts without an answer that this process knows to be in no closed file."""
+        ...
+
     def withdraw(self, settlement_id: UUID) -> bool:
         """Take a payment out of the open file; False if it is not in one, so that it may have left."""
         ...

@@ -37,6 +37,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     ``is_possible_duplicate`` is set on every transmission but the first. ``trace`` is the attempt's, and
     ``fencing_token`` that of the engine that asks: a file is closed only while it is the settlement's.
+    ``recorded_at`` is the time of the send intent: however often a payment is asked for, it waits since then.
     """
 
     settlement_id: UUID
@@ -47,6 +48,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     is_possible_duplicate: bool = False
     trace: str = ""
     fencing_token: int = 0
+    recorded_at: datetime | None = None
 
 
 class MessageType(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from settlement_engine.domain.routing import RouteDecision, RouteReason
 from settlement_engine.engine.filing import Filing
 from settlement_engine.ports import Claimed, FileRail, Unreadable
 from tests.support.decided import attempt, settlement
+from tests.unit.engine.engine_world import ScriptedRail, running
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,6 +29,7 @@ class Files:
         self.given = 0
         self.closed: set[tuple[UUID, int]] = set()
         self.open: set[UUID] = set()
+        self.left: set[tuple[UUID, int]] = set()
 
     async def allocate_traces(self, settlements: Sequence[Settlement]) -> Sequence[str]:
         first, self.given = self.given + 1, self.given + len(settlements)
@@ -35,6 +37,9 @@ class Files:
 
     async def filed(self, keys: Collection[tuple[UUID, int]]) -> frozenset[tuple[UUID, int]]:
         return frozenset(self.closed.intersection(keys))
+
+    async def never_left(self, keys: Collection[tuple[UUID, int]]) -> frozenset[tuple[UUID, int]]:
+        return frozenset(self.left.intersection(keys))
 
     def withdraw(self, settlement_id: UUID) -> bool:
         is_open = settlement_id in self.open
@@ -101,3 +106,23 @@ def test_only_a_locked_payment_of_the_open_file_is_withdrawn(state: State) -> No
     assert not filing(files).withdraw(paid)
     files.open.add(paid.id)
     assert filing(files).withdraw(paid) is (state is State.LOCKED)
+
+
+class FileScriptedRail(Files, ScriptedRail):
+    """A rail of files whose first call ends while its file is being stored, which the store has not."""
+
+    def __init__(self) -> None:
+        Files.__init__(self)
+        ScriptedRail.__init__(self)
+        self.sends.append(None)
+
+    async def send(self, questions: Any, report: Any) -> None:
+        await super().send(questions, report)
+        self.left = {(each.settlement_id, each.attempt) for each in questions}
+
+
+async def test_silence_about_a_payment_in_no_file_is_no_doubt_and_it_is_sent_again() -> None:
+    async with running(rail=FileScriptedRail()) as world:
+        settlement = await world.settle()
+        assert await world.history(settlement) == ["validating", "locked", "completed"]
+        assert [word for word, _, _ in world.rail.asked] == ["send", "send"]

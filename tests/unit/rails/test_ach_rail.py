@@ -72,7 +72,7 @@ class Scene:
             attempt=1,
             references=names,
             payload=self.rail.prepare(paid, names),
-            valid_until=self.clock.now(),
+            valid_until=self.clock.now() + timedelta(days=1),
             trace=trace,
             fencing_token=paid.fencing_token,
         )

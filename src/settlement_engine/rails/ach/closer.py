@@ -80,20 +80,25 @@ class FileCloser:
 
     async def _until_due(self) -> None:
         """Wait for a first payment, and then until the file is full or old enough."""
-        file = self._open
-        while not file.open_count and not file.in_stage(Stage.CLOSING):
+        file, connection = self._open, self._connection
+        while True:
             file.changed.clear()
-            await file.changed.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._connection.close_after_seconds):
-                while file.open_count < self._connection.profile.items_max:
-                    file.changed.clear()
+            now = self._clock.now()
+            valid_seconds = file.expire(now)
+            due_seconds = file.due_seconds(now, connection.close_after_seconds)
+            is_full = file.open_count >= connection.profile.items_max
+            if due_seconds is not None and (is_full or due_seconds <= 0):
+                return
+            waits = [each for each in (valid_seconds, due_seconds) if each is not None]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(*waits, WAIT_SECONDS_MAX) if waits else None):
                     await file.changed.wait()
 
     async def close(self) -> float:
         """Close one file, if it may be closed now; returns for how many seconds it has to wait."""
         await self._settle_closing()
         now = self._clock.now().astimezone(self._zone)
+        self._open.expire(now)
         used = await self._used(now)
         wait = wait_seconds(used, now, self._last_closed)
         modifier = free_modifier(used)
@@ -154,8 +159,7 @@ class FileCloser:
                 self._open.move([each], Stage.CLOSED)
             elif each.item.key in closing.gone:
                 self._open.move([each], Stage.CLOSED)
-                if not each.ended.done():
-                    each.ended.set_result(None)  # it has another owner: nobody here waits for it
+                each.give_up()  # it has another owner: nobody here waits for it
             else:
                 self._open.move([each], Stage.OPEN)
 
@@ -169,5 +173,7 @@ class FileCloser:
             except MessageError as fault:
                 log.warning("ach.entry_not_built", id=str(each.item.settlement_id), why=str(fault))
                 each.answer(Event.UNDELIVERED, text=str(fault))
-            self._open.move([each], Stage.OPEN)
+                self._open.let_go(each)  # or no file could be built with the others
+            else:
+                self._open.move([each], Stage.OPEN)
         log.warning("ach.file_not_built", why=str(error))

@@ -67,6 +67,7 @@ class AchConnections:
         if len(self.all) > BANKS_MAX:
             raise Misconfigured(f"ach reaches {len(self.all)} banks, and {BANKS_MAX} are the most")
         for place, one in enumerate(self.all):
+            _refuse_late_closing(one)
             for other in self.all[:place]:
                 _refuse_overlap(other, one)
         if any(each.profile != self.all[0].profile for each in self.all):
@@ -84,7 +85,8 @@ class AchConnections:
 
     def capabilities(self) -> RailCapabilities:
         """Return the rules of the rail: those of the one profile that all its banks have."""
-        return self.all[0].profile.capabilities(self.banks)
+        open_seconds = max(each.close_after_seconds for each in self.all)
+        return self.all[0].profile.capabilities(self.banks, open_seconds)
 
     def of(self, bank: str) -> AchConnection | None:
         """Return who takes orders from our account at a bank; None if nobody does."""
@@ -92,6 +94,16 @@ class AchConnections:
             if is_in_scope(each.scope, bank, CURRENCY):
                 return each
         return None
+
+
+def _refuse_late_closing(one: AchConnection) -> None:
+    if one.profile.answer_seconds(one.close_after_seconds) < one.profile.validity_seconds:
+        return
+    raise Misconfigured(
+        f"a file for {one.name} would be closed too late",
+        why="its payments could be sent no more when it is closed, or be acknowledged in time",
+        todo="Set close_after_seconds lower than the profile's validity_seconds less acknowledged_seconds.",
+    )
 
 
 def _refuse_overlap(one: AchConnection, other: AchConnection) -> None:

@@ -1,7 +1,8 @@
 """The open file of one bank: the payments that wait in it, and those of a closed one that wait for its acknowledgement.
 
 Promises: a payment is reported as undelivered only while it is in the open file; from the moment at which its file
-is being closed, only what the operator says counts. Must never: know how a file is stored or placed.
+is being closed, only what the operator says counts. The time for the acknowledgement begins when the file is closed,
+never while a payment waits for that. Must never: know how a file is stored or placed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from settlement_engine.ports import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.ports import Question, Report
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
     from settlement_engine.rails.ach.orders import AchOrder
 
 NOT_CLOSED: Final = "its file was not closed: nothing has left"
+TOO_LATE: Final = "its file was not closed while it was valid: nothing has left"
 WITHDRAWN: Final = "withdrawn from the open file: nothing has left"
+
+GATHER_SECONDS: Final = 1.0
+"""For so long a file that is due already waits for other payments that an engine has just taken over."""
 
 
 class Stage(Enum):
@@ -35,15 +41,38 @@ class Stage(Enum):
 
 
 class WaitingPayment:
-    """A payment of one call. ``ended`` is set when it has its answer, or when nobody waits for one any more."""
+    """A payment of one call. ``ended`` is set when it has its answer, or when nobody waits for one any more.
+
+    ``put_at`` is the loop's time at which it was put into the open file here.
+    """
 
     def __init__(self, question: Question, order: AchOrder, item: FileItem, report: Report) -> None:
+        loop = asyncio.get_running_loop()
         self.question = question
         self.order = order
         self.item = item
         self.stage = Stage.OPEN
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.put_at = loop.time()
         self._report = report
+        self._timer: asyncio.TimerHandle | None = None
+
+    def age_seconds(self, now: datetime) -> float:
+        """Return for how long it has waited, since its send intent: also in other calls, and in other engines."""
+        recorded_at = self.question.recorded_at
+        return 0.0 if recorded_at is None else max((now - recorded_at).total_seconds(), 0.0)
+
+    def give_up(self) -> None:
+        """End without an answer: nobody waits for one any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def give_up_after(self, seconds: float) -> None:
+        """Wait for an answer no longer than that."""
+        if not self.ended.done():
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.give_up)
 
     def answer(
         self,
@@ -57,7 +86,7 @@ class WaitingPayment:
         """Report an answer, once."""
         if self.ended.done():
             return
-        self.ended.set_result(None)
+        self.give_up()
         answer = Answer(
             settlement_id=self.question.settlement_id,
             attempt=self.question.attempt,
@@ -73,10 +102,39 @@ class WaitingPayment:
 class OpenFile:
     """See the module."""
 
-    def __init__(self) -> None:
+    def __init__(self, acknowledged_seconds: float) -> None:
+        self._acknowledged_seconds = acknowledged_seconds
         self._payments: dict[AttemptKey, WaitingPayment] = {}
         self._by_trace: dict[str, WaitingPayment] = {}
+        self._left_closing: set[AttemptKey] = set()
         self.changed = asyncio.Event()
+
+    def due_seconds(self, now: datetime, close_after_seconds: float) -> float | None:
+        """Return in how many seconds the file is to be closed; None while nothing waits for that.
+
+        It is as old as the oldest send intent in it, so no restart and no other call of the payment makes it younger.
+        What is taken over comes batch after batch, so a file that is too old already is given a moment to gather it.
+        """
+        if self.in_stage(Stage.CLOSING):
+            return 0.0
+        waiting = self.in_stage(Stage.OPEN)
+        if not waiting:
+            return None
+        here = asyncio.get_running_loop().time() - min(each.put_at for each in waiting)
+        age = max(here, *(each.age_seconds(now) for each in waiting))
+        return max(close_after_seconds - age, min(close_after_seconds, GATHER_SECONDS) - here, 0.0)
+
+    def expire(self, now: datetime) -> float | None:
+        """Let go of those that are valid no more, which must not leave; returns for how long all others are valid."""
+        valid_seconds: list[float] = []
+        for each in self.in_stage(Stage.OPEN):
+            left = (each.question.valid_until - now).total_seconds()
+            if left > 0:
+                valid_seconds.append(left)
+                continue
+            each.answer(Event.UNDELIVERED, text=TOO_LATE, is_held_back=True)
+            self.let_go(each)
+        return min(valid_seconds, default=None)
 
     @property
     def open_count(self) -> int:
@@ -90,13 +148,26 @@ class OpenFile:
         self.changed.set()
 
     def let_go(self, payment: WaitingPayment) -> None:
-        """Forget a payment whose call ends; from the open file it is undelivered."""
+        """Forget a payment whose call ends; from the open file it is undelivered.
+
+        While its file is being stored only the store knows: whoever ended the call asks for ``left_closing``.
+        """
         if self._payments.get(payment.item.key) is not payment:
             return
         del self._payments[payment.item.key]
         self._by_trace.pop(payment.item.trace, None)
         if payment.stage is Stage.OPEN:
             payment.answer(Event.UNDELIVERED, text=NOT_CLOSED, is_held_back=True)
+        elif payment.stage is Stage.CLOSING and not payment.ended.done():
+            self._left_closing.add(payment.item.key)
+
+    def left_closing(self, keys: Iterable[AttemptKey]) -> frozenset[AttemptKey]:
+        """Return those of the attempts whose call has ended while their file was being stored."""
+        return frozenset(self._left_closing.intersection(keys))
+
+    def forget_left(self, keys: Iterable[AttemptKey]) -> None:
+        """Forget them: the store has said where they are."""
+        self._left_closing.difference_update(keys)
 
     def withdraw(self, settlement_id: UUID) -> bool:
         """Take a payment out of the open file, because its caller cancels it; False if it is not in it."""
@@ -124,6 +195,8 @@ class OpenFile:
         """Note where payments are; one whose call has ended meanwhile stays forgotten."""
         for each in payments:
             each.stage = stage
+            if stage is Stage.CLOSED:
+                each.give_up_after(self._acknowledged_seconds)
         self.changed.set()
 
     def find(self, trace: str) -> WaitingPayment | None:

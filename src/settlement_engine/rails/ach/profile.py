@@ -47,7 +47,7 @@ NEVER: Final = 1_000_000_000
 
 
 class AchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A profile. ``acknowledged_seconds`` is when a file without acknowledgement leaves its payments in doubt.
+    """A profile. ``acknowledged_seconds`` after it was closed, a file without acknowledgement leaves doubt.
 
     With CTX in ``entry_classes`` a payment may tell its creditor more than one addenda holds.
     """
@@ -63,11 +63,15 @@ class AchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     items_max: int
     entry_classes: tuple[Literal["CCD", "CTX"], ...] = ("CCD",)
 
-    def capabilities(self, banks: frozenset[str] | None) -> RailCapabilities:
-        """Say the same in the engine's words."""
+    def answer_seconds(self, open_seconds: float) -> float:
+        """Return how long a question may stay open: while its file is open, and until that is acknowledged."""
+        return open_seconds + self.acknowledged_seconds + MARGIN_SECONDS
+
+    def capabilities(self, banks: frozenset[str] | None, open_seconds: float) -> RailCapabilities:
+        """Say the same in the engine's words; a file is open for ``open_seconds`` at most."""
         return RailCapabilities(
             rail_class=RailClass(self.rail_class.lower()),
-            answer_timeout_seconds=self.acknowledged_seconds + MARGIN_SECONDS,
+            answer_timeout_seconds=self.answer_seconds(open_seconds),
             is_not_found_definite=False,
             deduplicates_seconds=0,
             validity_seconds=self.validity_seconds,

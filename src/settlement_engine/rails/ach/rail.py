@@ -47,7 +47,7 @@ class BankFiles:
         raise_alarm: Callable[[str], None],
     ) -> None:
         self.connection = connection
-        self.open = OpenFile()
+        self.open = OpenFile(connection.profile.acknowledged_seconds)
         self.courier = FileCourier(connection, self.open, store, raise_alarm)
         self.closer = FileCloser(connection, self.open, store, clock, self.courier.wake)
 
@@ -70,7 +70,6 @@ class AchRail:
         self._files = {
             each.name: BankFiles(each, store, clock, self._raise_alarm) for each in connections.all
         }
-        self._profile = connections.all[0].profile
         self._capabilities = connections.capabilities()
         self._tasks: set[asyncio.Task[None]] = set()
         self._traces_above = 0
@@ -124,6 +123,17 @@ class AchRail:
         """Return those of the attempts that are in a closed file."""
         return await self._store.filed(keys)
 
+    async def never_left(self, keys: Collection[AttemptKey]) -> frozenset[AttemptKey]:
+        """Return those of the attempts whose call has ended before their file was stored, and that are in none."""
+        files = [each.open for each in self._files.values()]
+        unknown = frozenset(key for each in files for key in each.left_closing(keys))
+        if not unknown:
+            return unknown
+        unfiled = unknown - await self._store.filed(unknown)
+        for each in files:
+            each.forget_left(unknown)
+        return unfiled
+
     def withdraw(self, settlement_id: UUID) -> bool:
         """Take a payment out of the open file, if it is in one of this process."""
         return any(each.open.withdraw(settlement_id) for each in self._files.values())
@@ -169,8 +179,7 @@ class AchRail:
         for open_file, payment in waiting:
             open_file.put(payment)
         try:
-            seconds = self._profile.acknowledged_seconds
-            await asyncio.wait([payment.ended for _, payment in waiting], timeout=seconds)
+            await asyncio.wait([payment.ended for _, payment in waiting])
         finally:
             for open_file, payment in waiting:
                 open_file.let_go(payment)
