@@ -145,7 +145,7 @@ async def test_a_file_that_could_not_be_stored_is_tried_again_at_once(tmp_path: 
     task = await scene.send("a")
     await asyncio.sleep(1_000)
     assert scene.filed() == []
-    await asyncio.sleep(5)
+    await asyncio.sleep(3)
     assert scene.filed() == [{"a"}], "it does not wait for as long as a new file"
     assert not task.done()
     await scene.end()
