@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 
 import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.stuck import StuckLimits, StuckReason
+from settlement_engine.ports.rail_files import FileItem, RailFile
 from tests.support.stores import LEASE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -124,3 +126,34 @@ async def test_all_stuck_settlements_are_counted_and_some_listed(stores, scene):
     assert after.total == before.total + 3
     assert [each.since for each in after.found] == sorted(each.since for each in after.found)
     assert after.counts[StuckReason.NO_NEXT_ACTION] >= 3
+
+
+async def test_a_payment_that_is_in_no_file_for_too_long_is_stuck(stores, scene):
+    at_once, patient = StuckLimits(not_filed_seconds=0.0), StuckLimits(unattended_seconds=0.0)
+    waits, filed = (
+        await scene.locked(trace="091000010000101"),
+        await scene.locked("091000010000102"),
+    )
+    doubted = await scene.move(await scene.locked("091000010000103"), Event.NO_ANSWER)
+    acknowledged = await scene.move(await scene.locked("091000010000104"), Event.ACKNOWLEDGED)
+    elsewhere = await scene.locked()
+    item = FileItem(
+        settlement_id=filed.id,
+        attempt=1,
+        trace="091000010000102",
+        fencing_token=filed.fencing_token,
+    )
+    file = RailFile(
+        rail="ach",
+        sender="stuck",
+        created_on=date(2031, 1, 1),
+        modifier="A",
+        name="stuck.ach",
+        content=b"bytes",
+    )
+    assert (await stores.rail_files.close_file(file, [item])).is_stored
+    for settlement in (waits, doubted):
+        assert await reasons(stores, settlement, at_once) == [StuckReason.NOT_FILED]
+        assert await reasons(stores, settlement, patient) == []
+    for settlement in (filed, acknowledged, elsewhere):
+        assert await reasons(stores, settlement, at_once) == []

@@ -690,6 +690,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "probe_write": ("", "probe_write timestamptz"),
     "read_stream": ("int8 int8", MOVE),
     "read_stream_of": ("int8 int8 uuid", MOVE),
+    "lock_open": ("uuid", "settlement_id uuid"),
+    "claim_unfiled": ("int8 uuid", "settlement_id uuid"),
     "reclaim": ("int8 uuid[]", "settlement_id uuid"),
     "recall_call": ("uuid", "content text, account_id int8"),
     "remember_call": ("uuid text text text text int8", "account_id int8"),
@@ -701,7 +703,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "set_limits": ("text[] text[]", "set_config text"),
     "stream_head": ("", "position int8, published int8"),
     "stuck": (
-        "float8 float8 float8 float8 text[] float8[] float8 int8",
+        "float8 float8 float8 float8 text[] float8[] float8 float8 int8",
         (
             "settlement_id uuid, obligation_id text, state text, rail text, since timestamptz,"
             " reason text, found_at timestamptz, of_reason int8"

@@ -249,6 +249,8 @@ def stuck_limits(config: Config, rails: Mapping[str, RailCapabilities]) -> Stuck
         screening_seconds=section.stuck_screening_seconds,
         held_seconds=section.stuck_held_seconds,
         at_rail_seconds=section.stuck_at_rail_seconds,
+        not_filed_seconds=section.stuck_not_filed_seconds
+        + max((bank.close_after_seconds for bank in config.banks.ach if bank.enabled), default=0.0),
         by_rail={
             name: rules.overdue_after_seconds
             for name, rules in rails.items()

@@ -252,6 +252,7 @@ class MonitoringConfig(Section):
     stuck_screening_seconds: Seconds = 300.0
     stuck_held_seconds: Seconds = 86_400.0
     stuck_at_rail_seconds: Seconds = 3_600.0
+    stuck_not_filed_seconds: Seconds = 900.0
     balance_metrics: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"

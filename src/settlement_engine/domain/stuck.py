@@ -26,6 +26,7 @@ class StuckReason(StrEnum):
 
     NO_NEXT_ACTION = auto()  # no engine owns it, no time is set, and no person has to decide
     UNATTENDED = auto()  # it is due, or its engine is gone, and no engine has claimed it
+    NOT_FILED = auto()  # its rail puts payments into files, and it has come into none
     PAST_LIMIT = auto()  # it has been in its state for longer than allowed
 
 
@@ -33,6 +34,7 @@ SENTENCES: Final[Mapping[StuckReason, str]] = MappingProxyType(
     {
         StuckReason.NO_NEXT_ACTION: "it has no next action, so nothing will continue it",
         StuckReason.UNATTENDED: "it is due, and no engine has claimed it",
+        StuckReason.NOT_FILED: "its rail puts payments into files, and it has come into none",
         StuckReason.PAST_LIMIT: "it has been in this state for longer than allowed",
     }
 )
@@ -43,20 +45,23 @@ class StuckLimits:
     """How long a settlement may stay where it is before it counts as stuck.
 
     ``unattended_seconds`` is how long a due settlement may wait for an engine. ``by_rail`` holds the rails'
-    own limits, counted from the hold; ``at_rail_seconds`` applies to rails without one.
+    own limits, counted from the hold; ``at_rail_seconds`` applies to rails without one. ``not_filed_seconds`` is how
+    long after its send intent a payment may be in no file, where its rail puts payments into files.
     """
 
     unattended_seconds: float = 30.0
     screening_seconds: float = 300.0
     held_seconds: float = 86_400.0
     at_rail_seconds: float = 3_600.0
+    not_filed_seconds: float = 4_500.0
     by_rail: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def shortest_seconds(self) -> float:
         """Return the age below which no settlement with a next action can be stuck."""
         limits = (self.unattended_seconds, self.screening_seconds, self.held_seconds)
-        return min(*limits, self.at_rail_seconds, *self.by_rail.values())
+        at_rail = (self.at_rail_seconds, self.not_filed_seconds, *self.by_rail.values())
+        return min(*limits, *at_rail)
 
     def of(self, state: State, rail: str) -> float | None:
         """Return how long a state may last; None if only the time of its next action counts."""

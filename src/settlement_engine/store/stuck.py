@@ -29,6 +29,7 @@ class PostgresStuckFinder:
             list(limits.by_rail),
             list(limits.by_rail.values()),
             limits.shortest_seconds,
+            limits.not_filed_seconds,
             max(limit, len(StuckReason)),
         )
         if not rows:

@@ -50,6 +50,8 @@ class MemoryStuckFinder:
             return None
         elif self._is_unattended(parked, late):
             reason = StuckReason.UNATTENDED
+        elif self._is_unfiled(key, now - timedelta(seconds=limits.not_filed_seconds)):
+            reason = StuckReason.NOT_FILED
         elif longest_seconds is not None and since < now - timedelta(seconds=longest_seconds):
             reason = StuckReason.PAST_LIMIT
         else:
@@ -62,6 +64,15 @@ class MemoryStuckFinder:
             since=since,
             rail=rail,
         )
+
+    def _is_unfiled(self, key: UUID, late: datetime) -> bool:
+        history = self._records.histories[key]
+        attempt = history.attempt
+        is_waiting = history.state in {State.LOCKED, State.IN_DOUBT}
+        if not is_waiting or attempt is None or not attempt.trace or attempt.recorded_at >= late:
+            return False
+        files = self._records.rail_files
+        return all((key, attempt.number) != item.key for _, items in files for item in items)
 
     def _is_unattended(self, parked: Open, late: datetime) -> bool:
         if parked.engine_id == NOBODY:

@@ -14,6 +14,8 @@ FROM (
                 SELECT 1 FROM engines AS g WHERE g.id = o.owner
                     AND coalesce(g.gone_at, g.lease_until) >= o.found_at - make_interval(secs => $1)
             ) THEN 'unattended'
+            WHEN o.state IN ('locked', 'in_doubt') AND a.trace IS NOT NULL AND i.settlement_id IS NULL
+                AND a.recorded_at < o.found_at - make_interval(secs => $8) THEN 'not_filed'
             WHEN coalesce(f.locked_at, m.at) < o.found_at - make_interval(secs => CASE
                 WHEN f.settlement_id IS NOT NULL THEN coalesce(r.seconds, $4)
                 WHEN o.state = 'validating' THEN $2
@@ -31,12 +33,13 @@ FROM (
     JOIN moves AS m ON m.settlement_id = o.settlement_id AND m.seq = o.seq
     LEFT JOIN fund_locks AS f ON f.settlement_id = o.settlement_id AND f.resolved_at IS NULL
     LEFT JOIN attempts AS a ON a.settlement_id = o.settlement_id AND a.number = o.attempt
+    LEFT JOIN rail_file_items AS i ON i.settlement_id = o.settlement_id AND i.attempt = o.attempt
     LEFT JOIN unnest($5::text[], $6::double precision[]) AS r (rail, seconds) ON r.rail = a.rail
 ) AS q
 WHERE q.reason IS NOT NULL
 ORDER BY row_number() OVER (PARTITION BY q.reason ORDER BY q.since, q.settlement_id) > 1,
     q.since, q.settlement_id
-LIMIT $8;
+LIMIT $9;
 
 -- name: now
 -- The current time.
