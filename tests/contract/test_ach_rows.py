@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.errors import WrongState
 from settlement_engine.simulator.scenarios import (
     MoneyBack,
@@ -22,6 +23,7 @@ from settlement_engine.simulator.scenarios import (
     ScenarioScript,
     ScenarioStep,
 )
+from settlement_lab.memory.records import NOBODY
 from tests.support.achrows import ALL_DAY_SECONDS, BOTH_IN_ONE_FILE_SECONDS, ach_row_world
 from tests.support.railrows import AMOUNT, FUNDS
 from tests.support.waiting import until
@@ -102,6 +104,39 @@ async def cancelled_in_the_open_file(world: AchRowWorld) -> tuple[Settlement, ..
     await until(lambda: world.files.open.open_count == 1)
     await world.engine.engine.cancel(settlement.id)
     assert await world.ends(settlement) is State.ROLLED_BACK
+    assert await world.received() == []
+    return (settlement,)
+
+
+@row(3)
+async def cancelled_through_another_engine(world: AchRowWorld) -> tuple[Settlement, ...]:
+    """The engine that has it in its open file closes that without it, and with the others."""
+    world.close_after_seconds = BOTH_IN_ONE_FILE_SECONDS
+    await world.comes()
+    await world.start()
+    other = await world.start_beside()
+    settlements = [await world.settle("settle", key) for key in ("one", "two")]
+    await until(lambda: world.files.open.open_count == 2)
+    ended = await other.engine.cancel(settlements[0].id)
+    assert ended.state is State.ROLLED_BACK
+    assert ended.refusal_code == RefusalCode.CANCELLED_BY_CALLER
+    assert await world.ends(settlements[1]) is State.COMPLETED
+    [line] = await world.received()
+    assert line.trace == (await world.attempt(settlements[1])).trace
+    return tuple(settlements)
+
+
+@row(3)
+async def cancelled_while_it_is_parked(world: AchRowWorld) -> tuple[Settlement, ...]:
+    """Its call was held back, so no engine has it in an open file just now."""
+    world.rules |= {"acknowledged_seconds": 1}
+    await world.comes()
+    world.uses_up_the_day()
+    await world.start()
+    settlement = await world.settle("settle")
+    await until(lambda: world.engine.records.open[settlement.id].engine_id == NOBODY)
+    ended = await world.engine.engine.cancel(settlement.id)
+    assert ended.state is State.ROLLED_BACK
     assert await world.received() == []
     return (settlement,)
 
@@ -284,6 +319,23 @@ async def cancelled_in_a_closed_file_without_an_acknowledgement(
     await world.placed()
     with pytest.raises(WrongState):
         await world.engine.engine.cancel(settlement.id)
+    assert await world.held() == AMOUNT
+    await world.operator.folders.take()
+    await world.comes_to(settlement, State.SENT)
+    return (settlement,)
+
+
+@row(16)
+async def cancelled_in_a_closed_file_through_another_engine(
+    world: AchRowWorld,
+) -> tuple[Settlement, ...]:
+    await world.comes(is_working=False)
+    await world.start()
+    other = await world.start_beside()
+    settlement = await world.settle("settle")
+    await world.placed()
+    with pytest.raises(WrongState):
+        await other.engine.cancel(settlement.id)
     assert await world.held() == AMOUNT
     await world.operator.folders.take()
     await world.comes_to(settlement, State.SENT)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
+import random
 import uuid
+from collections import Counter
 from datetime import date, timedelta
 from typing import Any
 
@@ -14,11 +17,13 @@ import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import Broken
+from settlement_engine.ports import Result
 from settlement_engine.ports.rail_files import TRACE_SEQUENCE_MAX, FileItem, RailFile
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _days = itertools.count()
+RACES = 200
 
 
 def rail_file(modifier: str = "A", **fields) -> RailFile:
@@ -137,6 +142,79 @@ async def test_what_is_in_a_file_is_never_abandoned(scene):
     found = await scene.stores.settlements.load([one.settlement_id])
     with pytest.raises(Broken, match=r".*"):
         await scene.move(found[one.settlement_id], Event.ABANDONED)
+
+
+async def test_a_locked_payment_in_no_file_is_claimed_from_whoever_has_it(stores, scene):
+    files, one = scene.stores.rail_files, await item(scene)
+    other = await stores.engine_id()
+    claimed = await stores.settlements.claim_unfiled(other, one.settlement_id)
+    assert claimed is not None
+    assert claimed.fencing_token > one.fencing_token
+    assert (await files.close_file(rail_file(), [one])).gone == {one.key}
+    assert await stores.settlements.owned(other) >= {one.settlement_id}
+    step = scene.step(claimed, Event.ABANDONED)
+    [applied] = await stores.settlements.apply([step], other)
+    assert applied.result is Result.APPLIED
+
+
+async def test_what_may_have_left_is_claimed_by_nobody(stores, scene):
+    other, filed = await stores.engine_id(), await item(scene)
+    assert (await stores.rail_files.close_file(rail_file(), [filed])).is_stored
+    sent, without_trace = await scene.bring(State.SENT), await scene.bring(State.LOCKED)
+    unknown = uuid.uuid4()
+    for settlement_id in (filed.settlement_id, sent.id, without_trace.id, unknown):
+        assert await stores.settlements.claim_unfiled(other, settlement_id) is None
+    assert (await scene.load(sent)).fencing_token == sent.fencing_token
+
+
+async def test_a_parked_one_is_claimed_and_counts_as_sent_once_more(stores, scene):
+    """As with every claim of what was proved undelivered: otherwise it could not be abandoned."""
+    one = await item(scene)
+    found = (await stores.settlements.load([one.settlement_id]))[one.settlement_id]
+    await scene.move(found, Event.UNDELIVERED, due_seconds=600.0)
+    other = await stores.engine_id()
+    claimed = await stores.settlements.claim_unfiled(other, one.settlement_id)
+    assert (claimed.attempt.sends, claimed.attempt.undelivered) == (2, 1)
+    [applied] = await stores.settlements.apply([scene.step(claimed, Event.ABANDONED)], other)
+    assert applied.result is Result.APPLIED
+
+
+async def test_cancelling_through_one_engine_and_closing_by_another_never_both(stores, scene):
+    """The database decides, however close together they are."""
+    files, other = scene.stores.rail_files, await stores.engine_id()
+    rounds = RACES if stores.name == "postgres" else 5
+    chance = random.Random(7)
+    ends: Counter[str] = Counter()
+
+    async def cancel(one: FileItem) -> bool:
+        await asyncio.sleep(0)
+        claimed = await stores.settlements.claim_unfiled(other, one.settlement_id)
+        if claimed is None:
+            return False
+        [applied] = await stores.settlements.apply([scene.step(claimed, Event.ABANDONED)], other)
+        return applied.result is Result.APPLIED
+
+    for number in range(rounds):
+        one, beside = await item(scene), await item(scene)
+        closing = files.close_file(rail_file(sender=f"R{number}"), [one, beside])
+        racers = [asyncio.create_task(closing), asyncio.create_task(cancel(one))]
+        if chance.random() < 0.5:
+            racers = [asyncio.create_task(each) for each in (cancel(beside),)] + racers
+        results = await asyncio.gather(*racers)
+        closed = next(each for each in results if not isinstance(each, bool))
+        is_cancelled = [each for each in results if isinstance(each, bool)]
+        filed = await files.filed([one.key, beside.key])
+        states = await stores.settlements.load([one.settlement_id, beside.settlement_id])
+        ended = {each.settlement_id for each in (one, beside)} & {
+            key for key, each in states.items() if each.state is State.ROLLED_BACK
+        }
+        assert not {key for key, _ in filed} & ended, "in a file, and released"
+        assert len(ended) == sum(is_cancelled)
+        assert closed.is_stored is (len(filed) == 2)
+        ends["closed" if closed.is_stored else "cancelled"] += 1
+    assert sum(ends.values()) == rounds
+    if stores.name == "postgres":
+        assert set(ends) == {"closed", "cancelled"}, "both came first at times"
 
 
 async def test_when_no_number_is_left_none_is_given_again(stores):

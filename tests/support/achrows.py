@@ -47,6 +47,7 @@ class AchRowWorld:
         self.close_after_seconds = 0.05
         self._rail: AchRail | None = None
         self._engine: EngineWorld | None = None
+        self._beside: list[tuple[EngineWorld, AchRail]] = []
         self._is_open = False
 
     @property
@@ -64,18 +65,30 @@ class AchRowWorld:
     async def start(self, previous: EngineWorld | None = None) -> None:
         """Start an engine: a first one with funded accounts, or one that goes on after ``previous``."""
         records = Records(clock=LoopClock()) if previous is None else previous.records
-        reached = connection(
-            self.folder,
-            profile=profile(**self.rules),
-            close_after_seconds=self.close_after_seconds,
-        )
-        self._rail = ach_rail(RealClock(), MemoryRailFiles(records), reached)
+        self._rail = self._made_rail(records)
         self._engine = EngineWorld(records, rail=cast("Any", self._rail), **ENGINE)
         if previous is None:
             await self._engine.open_bank(FROM, FUNDS, "USD")
             await self._engine.open_bank(TO, 0, "USD")
         await self._rail.start()
         await self._engine.start()
+
+    def _made_rail(self, records: Records) -> AchRail:
+        reached = connection(
+            self.folder,
+            profile=profile(**self.rules),
+            close_after_seconds=self.close_after_seconds,
+        )
+        return ach_rail(RealClock(), MemoryRailFiles(records), reached)
+
+    async def start_beside(self) -> EngineWorld:
+        """Start a further engine on the same database and the same folders."""
+        rail = self._made_rail(self.engine.records)
+        engine = EngineWorld(self.engine.records, rail=cast("Any", rail), **ENGINE)
+        self._beside.append((engine, rail))
+        await rail.start()
+        await engine.start()
+        return engine
 
     async def kill(self) -> EngineWorld:
         """End the engine as a crash does; returns what is left of it."""
@@ -102,6 +115,9 @@ class AchRowWorld:
         self.operator = AchOperator(self.folder, script)
 
     async def stop(self) -> None:
+        for engine, rail in self._beside:
+            await engine.crash()
+            await rail.stop()
         if self._engine is not None:
             await self.kill()
         if self._is_open:

@@ -2,23 +2,27 @@
 
 Promises: the request is an event like any other, and the transition table decides its effect; the caller gets what is
 committed. A bank that refuses the recall is not asked again by the same call: the settlement is then returned as it is.
-Must never: report as cancelled a payment that the rail may have.
+A payment that waits in an open file is cancelled through any engine: it is claimed on the store's proof that it is in no
+closed one, which also keeps it out of every later one. Must never: report as cancelled a payment that the rail may have.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
-from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.errors import Contention, WrongState
+from settlement_engine.ports import Answer
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.engine.decider import Decider
+    from settlement_engine.engine.gate import Gate
+    from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.mailbox import Mailbox
     from settlement_engine.engine.waiters import EndWaiters
     from settlement_engine.ports import SettlementStore
@@ -27,16 +31,33 @@ CANCEL_LOOKS_MAX: Final = 40
 CANCEL_LOOK_SECONDS: Final = 0.05
 CANCEL_REPEAT_LOOKS: Final = 10
 """So many looks after a request without effect it is passed on again; sooner if the settlement has moved."""
+NOT_FILED: Final = "claimed before it was in a closed file: nothing has left"
+
+
+class StoredProof(NamedTuple):
+    """What proves, and makes sure, that a payment which waits in an open file never leaves."""
+
+    store: SettlementStore
+    lease: EngineLease
+    gate: Gate
+
+    async def claim(self, settlement_id: UUID) -> Settlement | None:
+        """Claim it; None if it may have left. Raises Unavailable, Contention."""
+        return await self.store.claim_unfiled(self.lease.engine_id, settlement_id)
 
 
 class Canceller:
     """Carries out the requests of one engine's callers."""
 
     def __init__(
-        self, store: SettlementStore, waiting: EndWaiters, decider: Decider, mailbox: Mailbox
+        self,
+        waiting: EndWaiters,
+        decider: Decider,
+        mailbox: Mailbox,
+        proof: StoredProof,
     ) -> None:
-        self._store, self._waiting = store, waiting
-        self._decider, self._mailbox = decider, mailbox
+        self._waiting, self._decider, self._mailbox = waiting, decider, mailbox
+        self._proof = proof
 
     async def cancel(self, settlement_id: UUID) -> Settlement:
         """Pass the request on, and wait until it has had its effect. Raises WrongState, Contention."""
@@ -49,7 +70,7 @@ class Canceller:
                 asked_seq = settlement.seq
             elif _was_cancelled(settlement) or await self._was_refused(settlement, asked_seq):
                 return settlement
-            is_withdrawn = is_withdrawn or self._decider.withdraw(settlement)
+            is_withdrawn = is_withdrawn or await self._withdraws(settlement)
             if is_withdrawn and not settlement.is_ended:
                 await asyncio.sleep(CANCEL_LOOK_SECONDS)
                 continue
@@ -69,10 +90,31 @@ class Canceller:
         """Say whether the bank has refused the recall since: the state is then what it was before the request."""
         if settlement.seq == asked_seq or settlement.is_ended:
             return False
-        history = await self._store.history(settlement.id)
+        history = await self._proof.store.history(settlement.id)
         return any(
             moved.seq > asked_seq and moved.event is Event.RECALL_REFUSED for moved in history
         )
+
+    async def _withdraws(self, settlement: Settlement) -> bool:
+        """Take a payment that has not left out of its open file, whichever engine has that; False if it may have."""
+        if self._decider.withdraw(settlement):
+            return True
+        if not self._decider.may_be_unfiled(settlement, self._proof.gate):
+            return False
+        claimed = await self._proof.claim(settlement.id)
+        if claimed is None or claimed.attempt is None:
+            return False
+        refusal = Refusal(code=RefusalCode.CANCELLED_BY_CALLER, detail={"text": NOT_FILED})
+        answer = Answer(
+            settlement_id=claimed.id,
+            event=Event.UNDELIVERED,
+            attempt=claimed.attempt.number,
+            text=NOT_FILED,
+            refusal=refusal,
+        )
+        self._mailbox.carry(claimed)
+        self._mailbox.hear([answer])
+        return True
 
 
 def _why_not_cancelled(settlement: Settlement) -> str:

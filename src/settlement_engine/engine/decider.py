@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.directory import Directory
+    from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.router import Router
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports import Claimed, RailCapabilities, SendRail, Unreadable
@@ -151,8 +152,12 @@ class Decider:
         return await self._filing.without_unfiled(claimed)
 
     def withdraw(self, settlement: Settlement) -> bool:
-        """Take a payment out of the open file of its rail; False if it may have left."""
+        """Take a payment out of the open file of this process; False if it is not in it."""
         return self._filing.withdraw(settlement)
+
+    def may_be_unfiled(self, settlement: Settlement, gate: Gate) -> bool:
+        """Say whether the store may prove that a payment, in whichever engine it waits, has never left."""
+        return self._filing.may_be_unfiled(settlement, gate)
 
     def take_over(self, claim: Claimed, now: datetime) -> TakenOver:
         """Choose how a claimed settlement continues."""

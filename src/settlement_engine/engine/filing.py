@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.engine.gate import Gate
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.ports import SendRail, Unreadable
 
@@ -62,6 +63,18 @@ class Filing:
             return False
         rail = self._rails.get(attempt.route.rail)
         return rail is not None and rail.withdraw(settlement.id)
+
+    def may_be_unfiled(self, settlement: Settlement, gate: Gate) -> bool:
+        """Say whether the store may prove that a payment has never left, in whichever engine it waits.
+
+        Not while a restored database is compared with the bank, and not for what was found to have left before that.
+        """
+        attempt = settlement.attempt
+        if settlement.state is not State.LOCKED or attempt is None or not attempt.trace:
+            return False
+        rail = attempt.route.rail
+        is_known = gate.is_open_for(rail) and not gate.is_at_bank(attempt.references.end_to_end_id)
+        return rail in self._rails and is_known
 
     async def without_unfiled(
         self, claimed: Sequence[Claimed | Unreadable]

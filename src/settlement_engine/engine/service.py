@@ -1,7 +1,6 @@
 """The engine as the API uses it (``ports.Engine``), and its start and stop.
 
-Promises: a call writes its instruction to the store and waits; a cancelled call changes nothing. Must never: move
-money in a caller's task.
+Promises: a call writes its instruction and waits; a cancelled one changes nothing. Must never: move money in its task.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from settlement_engine.engine.asker import Asker
 from settlement_engine.engine.barrier import FailoverBarrier
 from settlement_engine.engine.batching import Notifier, followed
 from settlement_engine.engine.breaker_control import breaker_control
-from settlement_engine.engine.cancelling import Canceller
+from settlement_engine.engine.cancelling import Canceller, StoredProof
 from settlement_engine.engine.case_worker import CaseWorker, EngineCases
 from settlement_engine.engine.decider import Decider
 from settlement_engine.engine.directory import Directory
@@ -176,7 +175,8 @@ class SettlementService:
                 asker=self._asker,
                 dispatcher=self._dispatcher,
             )
-        return Canceller(self._store, self._waiting, self._decider, self._mailbox), Intake(
+        proof = StoredProof(self._store, self._lease, self._gate)
+        return Canceller(self._waiting, self._decider, self._mailbox, proof), Intake(
             self._settings, self._store, self._mailbox, self._lease, ids, meter, listed=needed
         )
 

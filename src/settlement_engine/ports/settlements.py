@@ -199,6 +199,13 @@ class SettlementStore(Protocol):
         """Claim again settlements that the engine owns but does not have in memory."""
         ...
 
+    async def claim_unfiled(self, engine_id: int, settlement_id: UUID) -> Settlement | None:
+        """Claim a LOCKED payment with a trace that is in no file, whoever owns it; None if it may have left.
+
+        From then on no file is closed with it by the engine that had it: that one's fencing token is outdated.
+        """
+        ...
+
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
         """Return the settlements that exist. Raises CorruptRecord if one of them cannot be read."""
         ...

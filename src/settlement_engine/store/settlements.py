@@ -214,6 +214,16 @@ class PostgresSettlements:
         rows = await self._claiming.fetch("reclaim", engine_id, list(settlement_ids))
         return await self._claimed({row["settlement_id"]: True for row in rows})
 
+    async def claim_unfiled(self, engine_id: int, settlement_id: UUID) -> Settlement | None:
+        """Claim a locked payment that is in no file; see the port."""
+        async with self._claiming.session() as connection, connection.transaction():
+            await connection.fetch(query("lock_open"), settlement_id)
+            row = await connection.fetchrow(query("claim_unfiled"), engine_id, settlement_id)
+        if row is None:
+            return None
+        found = await load_all(lambda keys: self._claiming.fetch("load", keys), [settlement_id])
+        return found[settlement_id]
+
     async def load(self, settlement_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
         """Return the settlements that exist. Raises CorruptRecord if one cannot be read."""
         return await load_all(lambda keys: self._readers.fetch("load", keys), list(settlement_ids))

@@ -152,6 +152,21 @@ class MemorySettlements:
             self._take(key, engine_id)
         return [Claimed(settlement=self._records.copy(key), was_asked=True) for key in found]
 
+    async def claim_unfiled(self, engine_id: int, settlement_id: UUID) -> Settlement | None:
+        """Claim a locked payment that is in no file; see the port."""
+        history, records = self._records.histories.get(settlement_id), self._records
+        attempt = history.attempt if history is not None else None
+        if history is None or history.state is not State.LOCKED or attempt is None:
+            return None
+        key = settlement_id, attempt.number
+        is_filed = any(key == item.key for _, items in records.rail_files for item in items)
+        if not attempt.trace or is_filed:
+            return None
+        self._take(settlement_id, engine_id)
+        if attempt.sends <= attempt.undelivered:
+            records.count(settlement_id, sends=1)
+        return records.copy(settlement_id)
+
     def _notice_the_dead(self, engine_id: int, now: datetime) -> None:
         """Declare engines gone whose session has ended or whose lease has expired."""
         dead = [

@@ -71,6 +71,31 @@ SELECT settlement_id FROM open_settlements WHERE owner = $1;
 UPDATE open_settlements SET epoch = epoch + 1
 WHERE owner = $1 AND settlement_id = ANY ($2::uuid[]) RETURNING settlement_id;
 
+-- name: lock_open
+-- Lock an open settlement: a file that is being closed with it is stored before, or never with it.
+SELECT settlement_id FROM open_settlements WHERE settlement_id = $1 FOR UPDATE;
+
+-- name: claim_unfiled
+-- Claim a locked payment with a trace that is in no file; asked once its row is locked, so that it is true. One that
+-- was parked until due counts as sent once more, as with every claim.
+WITH taken AS (
+    UPDATE open_settlements AS w SET owner = $1, epoch = w.epoch + 1
+    FROM settlement_transactions AS s
+    JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt
+    WHERE w.settlement_id = $2 AND s.id = w.settlement_id
+        AND s.state = 'locked' AND a.trace IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM rail_file_items AS f
+            WHERE f.settlement_id = s.id AND f.attempt = s.attempt
+        )
+    RETURNING w.settlement_id, s.attempt
+), resent AS (
+    UPDATE attempts AS a SET sends = a.sends + 1
+    FROM taken AS t
+    WHERE a.settlement_id = t.settlement_id AND a.number = t.attempt AND a.sends <= a.undelivered
+)
+SELECT t.settlement_id FROM taken AS t;
+
 -- name: load
 -- Whole settlements, with their fencing token, the current attempt, and the values to verify it.
 SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank, s.amount_minor,
