@@ -2,8 +2,9 @@
 
 Promises: the request is an event like any other, and the transition table decides its effect; the caller gets what is
 committed. A bank that refuses the recall is not asked again by the same call: the settlement is then returned as it is.
-A payment that waits in an open file is cancelled through any engine: it is claimed on the store's proof that it is in no
-closed one, which also keeps it out of every later one. Must never: report as cancelled a payment that the rail may have.
+A payment that waits in an open file is cancelled through any engine: it is claimed on the store's proof that it is in
+no closed one, which also keeps it out of every later one. Must never: report as cancelled a payment that the rail may
+have.
 """
 
 from __future__ import annotations
