@@ -7,6 +7,7 @@ asked. In each of them: never two debits, no release without evidence, and the r
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
@@ -14,7 +15,9 @@ import pytest
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.preconditions import RefusalCode
+from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import WrongState
+from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.simulator.scenarios import (
     MoneyBack,
     Reply,
@@ -535,6 +538,29 @@ async def test_a_repeated_acknowledgement_and_a_repeated_advice_change_nothing(
         assert len(await world.engine.store.history(settlement.id)) == moves
         assert world.cases() == []
         await world.judge(settlement)
+
+
+async def test_an_urgent_payment_is_settled_the_same_day_by_a_file_of_its_own(
+    tmp_path: Path,
+) -> None:
+    async with ach_row_world(tmp_path) as world:
+        await world.comes()
+        await world.start()
+        urgent = await world.settle("settle", "one", priority=Priority.URGENT)
+        ordinary = await world.settle("settle", "two")
+        for settlement in (urgent, ordinary):
+            assert await world.ends(settlement) is State.COMPLETED
+        batches = [
+            batch
+            for file, _ in world.engine.records.rail_files
+            for batch in read_file(file.content).batches
+        ]
+        dates = {batch.entries[0].trace_number: batch.effective_date for batch in batches}
+        traces = [(await world.attempt(each)).trace for each in (urgent, ordinary)]
+        same_day, next_day = (dates[trace] for trace in traces)
+        assert same_day is not None
+        assert next_day == same_day + timedelta(days=1)
+        await world.judge(urgent, ordinary)
 
 
 # --- the table ----------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ class AchRowWorld:
             )
 
     async def settle(
-        self, scenario: str | Scenario, key: str = "k", wait_seconds: float = 0.05
+        self, scenario: str | Scenario, key: str = "k", wait_seconds: float = 0.05, **fields: Any
     ) -> Settlement:
         """Ask for a settlement that the operator treats so, and wait for no longer than that."""
         self.treats(scenario)
@@ -146,6 +146,7 @@ class AchRowWorld:
             amount=Money(AMOUNT, "USD"),
             from_bank=FROM,
             to_bank=TO,
+            **fields,
         )
 
     async def state(self, settlement: Settlement) -> State:

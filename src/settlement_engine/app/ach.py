@@ -53,6 +53,7 @@ def _connection(key: str, bank: AchBank) -> AchConnection:
         profile=_profile(bank),
         transport=FolderTransport(folders),
         close_after_seconds=bank.close_after_seconds,
+        same_day_close_after_seconds=bank.same_day_close_after_seconds,
         poll_seconds=bank.poll_seconds,
         banks=frozenset(map(folded_bank, bank.banks)),
     )

@@ -174,6 +174,7 @@ class AchBank(Section):
     receiver_name: Annotated[Text, Field(max_length=22)] = ""
     zone: Annotated[str, AfterValidator(check_zone)] = "America/New_York"
     close_after_seconds: Seconds = 3600.0
+    same_day_close_after_seconds: Seconds = 300.0
     poll_seconds: Seconds = 5.0
 
     @whole(mode="after")

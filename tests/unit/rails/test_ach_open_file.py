@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.settlement import Priority
 from settlement_engine.errors import Misconfigured, Unavailable
+from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.ports import Question
 from settlement_engine.rails.ach.connections import AchConnection, AchConnections
 from settlement_engine.rails.ach.open_file import GATHER_SECONDS, Stage
+from settlement_engine.rails.ach.same_day import SameDayWindow
 from tests.support.achrails import FilesOfAnybody, ach_rail, connection, profile
 from tests.support.jumpingloop import LoopClock
 from tests.unit.rails.builders import CALLER, Heard, settlement, settlement_id
@@ -58,9 +63,15 @@ class OpenScene:
         return self.rail._files["bank"]
 
     async def send(
-        self, key: str, age_seconds: float = 0.0, valid_seconds: float = 3_600.0, **changes: Any
+        self,
+        key: str,
+        age_seconds: float = 0.0,
+        valid_seconds: float = 3_600.0,
+        priority: Priority = Priority.NORMAL,
+        **changes: Any,
     ) -> asyncio.Task[None]:
         paid = settlement(key)
+        paid = replace(paid, instruction=replace(paid.instruction, priority=priority))
         [trace] = await self.rail.allocate_traces([paid])
         names, now = references(CALLER, key, 1), self.clock.now()
         values = {
@@ -158,6 +169,48 @@ async def test_an_entry_that_cannot_be_built_holds_up_no_other(scene) -> None:
     assert scene.filed() == [{"b"}]
     assert scene.heard.events == [Event.UNDELIVERED]
     assert task.done()
+
+
+async def test_what_is_to_be_settled_the_same_day_has_a_file_of_its_own(tmp_path: Path) -> None:
+    scene = OpenScene(tmp_path, close_after_seconds=1_000.0, same_day_close_after_seconds=20.0)
+    waiting = [
+        await scene.send("a"),
+        await scene.send("b", priority=Priority.URGENT),
+        await scene.send("c", priority=Priority.URGENT),
+    ]
+    await asyncio.sleep(19)
+    assert scene.filed() == []
+    await asyncio.sleep(2)
+    assert scene.filed() == [{"b", "c"}]
+    await asyncio.sleep(980)
+    assert scene.filed() == [{"b", "c"}, {"a"}]
+    assert [each.done() for each in waiting] == [False, True, True]
+    await scene.end()
+
+
+async def test_the_file_of_the_same_day_is_closed_before_its_window_is(tmp_path: Path) -> None:
+    """The virtual clock begins at noon, UTC: the window closes at half past seven in New York."""
+    half_past = SameDayWindow(closes=time(7, 30), settles=time(13))
+    shipped = profile().same_day
+    assert shipped is not None
+    rules = msgspec.structs.replace(shipped, windows=(half_past,))
+    own = profile(acknowledged_seconds=2, validity_seconds=100_000, same_day=rules)
+    scene = OpenScene(
+        tmp_path,
+        profile=own,
+        close_after_seconds=7_200.0,
+        same_day_close_after_seconds=7_200.0,
+    )
+    task = await scene.send("a", priority=Priority.URGENT, valid_seconds=90_000)
+    await asyncio.sleep(1_700)
+    assert scene.filed() == []
+    await asyncio.sleep(60)
+    assert scene.filed() == [{"a"}]
+    [(stored, _)] = scene.files._records.rail_files
+    [batch] = read_file(stored.content).batches
+    assert batch.descriptive_date == "SD1300"
+    assert task.done()
+    await scene.end()
 
 
 async def test_a_payment_leaves_the_open_file_when_it_is_valid_no_more(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ payments are in a file before anything else happens to them. Must never: place a
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -26,6 +27,7 @@ from settlement_engine.rails.ach.closing import (
     wait_seconds,
 )
 from settlement_engine.rails.ach.open_file import OpenFile, Stage
+from settlement_engine.rails.ach.same_day import seconds_to_closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,9 +67,9 @@ class FileCloser:
     async def run(self) -> None:
         """Close files for ever."""
         while True:
-            await self._until_due()
+            is_same_day = await self._until_due()
             try:
-                wait = await self.close()
+                wait = await self.close(is_same_day=is_same_day)
             except (Unavailable, Contention, Broken, OSError) as error:
                 log.warning("ach.file_not_closed", why=str(error))
                 wait = RETRY_SECONDS
@@ -78,24 +80,42 @@ class FileCloser:
             if wait:
                 await asyncio.sleep(min(wait, WAIT_SECONDS_MAX))
 
-    async def _until_due(self) -> None:
-        """Wait for a first payment, and then until the file is full or old enough."""
-        file, connection = self._open, self._connection
+    async def _until_due(self) -> bool:
+        """Wait for a first payment, and then until a file is full or old enough; say which of the two."""
+        file = self._open
         while True:
             file.changed.clear()
             now = self._clock.now()
-            valid_seconds = file.expire(now)
-            due_seconds = file.due_seconds(now, connection.close_after_seconds)
-            is_full = file.open_count >= connection.profile.items_max
-            if due_seconds is not None and (is_full or due_seconds <= 0):
-                return
-            waits = [each for each in (valid_seconds, due_seconds) if each is not None]
+            waits = [file.expire(now)]
+            for is_same_day in (True, False):
+                due_seconds = self._due_seconds(now, is_same_day=is_same_day)
+                if due_seconds is not None and due_seconds <= 0:
+                    return is_same_day
+                waits.append(due_seconds)
+            known = [each for each in waits if each is not None]
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(*waits, WAIT_SECONDS_MAX) if waits else None):
+                async with asyncio.timeout(min(*known, WAIT_SECONDS_MAX) if known else None):
                     await file.changed.wait()
 
-    async def close(self) -> float:
-        """Close one file, if it may be closed now; returns for how many seconds it has to wait."""
+    def _due_seconds(self, now: datetime, *, is_same_day: bool) -> float | None:
+        """Return in how many seconds a file is closed: it is full, old enough, or its window closes."""
+        file, connection = self._open, self._connection
+        waiting = file.in_file(Stage.OPEN, is_same_day=is_same_day)
+        if len(waiting) >= connection.profile.items_max:
+            return 0.0
+        if not is_same_day:
+            return file.due_seconds(now, connection.close_after_seconds)
+        rules = connection.profile.same_day
+        closing = seconds_to_closing(now, rules) if rules is not None else None
+        return file.due_seconds(
+            now,
+            min(connection.close_after_seconds, connection.same_day_close_after_seconds),
+            is_same_day=True,
+            closing_seconds=math.inf if closing is None else closing,
+        )
+
+    async def close(self, *, is_same_day: bool = False) -> float:
+        """Close one of the files, if it may be closed now; returns for how many seconds it has to wait."""
         await self._settle_closing()
         now = self._clock.now().astimezone(self._zone)
         self._open.expire(now)
@@ -104,7 +124,9 @@ class FileCloser:
         modifier = free_modifier(used)
         if wait or modifier is None:
             return wait or RETRY_SECONDS
-        chosen = self._open.begin_closing(self._connection.profile.items_max)
+        chosen = self._open.begin_closing(
+            self._connection.profile.items_max, is_same_day=is_same_day
+        )
         if chosen and await self._stored(chosen, modifier, now):
             self._last_closed = now
             self._hear_closed()
@@ -129,10 +151,10 @@ class FileCloser:
 
     async def _stored(self, chosen: list[WaitingPayment], modifier: str, now: datetime) -> bool:
         """Build and store the file; what may not go into it is left out, and the rest is chosen again."""
-        party = self._connection.party
+        party, rules = self._connection.party, self._connection.profile.same_day
         items = [NumberedOrder(each.order, each.item.trace) for each in chosen]
         try:
-            content = content_of(items, party, modifier, now)
+            content = content_of(items, party, modifier, now, rules)
         except MessageError as error:
             self._leave_out_unbuildable(chosen, error)
             return False
@@ -169,7 +191,9 @@ class FileCloser:
         for each in chosen:
             try:
                 item = NumberedOrder(each.order, each.item.trace)
-                content_of([item], self._connection.party, "A", now)
+                content_of(
+                    [item], self._connection.party, "A", now, self._connection.profile.same_day
+                )
             except MessageError as fault:
                 log.warning("ach.entry_not_built", id=str(each.item.settlement_id), why=str(fault))
                 each.answer(Event.UNDELIVERED, text=str(fault))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from settlement_engine.messages.nacha.building import build_file
 from settlement_engine.messages.nacha.credits import CreditBatch, CreditFile
 from settlement_engine.messages.nacha.model import FILE_ID_MODIFIERS
+from settlement_engine.rails.ach.same_day import date_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from settlement_engine.messages.nacha.credits import CreditEntry
     from settlement_engine.rails.ach.orders import AchOrder
     from settlement_engine.rails.ach.party import AchParty
+    from settlement_engine.rails.ach.same_day import BatchDate, SameDayRules
 
 SPREAD_MODIFIERS: Final = 6
 """So many of a day's 36 modifiers are kept for the rest of it: one for each equal part of the time that is left."""
@@ -72,13 +74,18 @@ def modifier_in(name: str, party: AchParty, day: date) -> str | None:
 
 
 def content_of(
-    items: Sequence[NumberedOrder], party: AchParty, modifier: str, created: datetime
+    items: Sequence[NumberedOrder],
+    party: AchParty,
+    modifier: str,
+    created: datetime,
+    same_day: SameDayRules | None = None,
 ) -> bytes:
     """Build a file: a batch for each effective date and class. Raises MessageError with the faulty field."""
-    divided: dict[tuple[date, str], list[CreditEntry]] = {}
+    divided: dict[tuple[BatchDate, str], list[CreditEntry]] = {}
     for item in sorted(items, key=lambda each: each.trace):
-        key = max(item.order.effective_date, created.date()), item.order.entry_class
-        divided.setdefault(key, []).append(item.order.entry(item.trace))
+        order = item.order
+        dates = date_of(order.effective_date, created, same_day, is_same_day=order.same_day)
+        divided.setdefault((dates, order.entry_class), []).append(order.entry(item.trace))
     batches = [
         _batch(party, key, number, entries)
         for number, (key, entries) in enumerate(sorted(divided.items()), 1)
@@ -96,9 +103,9 @@ def content_of(
 
 
 def _batch(
-    party: AchParty, key: tuple[date, str], number: int, entries: Iterable[CreditEntry]
+    party: AchParty, key: tuple[BatchDate, str], number: int, entries: Iterable[CreditEntry]
 ) -> CreditBatch:
-    day, entry_class = key
+    (day, descriptive), entry_class = key
     return CreditBatch(
         entry_class=entry_class,
         company_name=party.company_name,
@@ -108,4 +115,5 @@ def _batch(
         institution=party.institution,
         batch_number=number,
         entries=tuple(entries),
+        descriptive_date=descriptive,
     )

@@ -28,8 +28,9 @@ BANKS_MAX: Final = 100
 class AchConnection:
     """One bank. ``banks`` (folded codes) keep the accounts that it pays from; none at all means every bank.
 
-    A file is closed ``close_after_seconds`` after its first payment, or when it is full. ``poll_seconds`` is how
-    often the inbox is read.
+    A file is closed ``close_after_seconds`` after its oldest payment's send intent, or when it is full; one of payments
+    that are to be settled the same day after ``same_day_close_after_seconds``, if that is sooner, or before its window
+    closes. ``poll_seconds`` is how often the inbox is read.
     """
 
     name: str
@@ -37,6 +38,7 @@ class AchConnection:
     profile: AchProfile
     transport: FolderTransport
     close_after_seconds: float
+    same_day_close_after_seconds: float = 300.0
     poll_seconds: float = 1.0
     banks: frozenset[str] = frozenset()
 

@@ -1,4 +1,6 @@
-"""The open file of one bank: the payments that wait in it, and those of a closed one that wait for its acknowledgement.
+"""The open files of one bank: the payments that wait in them, and those of a closed one that wait for an answer.
+
+There are two: one for payments that are to be settled on the day of their file, and one for all others.
 
 Promises: a payment is reported as undelivered only while it is in the open file; from the moment at which its file
 is being closed, only what the operator says counts. The time for the acknowledgement begins when the file is closed,
@@ -8,6 +10,7 @@ never while a payment waits for that. Must never: know how a file is stored or p
 from __future__ import annotations
 
 import asyncio
+import math
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -109,20 +112,29 @@ class OpenFile:
         self._left_closing: set[AttemptKey] = set()
         self.changed = asyncio.Event()
 
-    def due_seconds(self, now: datetime, close_after_seconds: float) -> float | None:
-        """Return in how many seconds the file is to be closed; None while nothing waits for that.
+    def due_seconds(
+        self,
+        now: datetime,
+        close_after_seconds: float,
+        *,
+        is_same_day: bool = False,
+        closing_seconds: float = math.inf,
+    ) -> float | None:
+        """Return in how many seconds one of the two files is to be closed; None while nothing waits for that.
 
         It is as old as the oldest send intent in it, so no restart and no other call of the payment makes it younger.
         What is taken over comes batch after batch, so a file that is too old already is given a moment to gather it.
+        ``closing_seconds`` is when its window closes, for a file that has one.
         """
-        if self.in_stage(Stage.CLOSING):
+        if self.in_file(Stage.CLOSING, is_same_day=is_same_day):
             return 0.0
-        waiting = self.in_stage(Stage.OPEN)
+        waiting = self.in_file(Stage.OPEN, is_same_day=is_same_day)
         if not waiting:
             return None
         here = asyncio.get_running_loop().time() - min(each.put_at for each in waiting)
         age = max(here, *(each.age_seconds(now) for each in waiting))
-        return max(close_after_seconds - age, min(close_after_seconds, GATHER_SECONDS) - here, 0.0)
+        left = min(close_after_seconds - age, closing_seconds)
+        return max(left, min(close_after_seconds, GATHER_SECONDS) - here, 0.0)
 
     def expire(self, now: datetime) -> float | None:
         """Let go of those that are valid no more, which must not leave; returns for how long all others are valid."""
@@ -138,8 +150,8 @@ class OpenFile:
 
     @property
     def open_count(self) -> int:
-        """Count the payments that wait in the open file."""
-        return sum(each.stage is Stage.OPEN for each in self._payments.values())
+        """Count the payments that wait in an open file."""
+        return len(self.in_stage(Stage.OPEN))
 
     def put(self, payment: WaitingPayment) -> None:
         """Put a payment into the open file; the same attempt replaces an earlier call's."""
@@ -179,9 +191,9 @@ class OpenFile:
                 return True
         return False
 
-    def begin_closing(self, most: int) -> list[WaitingPayment]:
+    def begin_closing(self, most: int, *, is_same_day: bool) -> list[WaitingPayment]:
         """Take the payments of the next file, in the order of their traces; they can be withdrawn no more."""
-        ready = [each for each in self._payments.values() if each.stage is Stage.OPEN]
+        ready = self.in_file(Stage.OPEN, is_same_day=is_same_day)
         chosen = sorted(ready, key=lambda each: each.item.trace)[:most]
         for each in chosen:
             each.stage = Stage.CLOSING
@@ -190,6 +202,10 @@ class OpenFile:
     def in_stage(self, stage: Stage) -> list[WaitingPayment]:
         """List the payments that are in a stage."""
         return [each for each in self._payments.values() if each.stage is stage]
+
+    def in_file(self, stage: Stage, *, is_same_day: bool) -> list[WaitingPayment]:
+        """List those of them that are, or were, in one of the two open files."""
+        return [each for each in self.in_stage(stage) if each.order.same_day is is_same_day]
 
     def move(self, payments: Iterable[WaitingPayment], stage: Stage) -> None:
         """Note where payments are; one whose call has ended meanwhile stays forgotten."""

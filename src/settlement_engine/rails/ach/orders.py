@@ -22,12 +22,14 @@ from settlement_engine.messages.nacha.characters import OUTSIDE
 from settlement_engine.messages.nacha.codes import CREDIT_CODES
 from settlement_engine.messages.nacha.credits import CreditEntry
 from settlement_engine.messages.naming import ACH_ORDER
+from settlement_engine.rails.ach.same_day import timing_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.rails.ach.party import AchParty
+    from settlement_engine.rails.ach.same_day import SameDayRules
 
 CURRENCY: Final = "USD"
 AMOUNT_CENTS_MAX: Final = 9_999_999_999
@@ -55,7 +57,8 @@ class AchOrder(
 ):
     """One payment, as it is recorded with the send intent: from our account at ``from_bank``.
 
-    ``to_bank`` is empty where it moves our own money to our own account.
+    ``to_bank`` is empty where it moves our own money to our own account. ``same_day`` asks for its settlement on the
+    day of its file; ``same_day_refused`` is why it does not, although the caller did.
     """
 
     settlement_id: UUID
@@ -73,6 +76,8 @@ class AchOrder(
     identification: str
     to_bank: str = ""
     remittance: str = ""
+    same_day: bool = False
+    same_day_refused: str = ""
 
     @property
     def entry_class(self) -> str:
@@ -114,9 +119,15 @@ def addenda_of(text: str) -> tuple[str, ...]:
     return (*found, line)
 
 
-def write_order(settlement: Settlement, references: References, party: AchParty) -> bytes:
-    """Write the bytes of a payment."""
+def write_order(
+    settlement: Settlement,
+    references: References,
+    party: AchParty,
+    same_day: SameDayRules | None = None,
+) -> bytes:
+    """Write the bytes of a payment; ``same_day`` are the rules of the profile, if it settles on the same day."""
     instruction = settlement.instruction
+    timing = timing_of(instruction, same_day)
     is_paid_out = instruction.delivery is Delivery.PAY_OUT
     paid = _paid_out(instruction, party) if is_paid_out else _to_ourselves(party)
     order = AchOrder(
@@ -128,6 +139,8 @@ def write_order(settlement: Settlement, references: References, party: AchParty)
         amount_cents=instruction.amount.minor,
         currency=instruction.amount.currency,
         effective_date=settlement.value_date,
+        same_day=timing.is_same_day,
+        same_day_refused=timing.refused,
         **{"identification": references.end_to_end_id[:IDENTIFICATION_COLUMNS], **paid},
     )
     return msgspec.json.encode(order)

@@ -22,6 +22,7 @@ from settlement_engine.messages.naming import ACH_ORDER, ACH_REPORT
 from settlement_engine.ports import BreakerLimits, LaneLimits, MessageType, RailCapabilities
 from settlement_engine.ports.rail_files import FILE_ITEMS_MAX
 from settlement_engine.rails.ach.orders import AMOUNT_CENTS_MAX, CURRENCY
+from settlement_engine.rails.ach.same_day import SameDayRules  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,10 @@ LIMITS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """What each number of a profile must be."""
 
+SAME_DAY_ADVICE: Final = (
+    "Name a time zone and weekdays, and windows in their order, each settled after it has closed."
+)
+
 NEVER: Final = 1_000_000_000
 """A file that is not acknowledged says nothing about the next one: the breaker does not count it."""
 
@@ -49,7 +54,8 @@ NEVER: Final = 1_000_000_000
 class AchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A profile. ``acknowledged_seconds`` after it was closed, a file without acknowledgement leaves doubt.
 
-    With CTX in ``entry_classes`` a payment may tell its creditor more than one addenda holds.
+    With CTX in ``entry_classes`` a payment may tell its creditor more than one addenda holds. Without ``same_day`` no
+    payment is settled on the day of its file.
     """
 
     scheme: str
@@ -62,6 +68,7 @@ class AchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     amount_cents_max: int
     items_max: int
     entry_classes: tuple[Literal["CCD", "CTX"], ...] = ("CCD",)
+    same_day: SameDayRules | None = None
 
     def answer_seconds(self, open_seconds: float) -> float:
         """Return how long a question may stay open: while its file is open, and until that is acknowledged."""
@@ -132,4 +139,6 @@ def _checked(text: str, what: str) -> AchProfile:
     }
     if fault := next((name for name, is_faulty in faults.items() if is_faulty), ""):
         raise Misconfigured(f"{what} has a {fault} that cannot be kept", todo=LIMITS[fault])
+    if profile.same_day is not None and (fault := profile.same_day.fault()):
+        raise Misconfigured(f"{what} has a {fault} that cannot be kept", todo=SAME_DAY_ADVICE)
     return profile

@@ -140,8 +140,8 @@ class AchRail:
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Build the bytes of an attempt."""
-        party = self._of(settlement.instruction.from_bank).party
-        return write_order(settlement, references, party)
+        connection = self._of(settlement.instruction.from_bank)
+        return write_order(settlement, references, connection.party, connection.profile.same_day)
 
     def fault_of(self, instruction: Instruction) -> str:
         """Say what an entry cannot carry of a payment, with its field; empty when it can carry everything."""
