@@ -63,9 +63,22 @@ def check(*, file: Path, xsd_dir: Path | None, csv_mapping: str | None, is_json:
 
 
 def _mapping_of(named: str) -> Mapping:
-    from settlement_engine.messages.csv_mapping import SHIPPED, read_mapping, shipped_mapping
+    from settlement_engine.messages.csv_mapping import read_mapping, shipped_mapping
 
-    return shipped_mapping(named) if named in SHIPPED else read_mapping(_bytes_of(Path(named)))
+    file = Path(named)
+    if file.exists():
+        return read_mapping(_bytes_of(file))
+    return shipped_mapping(shipped_name(named))
+
+
+def shipped_name(named: str) -> str:
+    """Return the name of a mapping that comes with the engine. Raises UsageError for any other."""
+    from settlement_engine.messages.csv_mapping import SHIPPED
+
+    if named in SHIPPED:
+        return named
+    message = f"there is no mapping {named}: name a TOML file, or one of {', '.join(SHIPPED)}"
+    raise click.UsageError(message)
 
 
 def _bytes_of(file: Path) -> bytes:

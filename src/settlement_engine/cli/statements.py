@@ -18,6 +18,7 @@ from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, engine
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.cli.files import write_new
 from settlement_engine.cli.issued_statements import issue, issued
+from settlement_engine.cli.message import shipped_name
 from settlement_engine.cli.messages import as_dict, day_and_time
 from settlement_engine.cli.output import (
     BAD,
@@ -143,7 +144,7 @@ def _mapping(named: str | None) -> str:
         return ""
     file = Path(named)
     if not file.is_file():
-        return named
+        return shipped_name(named)
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

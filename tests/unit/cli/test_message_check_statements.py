@@ -57,3 +57,12 @@ def test_a_csv_is_told_with_a_mapping(command, tmp_path):
     said = command("message", "check", file, "--csv-mapping", str(bad))
     assert said.code == ExitCode.FAILED
     assert "mapping" in said.out
+
+
+@pytest.mark.parametrize("words", [("message", "check"), ("statements", "import")])
+def test_a_mapping_that_is_neither_a_file_nor_a_name_is_wrong_usage(command, tmp_path, words):
+    file = written(tmp_path, "Date,Amount\n")
+    said = command(*words, file, "--csv-mapping", "nope")
+    assert said.code == ExitCode.USAGE
+    assert "no mapping nope" in said.err
+    assert "signed_amount" in said.err

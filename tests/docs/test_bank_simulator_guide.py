@@ -1,0 +1,27 @@
+"""The script of the guide to the bank simulator is one that the bank takes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from settlement_engine.simulator.scenarios import Scenario
+from settlement_engine.simulator.script_file import read_script
+
+GUIDE = Path(__file__).parents[2] / "docs/guides/bank-simulator.md"
+
+
+def test_the_script_of_the_guide_is_read() -> None:
+    text = GUIDE.read_text("utf-8")
+    found = re.search("```text\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    script = read_script(found[1].encode())
+    assert [rule.scenario for rule in script.rules] == ["reject", "lost_answer", "very_slow"]
+    assert script.scenarios["very_slow"].reply_delay_ms == 20_000
+
+
+def test_the_fields_that_the_guide_names_are_those_of_a_scenario() -> None:
+    paragraph = GUIDE.read_text("utf-8").partition("changes some of its fields")[2]
+    named = set(re.findall("`([a-z]+_[a-z_]+)`", paragraph.partition("`GET")[0]))
+    assert named
+    assert named <= set(Scenario.__struct_fields__)
