@@ -41,12 +41,16 @@ REFERENCES_MAX: Final = 8
 WORDS_MAX: Final = 500
 """The most words of an entry's text that are searched for our references."""
 
-_END_TO_END: Final = re.compile(r"E[0-9A-F]{34}", re.ASCII)
-_MESSAGE: Final = re.compile(r"M[0-9A-F]{34}", re.ASCII)
+_HASHED: Final = re.compile(r"[EM][0-9A-F]{34}", re.ASCII)
 _INSTRUCTION: Final = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 _TRACE: Final = re.compile(r"[0-9]{15}", re.ASCII)
 _WORD: Final = re.compile(r"[0-9A-Za-z-]{15,}", re.ASCII)
 """What may be a reference of ours in a text: field 86 of an MT940 writes it behind its code word, ``/EREF/``."""
+
+_HASHED_CHARACTERS: Final = 35
+_UUID_CHARACTERS: Final = 36
+_INSTRUCTION_CHARACTERS: Final = 32
+_TRACE_CHARACTERS: Final = 15
 
 
 class EntrySays(StrEnum):
@@ -238,15 +242,29 @@ def _mention(
 
 
 def _names(referring: Iterable[StatementReferences], text: str) -> PaymentNames:
-    found = dict.fromkeys(name for each in referring for name in each.ours())
-    found.update(dict.fromkeys(_words(text)))
-    uetrs = [uetr for word in found if (uetr := as_uuid(word)) is not None]
+    """Sort the words by what they may name. Their length says most of it: others' names are looked at no further."""
+    words = [*(name for each in referring for name in each.ours()), *_words(text)]
+    uetrs: list[UUID] = []
+    end_to_end_ids: list[str] = []
+    message_ids: list[str] = []
+    instruction_ids: list[UUID] = []
+    traces: list[str] = []
+    for word in dict.fromkeys(words):
+        length = len(word)
+        if length == _HASHED_CHARACTERS and _HASHED.fullmatch(word) is not None:
+            (end_to_end_ids if word[0] == "E" else message_ids).append(word)
+        elif length == _UUID_CHARACTERS and (uetr := as_uuid(word)) is not None:
+            uetrs.append(uetr)
+        elif length == _INSTRUCTION_CHARACTERS and _INSTRUCTION.fullmatch(word) is not None:
+            instruction_ids.append(UUID(word))
+        elif length == _TRACE_CHARACTERS and _TRACE.fullmatch(word) is not None:
+            traces.append(word)
     return PaymentNames(
-        uetrs=tuple(uetrs)[:REFERENCES_MAX],
-        end_to_end_ids=_fitting(found, _END_TO_END),
-        message_ids=_fitting(found, _MESSAGE),
-        instruction_ids=tuple(UUID(word) for word in _fitting(found, _INSTRUCTION)),
-        traces=_fitting(found, _TRACE),
+        uetrs=tuple(uetrs[:REFERENCES_MAX]),
+        end_to_end_ids=tuple(end_to_end_ids[:REFERENCES_MAX]),
+        message_ids=tuple(message_ids[:REFERENCES_MAX]),
+        instruction_ids=tuple(instruction_ids[:REFERENCES_MAX]),
+        traces=tuple(traces[:REFERENCES_MAX]),
     )
 
 
@@ -256,10 +274,6 @@ def _words(text: str) -> list[str]:
     if "\n" in text:
         words += _WORD.findall(text.replace("\n", ""))[:WORDS_MAX]
     return words
-
-
-def _fitting(words: Mapping[str, None], form: re.Pattern[str]) -> tuple[str, ...]:
-    return tuple(word for word in words if form.fullmatch(word) is not None)[:REFERENCES_MAX]
 
 
 # --- what a mention says --------------------------------------------------------------------------------

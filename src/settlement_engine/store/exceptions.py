@@ -20,7 +20,7 @@ from settlement_engine.domain.exceptions import (
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import CorruptRecord, WrongState
-from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection
 from settlement_engine.store.loading import load_each, load_one
 from settlement_engine.store.queries import query
 from settlement_engine.store.resolutions import to_proposal
@@ -45,7 +45,8 @@ class PostgresCases:
 
     def __init__(self, settings: DatabaseSettings, readers: Readers) -> None:
         self._readers = readers
-        self._writing = DatabaseConnection(settings, is_writing=True)
+        # Every second what is open is joined with all that ever was: never by reading the latter.
+        self._writing = DatabaseConnection(settings, WRITERS_PLAN, is_writing=True)
 
     async def close(self) -> None:
         """Close the connection."""

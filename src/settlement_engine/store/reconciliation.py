@@ -51,6 +51,13 @@ STATEMENT_SECONDS: Final = 60.0
 BETWEEN_STATEMENTS_SECONDS: Final = 30.0
 """How long a page is matched between two calls of the database."""
 
+RECONCILING_PLAN: Final = {
+    # A page looks its items up by key, in tables that have grown or become empty just now; and the postings of
+    # MOVES_AT_ONCE moves are sorted in memory.
+    "enable_seqscan": "off",
+    "work_mem": "32MB",
+}
+
 _SOURCES: Final = sorted(source.value for source in END_OF_DAY)
 
 
@@ -66,7 +73,7 @@ class PostgresReconciliation:
             idle_in_transaction_timeout_seconds=BETWEEN_STATEMENTS_SECONDS,
             transaction_timeout_seconds=TRANSACTION_SECONDS,
         )
-        self._writing = DatabaseConnection(patient, is_writing=True)
+        self._writing = DatabaseConnection(patient, RECONCILING_PLAN, is_writing=True)
         self._holding = DatabaseConnection(patient, is_writing=True)
         self._is_held = False
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _REFERENCES: Final = msgspec.json.Decoder(StatementReferences)
+_NAMES: Final = StatementReferences.__struct_fields__
 _DETAILS: Final = msgspec.json.Decoder(tuple[EntryDetail, ...])
 
 
@@ -43,7 +44,13 @@ def _text(text: str) -> str:
 
 
 def _json(value: object) -> str:
-    return _NUL.sub(r"\1\\ufffd", msgspec.json.encode(value).decode())
+    text = msgspec.json.encode(value).decode()
+    return _NUL.sub(r"\1\\ufffd", text) if "\\u0000" in text else text
+
+
+def _references(given: StatementReferences) -> str:
+    """Write the references that are given: most entries have two of ten."""
+    return _json({name: text for name in _NAMES if (text := getattr(given, name))})
 
 
 def statement_row(
@@ -101,7 +108,7 @@ def entry_batches(said: Statement, at_once: int) -> Iterator[tuple[str, ...]]:
             arrays.booleans(each.is_reversal for each in entries),
             arrays.texts(_text(each.code) for each in entries),
             arrays.texts(_text(each.text) for each in entries),
-            arrays.texts(_json(each.references) for each in entries),
+            arrays.texts(_references(each.references) for each in entries),
             arrays.booleans(each.details_differ for each in entries),
             arrays.octets(bytes.fromhex(key) for _, (key, _) in batch),
             arrays.integers(occurrence for _, (_, occurrence) in batch),
@@ -122,7 +129,7 @@ def detail_batches(said: Statement, at_once: int) -> Iterator[tuple[str, ...]]:
             arrays.numbers(each.minor for _, _, each in batch),
             arrays.integers(each.charges_minor for _, _, each in batch),
             arrays.texts(_text(each.text) for _, _, each in batch),
-            arrays.texts(_json(each.references) for _, _, each in batch),
+            arrays.texts(_references(each.references) for _, _, each in batch),
         )
 
 

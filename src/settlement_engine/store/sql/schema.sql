@@ -2126,6 +2126,45 @@ BEGIN
     RAISE EXCEPTION '% is append-only: % refused', tg_table_name, tg_op USING ERRCODE = 'SE004';
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.refuse_orphans()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+DECLARE
+    v_orphan text;
+BEGIN
+    CASE tg_table_name
+    WHEN 'statement_entries' THEN
+        SELECT 'statement ' || n.statement_id INTO v_orphan
+        FROM (SELECT DISTINCT a.statement_id FROM added AS a) AS n
+        WHERE NOT EXISTS (SELECT 1 FROM statements AS s WHERE s.id = n.statement_id) LIMIT 1;
+    WHEN 'entry_details', 'statement_evidence', 'match_entries' THEN
+        SELECT 'entry ' || n.statement_id || '/' || n.entry_number INTO v_orphan FROM added AS n
+        WHERE NOT EXISTS (
+            SELECT 1 FROM statement_entries AS e
+            WHERE e.statement_id = n.statement_id AND e.number = n.entry_number
+        ) LIMIT 1;
+    WHEN 'matches' THEN
+        SELECT 'run ' || n.run_id INTO v_orphan
+        FROM (SELECT DISTINCT a.run_id FROM added AS a) AS n
+        WHERE NOT EXISTS (SELECT 1 FROM reconciliation_runs AS r WHERE r.id = n.run_id) LIMIT 1;
+    ELSE
+        NULL;
+    END CASE;
+    IF v_orphan IS NULL AND tg_table_name IN ('match_postings', 'match_entries') THEN
+        SELECT 'match ' || n.match_id INTO v_orphan FROM added AS n
+        WHERE NOT EXISTS (SELECT 1 FROM matches AS m WHERE m.id = n.match_id) LIMIT 1;
+    END IF;
+    IF v_orphan IS NOT NULL THEN
+        RAISE EXCEPTION '% refers to %, which is not there', tg_table_name, v_orphan
+        USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'no_orphans';
+    END IF;
+    RETURN NULL;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.refuse_rewriting()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3033,21 +3072,11 @@ ALTER TABLE breaks ADD CONSTRAINT breaks_run_id_fkey FOREIGN KEY (run_id) REFERE
 
 ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
 
-ALTER TABLE entry_details ADD CONSTRAINT entry_details_statement_id_entry_number_fkey FOREIGN KEY (statement_id, entry_number) REFERENCES statement_entries(statement_id, number);
-
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_fkey FOREIGN KEY (message_id) REFERENCES inbound_messages(id);
 
 ALTER TABLE issued_statement_files ADD CONSTRAINT issued_statement_files_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES issued_statements(id);
 
-ALTER TABLE match_entries ADD CONSTRAINT match_entries_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
-
-ALTER TABLE match_entries ADD CONSTRAINT match_entries_statement_id_entry_number_fkey FOREIGN KEY (statement_id, entry_number) REFERENCES statement_entries(statement_id, number);
-
-ALTER TABLE match_postings ADD CONSTRAINT match_postings_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
-
 ALTER TABLE match_suggestions ADD CONSTRAINT match_suggestions_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
-
-ALTER TABLE matches ADD CONSTRAINT matches_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
 
 ALTER TABLE open_breaks ADD CONSTRAINT open_breaks_break_id_fkey FOREIGN KEY (break_id) REFERENCES breaks(id);
 
@@ -3066,10 +3095,6 @@ ALTER TABLE reconciliation_run_ends ADD CONSTRAINT reconciliation_run_ends_run_i
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
-
-ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES statements(id);
-
-ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_statement_id_entry_number_fkey FOREIGN KEY (statement_id, entry_number) REFERENCES statement_entries(statement_id, number);
 
 ALTER TABLE statements ADD CONSTRAINT statements_file_sha256_fkey FOREIGN KEY (file_sha256) REFERENCES statement_files(sha256);
 
@@ -3140,6 +3165,8 @@ CREATE INDEX match_entries_by_match ON public.match_entries USING btree (match_i
 CREATE INDEX match_postings_by_match ON public.match_postings USING btree (match_id);
 
 CREATE INDEX matched_statements_by_account ON public.matched_statements USING btree (account_id);
+
+CREATE INDEX matches_by_people ON public.matches USING btree (account_id, id) WHERE (NOT is_automatic);
 
 CREATE INDEX matches_by_run ON public.matches USING btree (run_id);
 
@@ -3286,6 +3313,8 @@ ALTER TABLE dead_letters ENABLE ALWAYS TRIGGER dead_letters_wait;
 CREATE TRIGGER entry_details_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.entry_details FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE entry_details ENABLE ALWAYS TRIGGER entry_details_append_only;
 
+CREATE TRIGGER no_orphans AFTER INSERT ON public.entry_details REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+
 CREATE TRIGGER environments_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.environments FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE environments ENABLE ALWAYS TRIGGER environments_stay;
 
@@ -3337,11 +3366,15 @@ ALTER TABLE issued_statements ENABLE ALWAYS TRIGGER issued_statements_follow;
 CREATE TRIGGER match_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.match_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE match_entries ENABLE ALWAYS TRIGGER match_entries_append_only;
 
+CREATE TRIGGER no_orphans AFTER INSERT ON public.match_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+
 CREATE TRIGGER one_live_match AFTER INSERT ON public.match_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_live_match();
 ALTER TABLE match_entries ENABLE ALWAYS TRIGGER one_live_match;
 
 CREATE TRIGGER match_postings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.match_postings FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE match_postings ENABLE ALWAYS TRIGGER match_postings_append_only;
+
+CREATE TRIGGER no_orphans AFTER INSERT ON public.match_postings REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
 
 CREATE TRIGGER one_live_match AFTER INSERT ON public.match_postings REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_live_match();
 ALTER TABLE match_postings ENABLE ALWAYS TRIGGER one_live_match;
@@ -3351,6 +3384,8 @@ ALTER TABLE match_suggestions ENABLE ALWAYS TRIGGER match_suggestions_append_onl
 
 CREATE TRIGGER matches_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.matches FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE matches ENABLE ALWAYS TRIGGER matches_append_only;
+
+CREATE TRIGGER no_orphans AFTER INSERT ON public.matches REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
 
 CREATE TRIGGER messages_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE messages ENABLE ALWAYS TRIGGER messages_append_only;
@@ -3448,8 +3483,12 @@ ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlement_is_between_
 CREATE TRIGGER settlements_stay BEFORE DELETE OR TRUNCATE ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlements_stay;
 
+CREATE TRIGGER no_orphans AFTER INSERT ON public.statement_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+
 CREATE TRIGGER statement_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statement_entries ENABLE ALWAYS TRIGGER statement_entries_append_only;
+
+CREATE TRIGGER no_orphans AFTER INSERT ON public.statement_evidence REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
 
 CREATE TRIGGER statement_evidence_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_evidence FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statement_evidence ENABLE ALWAYS TRIGGER statement_evidence_append_only;

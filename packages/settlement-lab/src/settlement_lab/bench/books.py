@@ -206,7 +206,7 @@ async def _reconcile(
     pids = ground.pids()
     processes.forget_peaks(pids)
     before = processes.spent(pids)
-    entries, import_seconds = 0, 0.0
+    entries, import_seconds, asking_seconds = 0, 0.0, 0.0
     planted: list[NamedDifference] = []
     meter = ServerMeter(DatabaseSettings(url=ground.database_url))
     try:
@@ -218,6 +218,7 @@ async def _reconcile(
             began = time.monotonic()
             await _import(channel, number, file)
             import_seconds += time.monotonic() - began
+        asking_seconds = processes.seconds_of(await meter.backend_pid())
     finally:
         await meter.close()
     began = time.monotonic()
@@ -234,7 +235,7 @@ async def _reconcile(
         import_seconds=import_seconds,
         match_seconds=match_seconds,
         engine_us=(after.engine - before.engine) / entries * MICRO,
-        postgres_us=(after.postgres - before.postgres) / entries * MICRO,
+        postgres_us=(after.postgres - before.postgres - asking_seconds) / entries * MICRO,
         peak_bytes=peak_bytes,
         mistakes=mistakes,
         proofs=len(proofs),

@@ -51,6 +51,11 @@ def spent(pids: Pids) -> Spent:
     )
 
 
+def seconds_of(pid: int) -> float:
+    """Read the CPU time of one process, without its children."""
+    return _seconds(pid)
+
+
 def forget_peaks(pids: Pids) -> None:
     """Reset the peaks of memory."""
     for pid in pids.engines:

@@ -38,12 +38,13 @@ FROM reconciliation_cursor AS c FOR UPDATE;
 -- name: take_in_postings
 -- The postings of the moves behind $1, up to $2, on accounts at banks: as open postings, with their keys and in the sums
 -- of their days. A move and its postings have the same instant. $3 and $4: zones of single accounts, $5 of the others.
+-- MATERIALIZED, so that references are spelled once; the keys are those of reference_keys(), without a call for each.
 WITH moved AS (
     SELECT m.settlement_id, m.at
     FROM moves AS m
     JOIN page AS p ON p.from_state = m.from_state AND p.event = m.event::text
     WHERE m.position > $1 AND m.position <= $2 AND p.does IN ('post', 'reverse', 'suspend')
-), posted AS (
+), posted AS MATERIALIZED (
     SELECT b.*, (b.at AT TIME ZONE coalesce(z.zone, $5))::date AS booked_on
     FROM moved AS m
     JOIN bank_postings AS b ON b.group_id = m.settlement_id AND b.at = m.at
@@ -55,12 +56,16 @@ WITH moved AS (
     )
     SELECT q.account_id, q.group_id, q.posting, q.leg, q.amount_minor, q.currency, q.booked_on,
         coalesce(q.value_date, q.booked_on), q.our_references, q.end_to_end, q.rail_references, q.batch,
-        reference_keys(q.our_references || q.end_to_end || q.rail_references || q.batch)
+        ARRAY(
+            SELECT DISTINCT hashtextextended(n.named, 0)
+            FROM unnest(q.our_references || q.end_to_end || q.rail_references || q.batch) AS n (named)
+            WHERE n.named <> ''
+        )
     FROM posted AS q ORDER BY q.at, q.group_id, q.posting, q.leg, q.account_id
     RETURNING id, account_id, keys, booked_on, amount_minor
 ), keyed AS (
     INSERT INTO open_posting_keys (account_id, key, posting_id)
-    SELECT a.account_id, k.key, a.id FROM added AS a CROSS JOIN unnest(a.keys) AS k (key)
+    SELECT a.account_id, k.key, a.id FROM added AS a CROSS JOIN unnest(a.keys) AS k (key) ORDER BY 1, 2, 3
 ), counted AS (
     INSERT INTO reconciliation_days AS d (account_id, day, ours_minor, ours)
     SELECT a.account_id, a.booked_on, sum(a.amount_minor), count(*) FROM added AS a
@@ -106,7 +111,7 @@ WITH state AS (
     RETURNING id, account_id, keys, booked_on, amount_minor
 ), keyed AS (
     INSERT INTO open_posting_keys (account_id, key, posting_id)
-    SELECT a.account_id, k.key, a.id FROM added AS a CROSS JOIN unnest(a.keys) AS k (key)
+    SELECT a.account_id, k.key, a.id FROM added AS a CROSS JOIN unnest(a.keys) AS k (key) ORDER BY 1, 2, 3
 ), counted AS (
     INSERT INTO reconciliation_days AS d (account_id, day, ours_minor, ours)
     SELECT a.account_id, a.booked_on, sum(a.amount_minor), count(*) FROM added AS a
@@ -225,7 +230,7 @@ WITH given AS (
     RETURNING p.id, p.account_id, p.group_id, p.posting, p.leg, p.amount_minor, p.booked_on, p.keys, g.match_id
 ), unkeyed AS (
     DELETE FROM open_posting_keys AS k
-    USING (SELECT t.account_id, t.id, unnest(t.keys) AS key FROM taken AS t) AS d
+    USING (SELECT t.account_id, t.id, unnest(t.keys) AS key FROM taken AS t ORDER BY 1, 3) AS d
     WHERE k.account_id = d.account_id AND k.key = d.key AND k.posting_id = d.id
 ), added AS (
     INSERT INTO match_postings (
@@ -338,7 +343,7 @@ WITH back AS (
     RETURNING id, account_id, keys
 ), keyed AS (
     INSERT INTO open_posting_keys (account_id, key, posting_id)
-    SELECT a.account_id, k.key, a.id FROM reopened AS a CROSS JOIN unnest(a.keys) AS k (key)
+    SELECT a.account_id, k.key, a.id FROM reopened AS a CROSS JOIN unnest(a.keys) AS k (key) ORDER BY 1, 2, 3
 ), open_again AS (
     INSERT INTO open_entries (account_id, statement_id, entry_number, booked_on, amount_minor)
     SELECT e.account_id, e.statement_id, e.entry_number, e.booked_on, e.amount_minor FROM entries AS e
