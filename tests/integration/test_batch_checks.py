@@ -28,8 +28,10 @@ SELECT f.sha256, '', 'IMPORTED', '', true, 1, 'camt.053', '', '', 'EUR', '', '',
 FROM statement_files AS f
 """
 PARENTS = [
-    "INSERT INTO statement_files (sha256, name, csv_mapping, content, received_by)"
-    " VALUES (sha256('x'), 'x', '', 'x', 'ada')",
+    (
+        "INSERT INTO statement_files (sha256, name, csv_mapping, content, received_by)"
+        " VALUES (sha256('x'), 'x', '', 'x', 'ada')"
+    ),
     STATEMENT,
 ]
 ENTRY = (

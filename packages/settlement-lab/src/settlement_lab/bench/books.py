@@ -120,6 +120,16 @@ class _Reconciled:
     zero: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Imported:
+    """What was imported; ``asking_seconds`` of processor time are the bench's own questions to PostgreSQL."""
+
+    entries: int
+    seconds: float
+    asking_seconds: float
+    planted: Sequence[NamedDifference]
+
+
 async def books(ground: Ground, _seconds: float, transfers: int) -> StressResult:
     """Settle so many transfers, and reconcile as many entries."""
     async with grpc.aio.insecure_channel(ground.target, OPTIONS) as channel:
@@ -206,7 +216,35 @@ async def _reconcile(
     pids = ground.pids()
     processes.forget_peaks(pids)
     before = processes.spent(pids)
-    entries, import_seconds, asking_seconds = 0, 0.0, 0.0
+    imported = await _import_all(ground, channel, numbers)
+    began = time.monotonic()
+    settlements = settlement_pb2_grpc.SettlementServiceStub(channel)
+    await settlements.ReconcileAccounts(
+        wire.ReconcileRequest(), timeout=RECONCILE_SECONDS, metadata=METADATA
+    )
+    match_seconds = time.monotonic() - began
+    after, peak_bytes = processes.spent(pids), processes.peak_bytes(pids)
+    postgres_seconds = after.postgres - before.postgres - imported.asking_seconds
+    mistakes = mistakes_of(imported.planted, await _breaks(channel))
+    proofs = await _proofs(channel)
+    return _Reconciled(
+        entries=imported.entries,
+        import_seconds=imported.seconds,
+        match_seconds=match_seconds,
+        engine_us=(after.engine - before.engine) / imported.entries * MICRO,
+        postgres_us=postgres_seconds / imported.entries * MICRO,
+        peak_bytes=peak_bytes,
+        mistakes=mistakes,
+        proofs=len(proofs),
+        zero=sum(each.is_zero for each in proofs),
+    )
+
+
+async def _import_all(
+    ground: Ground, channel: grpc.aio.Channel, numbers: Mapping[str, str]
+) -> _Imported:
+    """Make the statement of each account, and import it."""
+    entries, seconds, asking_seconds = 0, 0.0, 0.0
     planted: list[NamedDifference] = []
     meter = ServerMeter(DatabaseSettings(url=ground.database_url))
     try:
@@ -217,29 +255,12 @@ async def _reconcile(
             planted += told
             began = time.monotonic()
             await _import(channel, number, file)
-            import_seconds += time.monotonic() - began
+            seconds += time.monotonic() - began
         asking_seconds = processes.seconds_of(await meter.backend_pid())
     finally:
         await meter.close()
-    began = time.monotonic()
-    settlements = settlement_pb2_grpc.SettlementServiceStub(channel)
-    await settlements.ReconcileAccounts(
-        wire.ReconcileRequest(), timeout=RECONCILE_SECONDS, metadata=METADATA
-    )
-    match_seconds = time.monotonic() - began
-    after, peak_bytes = processes.spent(pids), processes.peak_bytes(pids)
-    mistakes = mistakes_of(planted, await _breaks(channel))
-    proofs = await _proofs(channel)
-    return _Reconciled(
-        entries=entries,
-        import_seconds=import_seconds,
-        match_seconds=match_seconds,
-        engine_us=(after.engine - before.engine) / entries * MICRO,
-        postgres_us=(after.postgres - before.postgres - asking_seconds) / entries * MICRO,
-        peak_bytes=peak_bytes,
-        mistakes=mistakes,
-        proofs=len(proofs),
-        zero=sum(each.is_zero for each in proofs),
+    return _Imported(
+        entries=entries, seconds=seconds, asking_seconds=asking_seconds, planted=planted
     )
 
 
