@@ -57,7 +57,7 @@ BOOKS: Final = 50
 
 NAMES: Final = tuple(f"BOOK{number:04}" for number in range(1, BOOKS + 1))
 FILL_SECONDS: Final = 2.0
-CALL_SECONDS: Final = 30.0
+CALL_SECONDS: Final = 60.0
 RECONCILE_SECONDS: Final = 1_800.0
 PAGE_ITEMS: Final = 1_000
 ENTRIES_MAX: Final = 100_000
@@ -246,7 +246,13 @@ async def _import_all(
     """Make the statement of each account, and import it."""
     entries, seconds, asking_seconds = 0, 0.0, 0.0
     planted: list[NamedDifference] = []
-    meter = ServerMeter(DatabaseSettings(url=ground.database_url))
+    meter = ServerMeter(
+        DatabaseSettings(
+            url=ground.database_url,
+            statement_timeout_seconds=CALL_SECONDS,
+            transaction_timeout_seconds=CALL_SECONDS,
+        )
+    )
     try:
         for number, account_id in numbers.items():
             rows = await meter.debits_at_bank(int(account_id), ENTRIES_MAX)

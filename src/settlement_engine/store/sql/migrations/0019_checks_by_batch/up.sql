@@ -1,4 +1,4 @@
--- compatible-from: 17
+-- compatible-from: 18
 -- What refers to rows that are only ever appended is checked once for a batch, not by a foreign key for each row: a key
 -- also locks the row that it names, and so writes it again, five times for each entry of a statement. What is referred
 -- to is never deleted and its key is never changed, because its table is append-only: so there is nothing to lock.
