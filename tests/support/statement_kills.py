@@ -147,7 +147,7 @@ class Group:
             lines = [x for x in self.world.simulator_ledger() if x["settlement_id"] in sent]
             is_booked = sum(each["times_debited"] for each in lines) == PAYMENTS
             returned = sum(each["returned_amount"] != "0.00" for each in lines)
-            return is_booked and returned == PAYMENTS // 3
+            return bool(is_booked) and returned == PAYMENTS // 3
 
         until(is_done, SECONDS, "the bank to have booked each payment")
 
