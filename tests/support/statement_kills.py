@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-ROADS: Final = ("command line", "stream", "inbox")
+ROUTES: Final = ("command line", "stream", "inbox")
 DAY_MS: Final = 86_400_000
 PAYMENTS: Final = 60
 FIRST_UNITS: Final = 101
@@ -212,11 +212,11 @@ class Group:
 
             until(is_run, SECONDS, "a run of the account")
 
-    # --- the three roads --------------------------------------------------------------------------
+    # --- the three routes --------------------------------------------------------------------------
 
-    def begin(self, road: str, folder: Path, inbox: Path) -> threading.Thread:
+    def begin(self, route: str, folder: Path, inbox: Path) -> threading.Thread:
         """Begin to import the files; what an engine that dies does not answer is no matter."""
-        place = inbox if road == "inbox" else folder
+        place = inbox if route == "inbox" else folder
         place.mkdir(exist_ok=True)
         for name, content in self.files.items():
             hidden = place / f".{name}.tmp"
@@ -226,7 +226,7 @@ class Group:
             "command line": lambda: self.by_command(folder),
             "stream": self._by_stream_until_it_ends,
             "inbox": lambda: None,
-        }[road]
+        }[route]
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         return thread
@@ -257,11 +257,11 @@ class Group:
                         pb.STATEMENT_OUTCOME_ALREADY_IMPORTED,
                     ), each
 
-    def again(self, road: str, folder: Path, inbox: Path) -> None:
+    def again(self, route: str, folder: Path, inbox: Path) -> None:
         """Import the files again as a person does; what is in the inbox needs nobody."""
-        if road == "command line":
+        if route == "command line":
             assert self.by_command(folder) == ExitCode.OK
-        elif road == "stream":
+        elif route == "stream":
             self.by_stream()
         else:
             until(lambda: self._is_taken(inbox), SECONDS, "the inbox to be empty")
@@ -285,10 +285,12 @@ def prepare(world: World) -> None:
     world.open_bank("CHASUS33", "USD")
 
 
-def undisturbed(group: Group, road: str, folder: Path, inbox: Path) -> tuple[dict[str, Any], float]:
+def undisturbed(
+    group: Group, route: str, folder: Path, inbox: Path
+) -> tuple[dict[str, Any], float]:
     """Import, search and match without a kill; return the group's books, and the seconds that it took."""
     group.prepare()
-    group.begin(road, folder, inbox)
+    group.begin(route, folder, inbox)
     until(group.is_begun, SECONDS, "the first statement")
     began = time.monotonic()
     until(group.is_matched, SECONDS, "the statements to be imported, searched and matched")
@@ -315,21 +317,21 @@ def kill_engines(world: World, victims: int) -> None:
 
 def trial(
     group: Group,
-    road: str,
+    route: str,
     kill: tuple[float, int],
     places: tuple[Path, Path],
     expected: dict[str, Any],
 ) -> bool:
     """Kill engines while they work on a group, let it be done again, and compare; True if it was under way."""
     group.prepare()
-    thread = group.begin(road, *places)
+    thread = group.begin(route, *places)
     until(group.is_begun, SECONDS, "the first statement")
     after_seconds, victims = kill
     time.sleep(after_seconds)
     was_under_way = not group.is_matched()
     kill_engines(group.world, victims)
     thread.join(timeout=SECONDS)
-    group.again(road, *places)
+    group.again(route, *places)
     until(group.is_decided, SECONDS, "the statements to be imported and searched again")
     group.reconcile()  # a run that was killed goes on with the next one: the schedule's, or this
     found = group.dump()
@@ -342,7 +344,7 @@ def trial(
         for name, rows in expected.items()
         if found[name] != rows
     }
-    assert different == {}, (road, kill, different)
+    assert different == {}, (route, kill, different)
     return was_under_way
 
 
@@ -378,26 +380,26 @@ def check_runs(world: World) -> None:
 
 
 def killed_and_done_again(folder: Path, kills: int, seed: int) -> int:
-    """Kill engines so many times over each road; return how often their work was under way."""
+    """Kill engines so many times over each route; return how often their work was under way."""
     inbox = folder / "inbox"
     inbox.mkdir()
     words = ("--simulator", "--engines", "2", "--set", f"reconciliation.inbox_dir={inbox}")
     with World(folder, *words) as world:
         prepare(world)
         reference = Group(world, 0)
-        expected, seconds = undisturbed(reference, ROADS[0], folder / "0", inbox)
+        expected, seconds = undisturbed(reference, ROUTES[0], folder / "0", inbox)
         assert len(expected["matches"]) >= PAYMENTS
         groups = [Group(world, number) for number in range(1, kills + 1)]
         under_way = 0
         for group, kill in zip(groups, points(kills, seed, seconds), strict=True):
             places = (folder / str(group.number), inbox)
-            under_way += trial(group, road_of(group), kill, places, expected)
-        check_inbox(inbox, [group for group in groups if road_of(group) == "inbox"])
+            under_way += trial(group, route_of(group), kill, places, expected)
+        check_inbox(inbox, [group for group in groups if route_of(group) == "inbox"])
         check_runs(world)
         world.prove()
     return under_way
 
 
-def road_of(group: Group) -> str:
-    """Return the road of a trial: one after the other."""
-    return ROADS[group.number % len(ROADS)]
+def route_of(group: Group) -> str:
+    """Return the route of a trial: one after the other."""
+    return ROUTES[group.number % len(ROUTES)]
