@@ -398,6 +398,7 @@ REAL_WAITS = (
         "tests/e2e/",
         "tests/support/soak_",
         "tests/support/railkills.py",
+        "tests/support/statement_kills.py",
         "tests/support/takeover.py",
     ),
     "tests/support/waiting.py",  # the one place that waits for a condition
