@@ -71,6 +71,8 @@ def test_a_scenario_is_run_by_name_and_both_sides_are_told(
 ) -> None:
     told = trigger(world, scenario)
     assert told["settlement"]["state"] == state
+    if scenario == "settle_recall_refused":
+        assert told["settlement"]["recall"]["state"] == "RECALL_STATE_REFUSED"
     assert told["bank"]["scenario"] == scenario
     assert told["bank"]["settlement_id"] == told["settlement"]["settlementId"]
     assert told["bank"]["times_debited"] == debits

@@ -43,6 +43,7 @@ TO: Final = "CHASUS33"
 AMOUNT: Final = "100.00"
 EURO_RAILS: Final = ("sepa_sct", "sepa_inst")
 LOOK_SECONDS: Final = 0.2
+UNDECIDED: Final = (wire.RECALL_STATE_REQUESTED, wire.RECALL_STATE_IN_PROCESS)
 RECALL_REASON: Final = "a scenario of the simulated bank"
 
 
@@ -176,6 +177,7 @@ def _run(
             told_at = now + story_seconds(scenario)
             continue
         is_back = found.status == wire.RETURNED or not has_to_come_back
+        is_back = is_back and found.recall.state not in UNDECIDED
         has_ended = found.status in ENDED or (not recalled_in and is_left_open(scenario))
         is_told = has_ended and is_back and now >= told_at
         if is_told or why_not or now - began > timeout_seconds:
