@@ -39,6 +39,9 @@ ACH_EVERY = 60
 
 PAUSE_SECONDS = 0.3
 BACK_SECONDS_MAX = 60.0
+ACCEPTED_SECONDS_MAX = 300.0
+"""A batch is repeated for so long: on a busy machine a restart takes many seconds, and the next kill comes at once."""
+
 ENDS_SECONDS_MAX = 180.0
 CALL_SECONDS = 10.0
 PAGE_ITEMS = 1_000
@@ -53,6 +56,8 @@ class RailLoad(threading.Thread):
         self._world = world
         self._is_over = threading.Event()
         self.sent = 0
+        self._failure: Exception | None = None
+        self._last_answer = ""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -62,11 +67,18 @@ class RailLoad(threading.Thread):
     def __exit__(self, *_: object) -> None:
         """Finish the batch that is under way."""
         self._is_over.set()
-        self.join(timeout=BACK_SECONDS_MAX)
+        self.join(timeout=ACCEPTED_SECONDS_MAX)
         assert not self.is_alive(), "the last batch was not accepted"
+        assert self._failure is None, f"{self._failure!r}, after: {self._last_answer}"
 
     def run(self) -> None:
-        """Submit batch after batch."""
+        """Submit batch after batch; what ends the load early fails the test."""
+        try:
+            self._submit_all()
+        except Exception as error:  # noqa: BLE001 - it is reported by the test's own thread
+            self._failure = error
+
+    def _submit_all(self) -> None:
         number = 0
         while not self._is_over.wait(PAUSE_SECONDS):
             number += 1
@@ -84,16 +96,19 @@ class RailLoad(threading.Thread):
                 if rail != "ach" or number % ACH_EVERY == 1
                 for each in range(PER_RAIL)
             ]
-            until(partial(self._accepts, batch), BACK_SECONDS_MAX, "a batch to be accepted")
+            until(partial(self._accepts, batch), ACCEPTED_SECONDS_MAX, "a batch to be accepted")
             self.sent += len(batch)
 
     def _accepts(self, batch: list[pb.SettlementRequest]) -> bool:
         request = pb.SubmitSettlementsRequest(settlements=batch)
         try:
             answer = self._world.settlements.SubmitSettlements(request, timeout=CALL_SECONDS)
-        except grpc.RpcError:
+        except grpc.RpcError as error:
+            self._last_answer = repr(error)
             return False
-        return not any(result.HasField("error") for result in answer.results)
+        refused = [result.error for result in answer.results if result.HasField("error")]
+        self._last_answer = str(refused)
+        return not refused
 
 
 def has_faults(world: World) -> None:
