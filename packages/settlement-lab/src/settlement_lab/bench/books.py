@@ -39,6 +39,7 @@ from settlement_engine.store.database import DatabaseSettings
 from settlement_lab.baseline.server import ServerMeter
 from settlement_lab.bench import processes
 from settlement_lab.bench.callers import OPTIONS, connected
+from settlement_lab.bench.listing import all_items
 from settlement_lab.bench.measure import MICRO, measure
 from settlement_lab.bench.planted_differences import expected_of, mistakes_of, named
 from settlement_lab.bench.stress import BULK, MEGA, SEED, StressResult
@@ -59,7 +60,6 @@ NAMES: Final = tuple(f"BOOK{number:04}" for number in range(1, BOOKS + 1))
 FILL_SECONDS: Final = 2.0
 CALL_SECONDS: Final = 60.0
 RECONCILE_SECONDS: Final = 1_800.0
-PAGE_ITEMS: Final = 1_000
 ENTRIES_MAX: Final = 100_000
 PREFIX: Final = "STATEMENT_OUTCOME_"
 METADATA: Final = ((ACTOR, "bench"),)
@@ -340,24 +340,17 @@ async def _import(channel: grpc.aio.Channel, name: str, content: bytes) -> None:
 
 async def _breaks(channel: grpc.aio.Channel) -> list[NamedDifference]:
     stub = settlement_pb2_grpc.ReconciliationServiceStub(channel)
-    wanted = wire.ListBreaksRequest(page_size=PAGE_ITEMS)
-    found: list[NamedDifference] = []
-    while True:
-        page = await stub.ListBreaks(wanted, timeout=CALL_SECONDS)
-        found += [
-            named(
-                each.bank,
-                wire.BreakKind.Name(each.kind).removeprefix("BREAK_KIND_"),
-                Decimal(each.amount) * 100,
-            )
-            for each in page.breaks
-        ]
-        wanted.page_token = page.next_page_token
-        if not page.next_page_token:
-            return found
+    found = await all_items(stub.ListBreaks, wire.ListBreaksRequest(), "breaks", CALL_SECONDS)
+    return [
+        named(
+            each.bank,
+            wire.BreakKind.Name(each.kind).removeprefix("BREAK_KIND_"),
+            Decimal(each.amount) * 100,
+        )
+        for each in found
+    ]
 
 
 async def _proofs(channel: grpc.aio.Channel) -> Sequence[wire.BalanceProof]:
     stub = settlement_pb2_grpc.ReconciliationServiceStub(channel)
-    wanted = wire.ListProofsRequest(page_size=PAGE_ITEMS)
-    return (await stub.ListProofs(wanted, timeout=CALL_SECONDS)).proofs
+    return await all_items(stub.ListProofs, wire.ListProofsRequest(), "proofs", CALL_SECONDS)

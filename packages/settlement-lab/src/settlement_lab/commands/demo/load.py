@@ -17,6 +17,7 @@ from settlement_engine.cli.connection import CHANNEL_OPTIONS
 from settlement_engine.errors import SettlementEngineError, Unavailable
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
+from settlement_lab.bench.listing import PAGE_ITEMS, all_items
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -30,7 +31,6 @@ CALL_SECONDS: Final = 20.0
 RESEND_SECONDS: Final = 0.1
 EXTERNAL_TIMEOUT_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
-PAGE_ITEMS: Final = 1_000
 MOCK_RAIL: Final = "mock"
 """Named, so that no order for the mock bank takes another rail while its lane is full."""
 
@@ -108,25 +108,14 @@ class DemoCalls:
 
     async def settlements(self) -> list[wire.SettlementStatusResponse]:
         """Read all settlements."""
-        found: list[wire.SettlementStatusResponse] = []
-        wanted = wire.ListSettlementsRequest(page_size=PAGE_ITEMS)
-        while True:
-            page = await self._settlements.ListSettlements(wanted, timeout=CALL_SECONDS)
-            found += page.settlements
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
-                return found
+        wanted = wire.ListSettlementsRequest()
+        call = self._settlements.ListSettlements
+        return await all_items(call, wanted, "settlements", CALL_SECONDS)
 
     async def accounts(self) -> list[wire.Account]:
         """Read all accounts with their balances."""
-        found: list[wire.Account] = []
-        wanted = wire.ListAccountsRequest(page_size=PAGE_ITEMS)
-        while True:
-            page = await self._accounts.ListAccounts(wanted, timeout=CALL_SECONDS)
-            found += page.accounts
-            wanted.page_token = page.next_page_token
-            if not page.next_page_token:
-                return found
+        wanted = wire.ListAccountsRequest()
+        return await all_items(self._accounts.ListAccounts, wanted, "accounts", CALL_SECONDS)
 
     async def events(self, after: int) -> AsyncIterator[wire.SettlementEvent]:
         """Read the engine's event stream from a position to the newest event."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
 import grpc
@@ -28,6 +28,7 @@ from settlement_engine.cli.statements import parts_of
 from settlement_engine.errors import Unavailable
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
+from settlement_lab.bench.listing import all_items
 from settlement_lab.commands.demo.payments import ACH_BANK, RAIL_BANKS, RAILS
 from settlement_lab.commands.demo.statement_checks import (
     AccountProof,
@@ -56,7 +57,6 @@ METADATA: Final = ((ACTOR, "demo"),)
 CALL_SECONDS: Final = 30.0
 RECONCILED_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 0.1
-PAGE_ITEMS: Final = 1_000
 NOT_FOUND: Final = 404
 
 
@@ -197,8 +197,8 @@ class _Calls:
 
     async def accounts(self) -> list[wire.Account]:
         """Read all accounts."""
-        wanted = wire.ListAccountsRequest(page_size=PAGE_ITEMS)
-        return await _pages(self._accounts.ListAccounts, wanted, "accounts")
+        wanted = wire.ListAccountsRequest()
+        return await all_items(self._accounts.ListAccounts, wanted, "accounts", CALL_SECONDS)
 
     async def import_statement(self, name: str, content: bytes) -> list[wire.Statement]:
         """Import a file, and return its statements."""
@@ -225,21 +225,10 @@ class _Calls:
 
     async def breaks(self) -> list[wire.ReconciliationBreak]:
         """Read all open breaks."""
-        wanted = wire.ListBreaksRequest(page_size=PAGE_ITEMS)
-        return await _pages(self._reconciliation.ListBreaks, wanted, "breaks")
+        wanted = wire.ListBreaksRequest()
+        return await all_items(self._reconciliation.ListBreaks, wanted, "breaks", CALL_SECONDS)
 
     async def proofs(self) -> list[wire.BalanceProof]:
         """Read the last proof of each account."""
-        wanted = wire.ListProofsRequest(page_size=PAGE_ITEMS)
-        return await _pages(self._reconciliation.ListProofs, wanted, "proofs")
-
-
-async def _pages(call: Any, wanted: Any, field: str) -> list[Any]:  # noqa: ANN401 -- any list call
-    """Read all pages of a list."""
-    found: list[Any] = []
-    while True:
-        page = await call(wanted, timeout=CALL_SECONDS)
-        found += getattr(page, field)
-        wanted.page_token = page.next_page_token
-        if not page.next_page_token:
-            return found
+        wanted = wire.ListProofsRequest()
+        return await all_items(self._reconciliation.ListProofs, wanted, "proofs", CALL_SECONDS)
