@@ -33,8 +33,20 @@ from settlement_engine.domain import lifecycle
 from settlement_engine.domain.announcement import announcement_type
 from settlement_engine.domain.lifecycle import ENDS, STATUS, TRANSITIONS, Event, State, is_recorded
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.notices import (
+    DISCREPANCY,
+    ESCALATED,
+    NOTICE_TYPES,
+    RECALLS,
+    RECONCILED,
+    REOPENED_DAY,
+    DiscrepancyReported,
+    Notice,
+)
+from settlement_engine.domain.recalls import RecallState
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.events.announce import Announcer
+from settlement_engine.events.notice_messages import NoticeAnnouncer
 from settlement_engine.messages.codes import CODE_SETS, code_set
 from settlement_engine.messages.kinds import KINDS
 from settlement_engine.monitoring.metrics import Metrics
@@ -314,6 +326,46 @@ def announcement_example() -> str:
     return f"```text\n{headers}```\n\n```json\n{body}\n```\n"
 
 
+NOTICED: Final = {
+    DISCREPANCY: "a run of reconciliation whose report for a currency has an account that is not balanced",
+    RECONCILED: "a proof of zero for an account's booking day, new or changed",
+    REOPENED_DAY: "the proof of a day that was zero and is zero no more",
+    ESCALATED: "a step of the escalation table: an open break has reached a level",
+    RECALLS[RecallState.REQUESTED]: "a recall was asked for",
+    RECALLS[RecallState.IN_PROCESS]: "the bank has the recall, and has not decided",
+    RECALLS[RecallState.OVERDUE]: "the time for an answer has passed; a late one still counts",
+    RECALLS[RecallState.PROMISED]: "the bank has accepted it; the money is not back yet",
+    RECALLS[RecallState.REFUSED]: "the bank has refused it",
+    RECALLS[RecallState.RETURNED]: "all of the money has come back",
+}
+
+
+def notices() -> str:
+    rows = ((code(kind), NOTICED[kind]) for kind in NOTICE_TYPES)
+    return table(("`ce-type`", "after"), rows)
+
+
+def notice_example() -> str:
+    reported = DiscrepancyReported(
+        run_id=UUID("0199c2d4-7a10-7f00-8c11-5a5a5a5a5a5a"),
+        currency="EUR",
+        started_for="schedule",
+        report_date=date(2026, 1, 14),
+        total_accounts=16,
+        balanced_accounts=14,
+        discrepancy_accounts=2,
+        total_discrepancy_minor="1234",
+        outcomes={"balanced": 14, "identified": 1, "pending": 1},
+        open_breaks=3,
+    )
+    at = datetime(2026, 1, 15, 2, 0, 3, 250000, tzinfo=UTC)
+    announcer = NoticeAnnouncer(prefix="settlement", source="/settlement-engine")
+    message = announcer.message(Notice(position=17, at=at, fact=reported))
+    body = json.dumps(json.loads(message.body), indent=2, ensure_ascii=False)
+    headers = message.headers.replace("\r\n", "\n")
+    return f"```text\n{headers}```\n\n```json\n{body}\n```\n"
+
+
 def _moved(state: State, event: Event, target: State) -> Moved:
     return Moved(
         position=1204,
@@ -427,6 +479,8 @@ def _profiles() -> list[tuple[str, IsoProfile]]:
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "announcement-example": announcement_example,
     "announcements": announcements,
+    "notice-example": notice_example,
+    "notices": notices,
     "calls": calls,
     "code-sets": code_sets,
     "commands": commands,

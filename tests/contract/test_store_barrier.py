@@ -17,6 +17,7 @@ from settlement_engine.domain.announcement import (
 )
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.notices import notice_id
 from settlement_engine.ports import BankPayment, CaseFilter, Result, StaleDatabase
 from tests.support.histories import results
 
@@ -130,6 +131,17 @@ async def test_transitions_of_a_new_epoch_start_at_its_first_position(scene, bar
     assert follows(first.position, head)
     assert system_epoch_of(move.position) == after.system_epoch
     assert event_id(move) == f"{move.settlement_id}.{move.seq}.{after.system_epoch}"
+
+
+async def test_notices_of_a_new_epoch_start_at_its_first_position(scene, barrier_store):
+    settlement = await scene.bring(State.COMPLETED)
+    after = await shut(barrier_store)
+    await scene.stores.recalls.request_recall(settlement.id, "ada", "why")
+    outbox = scene.stores.stream.notices
+    head = await outbox.head()
+    assert head == after.system_epoch * POSITIONS_PER_EPOCH + 1
+    [notice] = await outbox.read(head - 1, LIMIT)
+    assert notice_id(notice) == f"recall.{settlement.id}.1.{after.system_epoch}"
 
 
 async def test_engines_of_an_earlier_epoch_are_gone_and_their_ids_not_reused(scene, barrier_store):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FETCH = 500
 
 
-async def _read(url: str, stream: str) -> list[tuple[str, int]]:
+async def _read(url: str, stream: str, header: str) -> list[tuple[str, int]]:
     connection = await nats.connect(addresses(url), allow_reconnect=False)
     try:
         jetstream = connection.jetstream()
@@ -29,19 +29,24 @@ async def _read(url: str, stream: str) -> list[tuple[str, int]]:
             ),
         )
         found: list[tuple[str, int]] = []
-        while len(found) < info.state.messages:
+        count = 0
+        while count < info.state.messages:
             for message in await subscription.fetch(FETCH, timeout=5):
+                count += 1
                 headers = message.headers or {}
-                found.append((headers["ce-id"], int(headers["ce-sequence"])))
+                if header in headers:
+                    found.append((headers["ce-id"], int(headers[header])))
         return found
     finally:
         await connection.close()
 
 
-def read_stream(world: World, stream: str = "settlement-events") -> list[tuple[str, int]]:
-    """Return the id and the sequence number of every event in the stream, in order."""
+def read_stream(
+    world: World, stream: str = "settlement-events", header: str = "ce-sequence"
+) -> list[tuple[str, int]]:
+    """Return the id and the number of every event of a move in the stream, or of every notice, in order."""
     try:
-        return asyncio.run(_read(world.address["nats_url"], stream))
+        return asyncio.run(_read(world.address["nats_url"], stream, header))
     except (OSError, nats.errors.Error):
         return []
 

@@ -32,7 +32,7 @@ GUARDED = (
     "payment_details",
     "balance_moments",
     "past_balances",
-    *("break_decisions", "break_proposals", "breaks", "reconciliation_runs"),
+    *("break_decisions", "break_proposals", "breaks", "reconciliation_runs", "recall_steps"),
 )
 
 _HALF = len(TAMPERED) // 2
@@ -85,7 +85,7 @@ async def without_guards(connection):
     await connection.execute("ALTER TABLE accounts DROP CONSTRAINT no_overdraft")
 
 
-KEPT = (*GUARDED, "open_settlements", "stream_head")
+KEPT = (*GUARDED, "open_settlements", "stream_head", "notice_head")
 
 
 async def keep(connection):

@@ -62,7 +62,17 @@ def settings(**changes):
     return RelaySettings(**{**defaults, **changes})
 
 
-def make_relay(url, outbox, meter, *, leadership=None, notifier=None, database_run=None, **changes):
+def make_relay(
+    url,
+    outbox,
+    meter,
+    *,
+    leadership=None,
+    notifier=None,
+    database_run=None,
+    notices=None,
+    **changes,
+):
     return Relay(
         outbox=outbox,
         nats=NatsAccess(servers=(url,)),
@@ -71,6 +81,7 @@ def make_relay(url, outbox, meter, *, leadership=None, notifier=None, database_r
         leadership=leadership,
         notifier=notifier,
         database_run=database_run,
+        notices=notices,
     )
 
 

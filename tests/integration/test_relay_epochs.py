@@ -303,7 +303,7 @@ async def test_a_foreign_message_begins_no_epoch_and_stops_nothing(
     assert stale_reports == []
     assert meter.invariant_warnings["stream_foreign"] == 1
     reported = await NatsEventStreamCheck(
-        NatsAccess(servers=(server.url(),)), STREAM
+        NatsAccess(servers=(server.url(),)), STREAM, "settlement"
     ).last_announced()
     assert reported is not None
     assert reported.name == ours[-1]

@@ -194,10 +194,13 @@ async def announced(installation: Installation) -> list[tuple[str, int]]:
         wanted = ConsumerConfig(ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL)
         subscription = await jetstream.pull_subscribe("", stream=STREAM, config=wanted)
         found: list[tuple[str, int]] = []
-        while len(found) < count:
+        read = 0
+        while read < count:
             for message in await subscription.fetch(FETCH, timeout=FETCH_SECONDS):
+                read += 1
                 headers = message.headers or {}
-                found.append((headers["ce-id"], int(headers["ce-sequence"])))
+                if "ce-sequence" in headers:  # the others are notices
+                    found.append((headers["ce-id"], int(headers["ce-sequence"])))
         return found
     finally:
         await connection.close()

@@ -118,7 +118,7 @@ class Stores(ABC):
     reports: ports.ReportStore
     break_work: ports.BreakWorkStore
     regulatory: ports.RegulatoryStore
-    stream: ports.Stream
+    stream: MemoryStream | PostgresStream
     registry: ports.EngineRegistry
     auditor: ports.Auditor
     gauges: ports.GaugeSource

@@ -285,6 +285,17 @@ TAMPERED |= {
         ),
         {"approvals_are_posted", "break_proposals_have_their_hash"},
     ),
+    "a notice was lost": (
+        "UPDATE notice_head SET position = position + 1",
+        {"notices_are_whole"},
+    ),
+    "a recall was written down without a notice": (
+        (
+            "INSERT INTO recall_steps (settlement_id, seq, event, state, detail)"
+            f" VALUES ({SENT}, 1, 'requested', 'requested', '{{}}')"
+        ),
+        {"facts_have_notices"},
+    ),
     "a funding went to another bank": (
         (
             f"UPDATE transfers SET credit_id = {VOSTRO} WHERE leg = 3;"

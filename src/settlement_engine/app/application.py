@@ -316,7 +316,10 @@ class Application:
 
     def _stream_check(self) -> NatsEventStreamCheck | None:
         access = self._nats()
-        return NatsEventStreamCheck(access, self.config.nats.stream) if access is not None else None
+        if access is None:
+            return None
+        nats = self.config.nats
+        return NatsEventStreamCheck(access, nats.stream, nats.subject_prefix)
 
     def _events(self) -> tuple[Relay | None, ClearingIntake | None]:
         nats, access = self.config.nats, self._nats()
@@ -338,6 +341,7 @@ class Application:
             notifier=self.engine.notifier,
             report_stale=self.engine.report_stale,
             database_run=self.engine.database_run,
+            notices=self.stream.notices,
         )
         clearing = ClearingIntake(
             nats=access,

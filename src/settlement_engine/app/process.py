@@ -158,8 +158,9 @@ class EngineProcess:
             relay = application.relay
             if relay is None:
                 return "NATS is disabled"
-            published = await application.stream.published()
-            backlog = waiting(published, await application.stream.head())
+            stream, notices = application.stream, application.stream.notices
+            backlog = waiting(await stream.published(), await stream.head())
+            backlog += waiting((await notices.published())[0], await notices.head())
             if backlog > BACKLOG_MAX:
                 what = f"{backlog} events wait for NATS"
                 raise Unavailable(what)

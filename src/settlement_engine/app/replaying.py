@@ -10,7 +10,14 @@ import structlog
 
 from settlement_engine import __version__
 from settlement_engine.app.settings import database_settings
-from settlement_engine.events import NatsAccess, Replay, ReplayPlan, ReplaySettings, StreamSpec
+from settlement_engine.events import (
+    NatsAccess,
+    NoticeLane,
+    Replay,
+    ReplayPlan,
+    ReplaySettings,
+    StreamSpec,
+)
 from settlement_engine.monitoring import logs
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.store.database import Readers
@@ -29,12 +36,16 @@ PROGRESS_EVERY = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRequest:
-    """A request to replay; without a stream name it is the engine's own, and ``last`` 0 is the head."""
+    """A request to replay; without a stream name it is the engine's own, and ``last`` 0 is the head.
+
+    ``is_of_notices`` is about the notices, which have positions of their own, and not about the moves.
+    """
 
     first: int
     last: int = 0
     stream: str = ""
     subject_prefix: str = ""
+    is_of_notices: bool = False
 
 
 async def replay(config: Config, request: ReplayRequest, *, is_dry_run: bool) -> ReplayPlan:
@@ -43,16 +54,19 @@ async def replay(config: Config, request: ReplayRequest, *, is_dry_run: bool) ->
     settings = database_settings(config)
     readers = Readers(settings)
     stream = PostgresStream(settings, readers)
+    settled = ReplaySettings(
+        stream=_spec(config, request),
+        first=request.first,
+        last=request.last,
+        batch_max=config.nats.publish_batch_max,
+    )
+    meter = Metrics(__version__)
+    notices = NoticeLane(stream.notices, settled.stream, settled.source, meter)
     work = Replay(
-        outbox=stream,
+        outbox=notices if request.is_of_notices else stream,
         nats=NatsAccess(servers=tuple(addresses(config.nats.url.get_secret_value()))),
-        meter=Metrics(__version__),
-        settings=ReplaySettings(
-            stream=_spec(config, request),
-            first=request.first,
-            last=request.last,
-            batch_max=config.nats.publish_batch_max,
-        ),
+        meter=meter,
+        settings=settled,
     )
     reported = 0
 

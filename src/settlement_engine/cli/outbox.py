@@ -52,12 +52,18 @@ def outbox() -> None:
 @click.option(
     "--subject-prefix", help="With --stream: the subject prefix. Default: the stream's name."
 )
+@click.option(
+    "--notices",
+    is_flag=True,
+    help="The notices (discrepancies, recalls), which have numbers of their own, not the moves.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be published; publish nothing.")
 @config_options
 @as_json
 @example("""
 settlement-engine outbox replay --from 1 --dry-run
 settlement-engine outbox replay --from 1200 --to 1800 --stream settlement-again
+settlement-engine outbox replay --notices --from 1
 """)
 def replay(  # noqa: PLR0913 -- each option of the command is an argument
     *,
@@ -65,6 +71,7 @@ def replay(  # noqa: PLR0913 -- each option of the command is an argument
     last: int | None,
     stream: str | None,
     subject_prefix: str | None,
+    notices: bool,
     dry_run: bool,
     config_file: Path | None,
     settings: tuple[str, ...],
@@ -76,22 +83,26 @@ def replay(  # noqa: PLR0913 -- each option of the command is an argument
     if subject_prefix and not stream:
         raise click.UsageError("--subject-prefix needs --stream")
     request = replaying.ReplayRequest(
-        first=first, last=last or 0, stream=stream or "", subject_prefix=subject_prefix or ""
+        first=first,
+        last=last or 0,
+        stream=stream or "",
+        subject_prefix=subject_prefix or "",
+        is_of_notices=notices,
     )
     config = _configured(config_file, settings)
     plan = asyncio.run(replaying.replay(config, request, is_dry_run=dry_run))
     if is_json:
         print_json({"isDryRun": dry_run, **msgspec.structs.asdict(plan)})
         return
-    _print(plan, is_dry_run=dry_run)
+    _print(plan, "notices" if notices else "announcements", is_dry_run=dry_run)
 
 
-def _print(plan: ReplayPlan, *, is_dry_run: bool) -> None:
+def _print(plan: ReplayPlan, kind: str, *, is_dry_run: bool) -> None:
     where = f"stream {plan.stream}" + (" (new)" if plan.is_made else "")
     if not plan.count:
         mark(GOOD, f"{where}: it already holds {plan.first} to {plan.last}")
         return
-    what = f"{plan.count:,} announcements, {plan.after + 1} to {plan.last}"
+    what = f"{plan.count:,} {kind}, {plan.after + 1} to {plan.last}"
     if is_dry_run:
         say(f"{where}: {what} would be published")
         if plan.wait_seconds:

@@ -47,6 +47,9 @@ DETAILS_MAX: Final = 32
 DETAIL_TEXT_MAX: Final = 1_000
 
 POSITION_HEADER: Final = "ce-sequence"
+NOTICE_HEADER: Final = "ce-noticesequence"
+"""The position of a notice (``events/notice_messages.py``); no announcement of a move has it."""
+
 ID_HEADER: Final = "Nats-Msg-Id"
 NAME_HEADER: Final = "ce-id"
 TIME_HEADER: Final = "ce-time"
@@ -162,6 +165,11 @@ class Announcer:
         self._old_generation: dict[int, _Known] = {}
         self._at: datetime | None = None
         self._time = ""
+
+    @property
+    def subjects(self) -> str:
+        """The subjects that moves are announced on, and nothing else of ours."""
+        return f"{self._prefix}.*"
 
     def message(self, announcement: Announcement) -> Message:
         """Build one announcement."""

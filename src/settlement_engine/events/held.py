@@ -16,13 +16,20 @@ from typing import TYPE_CHECKING, Final
 from nats.js.errors import NotFoundError
 
 from settlement_engine.domain.announcement import POSITION_MAX, POSITIONS_PER_EPOCH, is_name_at
-from settlement_engine.events.announce import ID_HEADER, NAME_HEADER, POSITION_HEADER, TIME_HEADER
+from settlement_engine.events.announce import (
+    ID_HEADER,
+    NAME_HEADER,
+    NOTICE_HEADER,
+    POSITION_HEADER,
+    TIME_HEADER,
+)
 from settlement_engine.ports import Announced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from nats.js import JetStreamContext
+    from nats.js.api import RawStreamMsg
 
     from settlement_engine.events.announce import Message
 
@@ -33,7 +40,7 @@ POSITION_DIGITS_MAX: Final = len(str(POSITION_MAX))
 
 COMPARED_HEADERS: Final = (
     *(NAME_HEADER, "ce-source", "ce-specversion", "ce-type", "ce-datacontenttype", "ce-subject"),
-    *(TIME_HEADER, POSITION_HEADER),
+    *(TIME_HEADER, POSITION_HEADER, NOTICE_HEADER),
 )
 """All our headers but JetStream's message id: an announcement may have been stored without that."""
 
@@ -114,6 +121,11 @@ async def read_held(jetstream: JetStreamContext, stream: str, sequence: int) -> 
         message = await jetstream.get_msg(stream, seq=sequence)
     except NotFoundError:
         return Held(sequence)
+    return held_of(sequence, message)
+
+
+def held_of(sequence: int, message: RawStreamMsg) -> Held:
+    """Return a message of the stream as it is compared."""
     headers = message.headers or {}
     values = [headers.get(name, "") for name in COMPARED_HEADERS]
     fingerprint = _fingerprint(message.subject or "", values, message.data or b"")

@@ -20,6 +20,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
+from nats.js.errors import NotFoundError
 
 from settlement_engine.domain.announcement import (
     POSITIONS_PER_EPOCH,
@@ -102,9 +103,10 @@ class OutboxCursor:
         run = self._database_run() if self._database_run is not None else None
         state = (await jetstream.stream_info(self._stream_name)).state
         position: int | None = None
-        if 0 < state.last_seq >= state.first_seq:
+        last = await self._last_of_moves(jetstream)
+        if 0 < last >= state.first_seq:
             floor = await self._floor(published, acknowledged)
-            position = await self._last_held(jetstream, state.first_seq, state.last_seq, floor)
+            position = await self._last_held(jetstream, state.first_seq, last, floor)
         self._agreed_in = run
         if self._end is None or position is None:
             self._anchor = None
@@ -125,6 +127,17 @@ class OutboxCursor:
                 held=published,
             )
         return StreamPosition(position, state.last_seq)
+
+    async def _last_of_moves(self, jetstream: JetStreamContext) -> int:
+        """Return the number of the last message under the subjects of moves; 0 if there is none.
+
+        What follows it are notices (``notice_position.py``), of which there may be thousands.
+        """
+        try:
+            message = await jetstream.get_last_msg(self._stream_name, self._announcer.subjects)
+        except NotFoundError:
+            return 0
+        return message.seq or 0
 
     def is_held_in(
         self, jetstream: JetStreamContext, published: int = 0

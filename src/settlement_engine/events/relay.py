@@ -33,6 +33,7 @@ from settlement_engine.events.connection import (
     heed_cancellation,
 )
 from settlement_engine.events.leadership import Leadership, SoleLeader
+from settlement_engine.events.notice_relay import NoticeRelay
 from settlement_engine.events.position import OutboxCursor, StreamPosition
 from settlement_engine.events.publisher import BATCH_MAX, BATCH_MIN, Conflict, Publisher
 from settlement_engine.events.refusal import NatsRefusal
@@ -46,7 +47,13 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.backoff import Backoff
     from settlement_engine.events.connection import NatsLink
-    from settlement_engine.ports import Announcement, Meter, StaleDatabase, Stream
+    from settlement_engine.ports import (
+        Announcement,
+        Meter,
+        NoticeOutbox,
+        StaleDatabase,
+        Stream,
+    )
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
 
@@ -105,6 +112,7 @@ class Relay:
         report_stale: Callable[[StaleDatabase], None] | None = None,
         database_run: Callable[[], int] | None = None,
         open_connection: Callable[[NatsAccess], AbstractAsyncContextManager[NatsLink]] = connect,
+        notices: NoticeOutbox | None = None,
     ) -> None:
         self._outbox = outbox
         self._nats = nats
@@ -118,6 +126,13 @@ class Relay:
         self._announcer = Announcer(prefix=self._spec.prefix, source=self._settings.source)
         self._cursor = OutboxCursor(
             self._spec.name, outbox, meter, self._announcer, report_stale, database_run
+        )
+        self._notices = (
+            None
+            if notices is None
+            else NoticeRelay(
+                outbox=notices, stream=self._spec, source=self._settings.source, meter=meter
+            )
         )
         self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
         self._drain_until = 0.0
@@ -223,6 +238,7 @@ class Relay:
                 position = appender.not_before(await self._look(jetstream))
             try:
                 reached = await self._advance(appender, position, jetstream)
+                reached = await self._advance_notices(publisher, reached, jetstream)
             except Conflict:
                 position = None  # another relay was first, or the stream was touched: look again
                 await self._rest(self._settings.poll_seconds)
@@ -241,7 +257,19 @@ class Relay:
         self._marked = max(self._marked, published)
         position = await self._cursor.find(jetstream, published, self._acknowledged)
         self._acknowledged = max(self._acknowledged, position.position)  # found in the stream
+        if self._notices is not None:
+            await self._notices.look(jetstream)
         return position
+
+    async def _advance_notices(
+        self, publisher: Publisher, reached: StreamPosition, jetstream: JetStreamContext
+    ) -> StreamPosition:
+        """Publish the next notices behind the moves; the position among the moves stays."""
+        if self._notices is None:
+            return reached
+        is_last = self._stopping.is_set()
+        last = await self._notices.advance(publisher, jetstream, reached.sequence, is_last=is_last)
+        return reached._replace(sequence=last)
 
     async def _advance(
         self, appender: Appender, position: StreamPosition, jetstream: JetStreamContext

@@ -1,4 +1,4 @@
-"""Writes announcements again from the database's moves: into a stream that lost them, or into a new one.
+"""Writes announcements again from the database's moves, or its notices: into a stream that lost them, or a new one.
 
 The relay repairs by itself a stream that was deleted or lost its end. It does not publish again what expired or was
 purged; a replay does, at a person's request. Promises: the same bytes with the same ids, in order and without a gap; a
@@ -22,21 +22,22 @@ from nats.js.errors import APIError, NotFoundError
 
 from settlement_engine.domain.announcement import follows, system_epoch_of
 from settlement_engine.errors import Contention, InvariantViolated, Misconfigured, WrongState
-from settlement_engine.events.announce import Announcer
 from settlement_engine.events.appending import append_each
 from settlement_engine.events.connection import NatsAccess, connect
-from settlement_engine.events.held import position_in
-from settlement_engine.events.position import OutboxCursor
+from settlement_engine.events.held import fingerprint_of, read_held
 from settlement_engine.events.publisher import BATCH_MAX, Conflict, Publisher
+from settlement_engine.events.replay_lanes import MoveLane, NoticeLane
 from settlement_engine.events.stream import StreamSpec, ensure_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nats.js import JetStreamContext
+    from nats.js.api import RawStreamMsg
 
     from settlement_engine.events.announce import Message
     from settlement_engine.events.connection import NatsLink
+    from settlement_engine.events.replay_lanes import ReplayLane
     from settlement_engine.ports import Meter, Stream
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger(__name__)
@@ -51,7 +52,7 @@ MARGIN_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings:
-    """What is written where: the positions ``first`` to ``last`` of the stream of moves (0 is its head)."""
+    """What is written where: the positions ``first`` to ``last`` of the outbox (0 is its head)."""
 
     stream: StreamSpec
     first: int
@@ -78,15 +79,22 @@ class Replay:
     """One replay. ``plan`` changes nothing; ``run`` carries it out and may be repeated."""
 
     def __init__(
-        self, *, outbox: Stream, nats: NatsAccess, meter: Meter, settings: ReplaySettings
+        self,
+        *,
+        outbox: Stream | NoticeLane,
+        nats: NatsAccess,
+        meter: Meter,
+        settings: ReplaySettings,
     ) -> None:
         assert 0 < settings.batch_max <= BATCH_MAX
-        self._outbox = outbox
         self._nats = nats
         self._settings = settings
         self._spec = settings.stream
-        self._announcer = Announcer(prefix=self._spec.prefix, source=settings.source)
-        self._cursor = OutboxCursor(self._spec.name, outbox, meter, self._announcer)
+        self._lane: ReplayLane = (
+            outbox
+            if isinstance(outbox, NoticeLane)
+            else MoveLane(outbox, self._spec, settings.source, meter)
+        )
 
     async def plan(self) -> ReplayPlan:
         """Return what would be done. Raises WrongState if the order could not be kept."""
@@ -145,17 +153,20 @@ class Replay:
         if not plan.holds:
             return plan
         jetstream = connection.jetstream(timeout=self._settings.ack_timeout_seconds)
-        begins = await self._position(jetstream, state["first_seq"])
-        ends = await self._end(jetstream, state["last_seq"])
+        held = await self._held(jetstream, state["first_seq"])
+        if held is None:
+            return plan  # the other outbox's messages are no hindrance
+        begins = self._lane.position_in(held[0].headers or {})
+        ends = await self._end(jetstream, held[1])
         self._require_order(begins, ends, first, last)
         after = max(ends, first - 1)
         return msgspec.structs.replace(plan, after=after, count=await self._between(after, last))
 
     async def _range(self) -> tuple[int, int]:
-        head = await self._outbox.head()
+        head = await self._lane.head()
         first, last = self._settings.first, self._settings.last or head
-        found = await self._outbox.read(first - 1, 1)
-        if not found or found[0].moved.position != first:
+        found = await self._lane.read(first - 1, 1)
+        if not found or found[0].position != first:
             what = f"there is no announcement {first}"
             raise WrongState(what, why=f"the last one is {head}")
         if not first <= last <= head:
@@ -178,21 +189,27 @@ class Replay:
         if ends > last:
             log.info("replay.nothing_to_do", ends=ends, last=last)
 
-    async def _end(self, jetstream: JetStreamContext, sequence: int) -> int:
-        """Return the position of the stream's last message; it must be one of ours."""
-        told = await self._position(jetstream, sequence)
-        if told is None or not await self._cursor.is_known_at(jetstream, sequence):
+    async def _end(self, jetstream: JetStreamContext, last: RawStreamMsg) -> int:
+        """Return the position of the stream's last message of this outbox; it must be one of ours."""
+        told = self._lane.position_in(last.headers or {})
+        if told is None or not await self._lane.is_known_at(jetstream, last.seq or 0):
             what = f"the stream {self._spec.name} ends with a message that is not in the database"
             todo = "Replay into another stream: --stream NAME."
             raise WrongState(what, why=f"its last message is {told}", todo=todo)
         return told
 
-    async def _position(self, jetstream: JetStreamContext, sequence: int) -> int | None:
+    async def _held(
+        self, jetstream: JetStreamContext, first: int
+    ) -> tuple[RawStreamMsg, RawStreamMsg] | None:
+        """Return the stream's first and last message under this outbox's subjects; None if there is none."""
+        name, subjects = self._spec.name, self._lane.subjects
         try:
-            message = await jetstream.get_msg(self._spec.name, seq=sequence)
+            return (
+                await jetstream.get_msg(name, seq=max(first, 1), subject=subjects, next=True),
+                await jetstream.get_last_msg(name, subjects),
+            )
         except NotFoundError:
             return None
-        return position_in(message.headers or {})
 
     async def _info(self, connection: NatsLink) -> dict[str, Any]:
         """Request the stream's data; empty if there is none. nats-py's own call leaves out the times."""
@@ -209,9 +226,12 @@ class Replay:
     ) -> None:
         """Append batch after batch, until all is written; a relay may have written some of it."""
         before: tuple[int, int] | None = None
-        is_held = self._cursor.is_held_in(
-            connection.jetstream(timeout=self._settings.ack_timeout_seconds)
-        )
+        jetstream = connection.jetstream(timeout=self._settings.ack_timeout_seconds)
+
+        async def is_held(sequence: int, message: Message) -> bool:
+            held = await read_held(jetstream, self._spec.name, sequence)
+            return held.is_there and held.fingerprint == fingerprint_of(message)
+
         for _ in range(CONFLICTS_MAX):
             plan = await self._plan(connection)
             sequence = int((await self._info(connection))["state"]["last_seq"])
@@ -238,17 +258,17 @@ class Replay:
 
     async def _batch(self, after: int, last: int) -> list[Message]:
         """Build the next announcements; a missing position is never skipped."""
-        found = await self._outbox.read(after, self._settings.batch_max)
-        batch = [each for each in found if each.moved.position <= last]
+        found = await self._lane.read(after, self._settings.batch_max)
+        batch = [each for each in found if each.position <= last]
         before = after
         for each in batch:
-            if not follows(each.moved.position, before):
+            if not follows(each.position, before):
                 break
-            before = each.moved.position
-        if before != (batch[-1].moved.position if batch else last):
+            before = each.position
+        if before != (batch[-1].position if batch else last):
             what = f"the announcement after {before} is missing"
-            raise InvariantViolated(what, why="the stream of moves has a gap")
-        return self._announcer.messages(batch, after)[: self._settings.batch_max]
+            raise InvariantViolated(what, why="the outbox has a gap")
+        return self._lane.messages(batch, after)[: self._settings.batch_max]
 
     async def _require_whole(self, connection: NatsLink, plan: ReplayPlan) -> None:
         """Count the stream's messages: one that was taken for a duplicate would be missing."""
@@ -264,12 +284,12 @@ class Replay:
             return max(0, last - after)
         count = 0
         while after < last:
-            found = await self._outbox.read(after, self._settings.batch_max)
-            inside = [each for each in found if each.moved.position <= last]
+            found = await self._lane.read(after, self._settings.batch_max)
+            inside = [each for each in found if each.position <= last]
             if not inside:
                 break
             count += len(inside)
-            after = inside[-1].moved.position
+            after = inside[-1].position
         return count
 
 

@@ -32,9 +32,10 @@ LOOKED_AT_MAX: Final = 100
 class NatsEventStreamCheck:
     """See ``ports.EventStreamCheck``."""
 
-    def __init__(self, nats: NatsAccess, stream_name: str) -> None:
+    def __init__(self, nats: NatsAccess, stream_name: str, prefix: str) -> None:
         self._nats = nats
         self._stream_name = stream_name
+        self._subjects = f"{prefix}.*"
 
     async def last_announced(self) -> Announced | None:
         """Return the last announcement of ours in the stream; None if there is none, or it is unreachable."""
@@ -48,9 +49,11 @@ class NatsEventStreamCheck:
             return None
 
     async def _read(self, jetstream: JetStreamContext) -> Announced | None:
+        # Behind the moves there may be thousands of notices.
+        last = (await jetstream.get_last_msg(self._stream_name, self._subjects)).seq or 0
         state = (await jetstream.stream_info(self._stream_name)).state
-        lowest = max(state.first_seq, state.last_seq - LOOKED_AT_MAX + 1, 1)
-        for sequence in range(state.last_seq, lowest - 1, -1):
+        lowest = max(state.first_seq, last - LOOKED_AT_MAX + 1, 1)
+        for sequence in range(last, lowest - 1, -1):
             message = await jetstream.get_msg(self._stream_name, seq=sequence)
             told = announced_in(message.headers or {})
             if told is not None:

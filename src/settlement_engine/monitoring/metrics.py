@@ -217,7 +217,7 @@ class Metrics:
             return Gauge(name, text, registry=self.registry)
 
         self._backlog = gauge(
-            "outbox_backlog", "Moves whose announcement JetStream has not stored yet."
+            "outbox_backlog", "Moves and notices that JetStream has not stored yet."
         )
         self._outbox_refused = gauge(
             "outbox_refused_seconds",

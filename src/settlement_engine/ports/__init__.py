@@ -75,6 +75,7 @@ from settlement_engine.ports.issued_statements import (
 )
 from settlement_engine.ports.lanes import BreakerLimits, LaneLimits, LaneReport
 from settlement_engine.ports.messages import Keep, MessageRail, MessageStore
+from settlement_engine.ports.notices import NoticeOutbox
 from settlement_engine.ports.past_balances import PastBalances
 from settlement_engine.ports.proof import (
     Auditor,
@@ -237,6 +238,7 @@ __all__ = [
     "Named",
     "NamedBy",
     "NoteRead",
+    "NoticeOutbox",
     "OpenReport",
     "PastBalances",
     "PaymentLister",

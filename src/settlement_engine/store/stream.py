@@ -23,6 +23,7 @@ from settlement_engine.store.announcement_cache import (
     to_announcement,
 )
 from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.notices import PostgresNotices
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import to_moved
 from settlement_engine.store.safety import require_safety
@@ -59,6 +60,7 @@ class PostgresStream:
         self._relay = DatabaseConnection(
             settings, {"idle_session_timeout": str(LEADER_QUIET_MS)}, needs_safety=True
         )
+        self.notices = PostgresNotices(readers, self._relay)
 
     async def close(self) -> None:
         """Close the connection, which gives up the leadership."""
@@ -198,6 +200,8 @@ class PostgresGauges:
         rows = await self._readers.fetch("gauges")
         head = await self._readers.fetchrow("stream_head")
         assert head is not None
+        notices = await self._readers.fetchrow("notice_head")
+        assert notices is not None
         stuck = await self._readers.fetchrow("without_next_action")
         assert stuck is not None
         cases = await self._readers.fetch("open_cases")
@@ -212,7 +216,8 @@ class PostgresGauges:
             open_by_state={row["state"]: row["settlements"] for row in rows},
             oldest_open_seconds=max(oldest.values(), default=0.0),
             oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
-            outbox_backlog=waiting(head["published"], head["position"]),
+            outbox_backlog=waiting(head["published"], head["position"])
+            + waiting(notices["published"], notices["position"]),
             without_next_action=stuck["settlements"],
             balances=balances,
             accounts_left_out=left_out,

@@ -11,6 +11,8 @@ from uuid import UUID
 from settlement_engine.domain.deadletters import DeadLetter
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
+from settlement_engine.domain.notices import Notice, RecallStepped
+from settlement_engine.domain.recalls import RecallState
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.ports import Announcement
 
@@ -107,6 +109,51 @@ class MemoryOutbox:
     def _fail(self):
         if self.trouble is not None:
             raise self.trouble
+
+
+def notice(position: int) -> Notice:
+    """A step of a recall of another settlement each time."""
+    return Notice(
+        position=position,
+        at=BEGUN + timedelta(milliseconds=position),
+        fact=RecallStepped(
+            settlement_id=UUID(int=10**9 + position),
+            seq=1,
+            state=RecallState.REQUESTED,
+            obligation_id=f"OBL-{position}",
+            from_bank="ALPHA",
+            to_bank="BETA",
+            amount_minor=1250,
+            currency="EUR",
+            detail={"reason": "paid twice"},
+        ),
+    )
+
+
+class MemoryNoticeOutbox:
+    """The NoticeOutbox port in memory."""
+
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+        self.marked = (0, 0)
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            self.notices.append(notice(len(self.notices) + 1))
+
+    async def read(self, after: int, limit: int) -> list[Notice]:
+        await asyncio.sleep(0)
+        return [each for each in self.notices if each.position > after][:limit]
+
+    async def head(self) -> int:
+        return self.notices[-1].position if self.notices else 0
+
+    async def published(self) -> tuple[int, int]:
+        return self.marked
+
+    async def mark_published(self, position: int, sequence: int) -> None:
+        if position >= self.marked[0]:
+            self.marked = (position, sequence)
 
 
 class CountingMeter:

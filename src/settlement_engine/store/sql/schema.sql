@@ -389,6 +389,27 @@ CREATE TABLE moves (
     detail jsonb
 );
 
+CREATE TABLE notice_head (
+    is_only boolean NOT NULL DEFAULT true,
+    "position" bigint NOT NULL,
+    published bigint NOT NULL DEFAULT 0,
+    published_sequence bigint NOT NULL DEFAULT 0,
+    began_at timestamp with time zone NOT NULL
+) WITH (fillfactor=10);
+
+CREATE TABLE notices (
+    "position" bigint NOT NULL,
+    kind text NOT NULL,
+    run_id uuid,
+    currency currency_code,
+    break_id bigint,
+    number integer,
+    settlement_id uuid,
+    seq smallint,
+    proof_id bigint,
+    at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE open_breaks (
     break_id bigint NOT NULL,
     account_id bigint NOT NULL,
@@ -2010,6 +2031,76 @@ BEGIN
     ) INTO left_minor
     FROM unnest(p_giving, p_seq, p_of) WITH ORDINALITY AS g (id, seq, of_id, ord)
     LEFT JOIN settlement_transactions AS s ON s.id = g.id;
+CREATE OR REPLACE FUNCTION public.notice_discrepancies()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_count bigint := (SELECT count(*) FROM written WHERE discrepancy_accounts > 0);
+BEGIN
+    IF v_count > 0 THEN
+        INSERT INTO notices (position, kind, run_id, currency, at)
+        SELECT h.before + row_number() OVER (ORDER BY w.run_id, w.currency), 'discrepancy', w.run_id, w.currency,
+            clock_timestamp()
+        FROM take_notice_positions(v_count) AS h (before), written AS w WHERE w.discrepancy_accounts > 0;
+    END IF;
+    RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.notice_escalations()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_count bigint := (SELECT count(*) FROM written WHERE event = 'escalated');
+BEGIN
+    IF v_count > 0 THEN
+        INSERT INTO notices (position, kind, break_id, number, at)
+        SELECT h.before + row_number() OVER (ORDER BY w.break_id, w.number), 'escalation', w.break_id, w.number,
+            clock_timestamp()
+        FROM take_notice_positions(v_count) AS h (before), written AS w WHERE w.event = 'escalated';
+    END IF;
+    RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.notice_proofs()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_ids bigint[] := ARRAY(
+        SELECT w.id FROM written AS w
+        WHERE w.is_zero OR (
+            SELECT p.is_zero FROM proofs AS p
+            WHERE p.account_id = w.account_id AND p.booking_date = w.booking_date AND p.id < w.id
+            ORDER BY p.id DESC LIMIT 1
+        )
+        ORDER BY w.id
+    );
+BEGIN
+    IF cardinality(v_ids) > 0 THEN
+        INSERT INTO notices (position, kind, proof_id, at)
+        SELECT h.before + q.place, 'proof', q.id, clock_timestamp()
+        FROM take_notice_positions(cardinality(v_ids)) AS h (before),
+            unnest(v_ids) WITH ORDINALITY AS q (id, place);
+    END IF;
+    RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.notice_recall_steps()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_count bigint := (SELECT count(*) FROM written);
+BEGIN
+    IF v_count > 0 THEN
+        INSERT INTO notices (position, kind, settlement_id, seq, at)
+        SELECT h.before + row_number() OVER (ORDER BY w.settlement_id, w.seq), 'recall', w.settlement_id, w.seq,
+            clock_timestamp()
+        FROM take_notice_positions(v_count) AS h (before), written AS w;
+    END IF;
+    RETURN NULL;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.person_of(name text)
@@ -2394,6 +2485,16 @@ SELECT CASE
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.take_notice_positions(p_count bigint)
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+    UPDATE notice_head AS h SET position = p_count + greatest(
+        h.position, 10000000000000 * coalesce((SELECT max(o.era) FROM openings AS o), 0)
+    )
+    RETURNING h.position - p_count
+$function$;
+
 CREATE OR REPLACE FUNCTION public.try_engine_lock(p_engine bigint)
  RETURNS boolean
  LANGUAGE sql
@@ -2482,6 +2583,10 @@ ALTER TABLE matches ADD CONSTRAINT matches_pkey PRIMARY KEY (id);
 ALTER TABLE messages ADD CONSTRAINT messages_pkey PRIMARY KEY (settlement_id, at, direction, sha256);
 
 ALTER TABLE moves ADD CONSTRAINT moves_pkey PRIMARY KEY ("position");
+
+ALTER TABLE notice_head ADD CONSTRAINT notice_head_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE notices ADD CONSTRAINT notices_pkey PRIMARY KEY ("position");
 
 ALTER TABLE open_breaks ADD CONSTRAINT open_breaks_pkey PRIMARY KEY (break_id);
 
@@ -2578,6 +2683,14 @@ ALTER TABLE issued_statements ADD CONSTRAINT issued_statements_account_id_number
 ALTER TABLE match_suggestions ADD CONSTRAINT match_suggestions_account_id_fingerprint_key UNIQUE (account_id, fingerprint);
 
 ALTER TABLE moves ADD CONSTRAINT moves_settlement_id_seq_key UNIQUE (settlement_id, seq);
+
+ALTER TABLE notices ADD CONSTRAINT notices_break_id_number_key UNIQUE (break_id, number);
+
+ALTER TABLE notices ADD CONSTRAINT notices_proof_id_key UNIQUE (proof_id);
+
+ALTER TABLE notices ADD CONSTRAINT notices_run_id_currency_key UNIQUE (run_id, currency);
+
+ALTER TABLE notices ADD CONSTRAINT notices_settlement_id_seq_key UNIQUE (settlement_id, seq);
 
 ALTER TABLE open_postings ADD CONSTRAINT open_postings_account_id_group_id_posting_leg_key UNIQUE (account_id, group_id, posting, leg);
 
@@ -2831,6 +2944,36 @@ ALTER TABLE messages ADD CONSTRAINT messages_response_status_check CHECK (respon
 ALTER TABLE messages ADD CONSTRAINT messages_type_check CHECK (length(type) <= 35);
 
 ALTER TABLE moves ADD CONSTRAINT legal_move CHECK (is_legal_move(from_state, event, to_state));
+
+ALTER TABLE notice_head ADD CONSTRAINT notice_head_is_only_check CHECK (is_only);
+
+ALTER TABLE notice_head ADD CONSTRAINT notice_head_position_check CHECK ("position" >= 0);
+
+ALTER TABLE notice_head ADD CONSTRAINT notice_head_published_check CHECK (published >= 0);
+
+ALTER TABLE notice_head ADD CONSTRAINT notice_head_published_sequence_check CHECK (published_sequence >= 0);
+
+ALTER TABLE notices ADD CONSTRAINT notices_have_a_fact CHECK (num_nonnulls(run_id, currency) =
+CASE
+    WHEN kind = 'discrepancy'::text THEN 2
+    ELSE 0
+END AND num_nonnulls(break_id, number) =
+CASE
+    WHEN kind = 'escalation'::text THEN 2
+    ELSE 0
+END AND num_nonnulls(settlement_id, seq) =
+CASE
+    WHEN kind = 'recall'::text THEN 2
+    ELSE 0
+END AND num_nonnulls(proof_id) =
+CASE
+    WHEN kind = 'proof'::text THEN 1
+    ELSE 0
+END);
+
+ALTER TABLE notices ADD CONSTRAINT notices_kind_check CHECK (kind = ANY (ARRAY['discrepancy'::text, 'escalation'::text, 'recall'::text, 'proof'::text]));
+
+ALTER TABLE notices ADD CONSTRAINT notices_position_check CHECK ("position" > 0);
 
 ALTER TABLE open_breaks ADD CONSTRAINT open_breaks_level_check CHECK (level >= 0);
 
@@ -3274,6 +3417,9 @@ ALTER TABLE break_decisions ENABLE ALWAYS TRIGGER break_decisions_append_only;
 CREATE TRIGGER break_events_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_events FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE break_events ENABLE ALWAYS TRIGGER break_events_append_only;
 
+CREATE TRIGGER escalations_are_noticed AFTER INSERT ON public.break_events REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION notice_escalations();
+ALTER TABLE break_events ENABLE ALWAYS TRIGGER escalations_are_noticed;
+
 CREATE TRIGGER break_items_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.break_items FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE break_items ENABLE ALWAYS TRIGGER break_items_append_only;
 
@@ -3396,6 +3542,9 @@ ALTER TABLE moves ENABLE ALWAYS TRIGGER filed_is_not_abandoned;
 CREATE TRIGGER moves_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.moves FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE moves ENABLE ALWAYS TRIGGER moves_append_only;
 
+CREATE TRIGGER notices_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.notices FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE notices ENABLE ALWAYS TRIGGER notices_append_only;
+
 CREATE TRIGGER openings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.openings FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE openings ENABLE ALWAYS TRIGGER openings_append_only;
 
@@ -3407,6 +3556,9 @@ ALTER TABLE payment_details ENABLE ALWAYS TRIGGER payment_details_append_only;
 
 CREATE TRIGGER proofs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.proofs FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE proofs ENABLE ALWAYS TRIGGER proofs_append_only;
+
+CREATE TRIGGER proofs_are_noticed AFTER INSERT ON public.proofs REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION notice_proofs();
+ALTER TABLE proofs ENABLE ALWAYS TRIGGER proofs_are_noticed;
 
 CREATE TRIGGER rail_file_items_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.rail_file_items FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE rail_file_items ENABLE ALWAYS TRIGGER rail_file_items_append_only;
@@ -3425,6 +3577,12 @@ ALTER TABLE rail_trace_head ENABLE ALWAYS TRIGGER rail_trace_head_stays;
 
 CREATE TRIGGER recall_steps_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.recall_steps FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE recall_steps ENABLE ALWAYS TRIGGER recall_steps_append_only;
+
+CREATE TRIGGER recall_steps_are_noticed AFTER INSERT ON public.recall_steps REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION notice_recall_steps();
+ALTER TABLE recall_steps ENABLE ALWAYS TRIGGER recall_steps_are_noticed;
+
+CREATE TRIGGER discrepancies_are_noticed AFTER INSERT ON public.reconciliation_reports REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION notice_discrepancies();
+ALTER TABLE reconciliation_reports ENABLE ALWAYS TRIGGER discrepancies_are_noticed;
 
 CREATE TRIGGER reconciliation_reports_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.reconciliation_reports FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE reconciliation_reports ENABLE ALWAYS TRIGGER reconciliation_reports_append_only;

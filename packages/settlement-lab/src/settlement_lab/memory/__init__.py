@@ -17,6 +17,7 @@ from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
 from settlement_lab.memory.issued_statements import MemoryIssuedStatements
 from settlement_lab.memory.messages import MemoryMessages
+from settlement_lab.memory.notices import MemoryNotices
 from settlement_lab.memory.past_balances import MemoryPastBalances
 from settlement_lab.memory.rail_files import MemoryRailFiles
 from settlement_lab.memory.recalls import MemoryRecalls
@@ -47,6 +48,7 @@ __all__ = [
     "MemoryInbound",
     "MemoryIssuedStatements",
     "MemoryMessages",
+    "MemoryNotices",
     "MemoryPastBalances",
     "MemoryRailFiles",
     "MemoryRecalls",

@@ -21,7 +21,7 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.store.accounts import CONTROL_NUMBER
-from settlement_lab.memory import audit_compensations, audit_history
+from settlement_lab.memory import audit_compensations, audit_history, audit_notices
 from settlement_lab.memory.audit_breaks import (
     BREAK_CHECKS,
     CORRECTIONS,
@@ -300,6 +300,7 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     **BREAK_CHECKS,
     **audit_compensations.CHECKS,
     **audit_history.CHECKS,
+    **audit_notices.CHECKS,
     "instructions_are_as_received": _instructions_are_as_received,
     "keys_have_their_hash": _keys_have_their_hash,
     "references_follow_from_keys": _references_follow_from_keys,

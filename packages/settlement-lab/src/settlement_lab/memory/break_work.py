@@ -41,6 +41,7 @@ from settlement_lab.memory.break_corrections import (
     post,
     take_back,
 )
+from settlement_lab.memory.notices import notice_escalation
 from settlement_lab.memory.reconciliation import MemoryReconciliation
 
 if TYPE_CHECKING:
@@ -355,5 +356,6 @@ class MemoryBreakWork:
                     level=step.level,
                     due_at=step.due_at,
                 )
+                notice_escalation(self._records, step.break_id, kept, kept.events[-1])
                 done.append(step.break_id)
         return done

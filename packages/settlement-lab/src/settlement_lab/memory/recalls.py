@@ -17,6 +17,7 @@ from settlement_engine.domain.recalls import (
 )
 from settlement_engine.errors import NotFound
 from settlement_engine.store.recalls import require_completed
+from settlement_lab.memory.notices import notice_recall
 from settlement_lab.memory.records import OpenRecall
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class MemoryRecalls:
         made = RecallRequest(settlement_id=settlement_id, steps=(step,))
         self._records.recalls[settlement_id] = made
         self._records.open_recalls[settlement_id] = OpenRecall(due_at=step.at)
+        notice_recall(self._records, made)
         return made
 
     async def recall(self, settlement_id: UUID) -> RecallRequest | None:
@@ -109,7 +111,9 @@ class MemoryRecalls:
             detail=dict(command.detail),
         )
         steps = (*known.steps, step)
-        self._records.recalls[command.settlement_id] = msgspec.structs.replace(known, steps=steps)
+        made = msgspec.structs.replace(known, steps=steps)
+        self._records.recalls[command.settlement_id] = made
+        notice_recall(self._records, made)
         if command.state in ENDED_RECALLS:
             self._records.open_recalls.pop(command.settlement_id, None)
         else:

@@ -37,6 +37,7 @@ from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
 from settlement_lab.memory import break_corrections
+from settlement_lab.memory.notices import notice_proof, notice_report
 from settlement_lab.memory.open_breaks import MemoryBreaks
 from settlement_lab.memory.reconciled import KeptMatch, Reconciled, place_of
 
@@ -89,6 +90,8 @@ class MemoryReconciliation(MemoryBreaks):
     ) -> None:
         """Record the end of a run with its reports, and give it free."""
         del matches, result_hash
+        for part in parts:
+            notice_report(self._records, self._kept.runs[run_id][0], part)
         self._kept.ends[run_id] = (self._records.clock.now(), tuple(parts))
         await self.leave()
 
@@ -386,9 +389,15 @@ class MemoryReconciliation(MemoryBreaks):
         self, account_id: int, run_id: UUID, currency: str, proofs: Sequence[BalanceProof]
     ) -> int:
         """Append the proofs that differ from the last ones of their days, and record the last proved day."""
-        del run_id, currency
+        del currency
         known = {each.booking_date: each for each in self._kept.proofs.get(account_id, [])}
         fresh = [each for each in proofs if known.get(each.booking_date) != each]
+        count = sum(map(len, self._kept.proofs.values()))
+        for number, proof in enumerate(fresh, start=count + 1):
+            before = known.get(proof.booking_date)
+            was_zero = before is not None and before.is_zero
+            run, _ = self._kept.runs[run_id]
+            notice_proof(self._records, (number, account_id), run, proof, was_zero=was_zero)
         self._kept.proofs.setdefault(account_id, []).extend(fresh)
         known_account = self._records.accounts[account_id]
         self._records.accounts[account_id] = replace(

@@ -15,6 +15,7 @@ from settlement_engine.domain.deadletters import COUNTED_MAX
 from settlement_engine.domain.ledger import GUARDED
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.ports import Announcement, Balance, Gauges
+from settlement_lab.memory.notices import MemoryNotices
 from settlement_lab.memory.records import NOBODY, EngineRecord
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class MemoryStream:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        self.notices = MemoryNotices(records)
 
     async def read(
         self, after: int, limit: int, settlement_id: UUID | None = None
@@ -162,7 +164,8 @@ class MemoryGauges:
             open_by_state=counts,
             oldest_open_seconds=max(oldest.values(), default=0.0),
             oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
-            outbox_backlog=waiting(self._records.published, self._records.head),
+            outbox_backlog=waiting(self._records.published, self._records.head)
+            + waiting(self._records.notices_published[0], self._records.notice_head),
             without_next_action=sum(
                 parked.engine_id == NOBODY
                 and parked.due_at is None

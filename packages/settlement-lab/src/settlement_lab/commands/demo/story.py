@@ -105,7 +105,7 @@ async def _collect(
     from settlement_engine.app.database import prove
 
     consumer = Consumer(
-        world.addresses().nats_url, config.nats.stream, f"{config.nats.subject_prefix}.>"
+        world.addresses().nats_url, config.nats.stream, f"{config.nats.subject_prefix}.*"
     )
     tail: dict[int, str] = {}
 
