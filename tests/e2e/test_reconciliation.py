@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from settlement_engine.cli.failures import ExitCode
+from tests.e2e.jetstream import read_stream
 from tests.e2e.test_command_line import run
 from tests.e2e.world import World, until
 from tests.support.statement_files import chain, file_of
@@ -111,3 +112,28 @@ def test_the_proof_of_a_day_is_printed(world: World, monkeypatch: pytest.MonkeyP
     told = run(world, "prove", "--date", f"{first.day}", "--account", proof["accountId"])
     assert "1 proved to zero" in told.out
     assert "no account has a proof" in run(world, "prove", "--date", "2001-01-01").out
+
+
+def test_what_was_found_is_announced_once_and_in_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notices of the runs before, and the same ones again in another stream."""
+    reports = run(world, "reports", "list", "--json").json["reports"]
+    wanted = {f"discrepancy.{each['reportId']}.EUR" for each in reports}
+    assert wanted
+
+    def told() -> list[tuple[str, int]]:
+        return read_stream(world, header="ce-noticesequence")
+
+    until(lambda: wanted <= {name for name, _ in told()}, SECONDS, "the notices")
+    before = told()
+    assert [number for _, number in before] == list(range(1, len(before) + 1))
+    assert any(name.startswith("proof.") for name, _ in before)
+    names = [name for name, _ in before]
+    assert len(set(names)) == len(names)
+    monkeypatch.setenv("SETTLEMENT_DATABASE__URL", world.address["database_url"])
+    monkeypatch.setenv("SETTLEMENT_NATS__URL", world.address["nats_url"])
+    assert run(world, "prove").code == ExitCode.OK
+    done = run(world, "outbox", "replay", "--notices", "--from", "1", "--stream", "again")
+    assert done.code == ExitCode.OK, done
+    assert read_stream(world, "again", "ce-noticesequence") == before
