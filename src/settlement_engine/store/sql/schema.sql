@@ -2031,6 +2031,8 @@ BEGIN
     ) INTO left_minor
     FROM unnest(p_giving, p_seq, p_of) WITH ORDINALITY AS g (id, seq, of_id, ord)
     LEFT JOIN settlement_transactions AS s ON s.id = g.id;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.notice_discrepancies()
  RETURNS trigger
  LANGUAGE plpgsql
