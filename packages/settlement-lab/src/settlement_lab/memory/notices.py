@@ -17,7 +17,9 @@ from settlement_engine.domain.notices import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
+    from uuid import UUID
 
     from settlement_engine.domain.breaks.history import BreakEvent
     from settlement_engine.domain.proof import BalanceProof
@@ -124,33 +126,37 @@ def notice_report(records: Records, run: ReconciliationRun, part: CurrencyReport
     notice(records, fact)
 
 
-def notice_proof(
+def notice_proofs(
     records: Records,
-    place: tuple[int, int],
-    run: ReconciliationRun,
-    proof: BalanceProof,
-    *,
-    was_zero: bool,
+    place: tuple[int, UUID],
+    fresh: Sequence[BalanceProof],
+    known: Mapping[date, BalanceProof],
 ) -> None:
-    """Notice the proof of a day, if it is zero, or was; ``place`` is the proof's number and its account's."""
-    proof_id, account_id = place
+    """Notice those of an account's new proofs that are zero, or were; before they are kept.
+
+    ``place`` is the account and the run, ``known`` the last proof of each day.
+    """
+    account_id, run_id = place
     account = records.accounts[account_id]
-    if not (proof.is_zero or was_zero):
-        return
-    fact = DayProved(
-        proof_id=proof_id,
-        account_id=account.id,
-        bank=account.bank,
-        currency=account.currency,
-        booking_date=proof.booking_date,
-        run_id=run.id,
-        is_zero=proof.is_zero,
-        our_closing_minor=str(proof.our_closing_minor),
-        their_closing_minor=str(proof.their_closing_minor),
-        unmatched_ours=proof.unmatched_ours,
-        unmatched_theirs=proof.unmatched_theirs,
-    )
-    notice(records, fact)
+    count = sum(map(len, records.reconciled.proofs.values()))
+    for number, proof in enumerate(fresh, start=count + 1):
+        before = known.get(proof.booking_date)
+        if not (proof.is_zero or (before is not None and before.is_zero)):
+            continue
+        fact = DayProved(
+            proof_id=number,
+            account_id=account.id,
+            bank=account.bank,
+            currency=account.currency,
+            booking_date=proof.booking_date,
+            run_id=run_id,
+            is_zero=proof.is_zero,
+            our_closing_minor=str(proof.our_closing_minor),
+            their_closing_minor=str(proof.their_closing_minor),
+            unmatched_ours=proof.unmatched_ours,
+            unmatched_theirs=proof.unmatched_theirs,
+        )
+        notice(records, fact)
 
 
 def recalls_without_notice(records: Records) -> Iterator[str]:

@@ -37,7 +37,7 @@ from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
 from settlement_lab.memory import break_corrections
-from settlement_lab.memory.notices import notice_proof, notice_report
+from settlement_lab.memory.notices import notice_proofs, notice_report
 from settlement_lab.memory.open_breaks import MemoryBreaks
 from settlement_lab.memory.reconciled import KeptMatch, Reconciled, place_of
 
@@ -53,10 +53,7 @@ if TYPE_CHECKING:
         PageMatches,
         ReconciliationRun,
     )
-    from settlement_engine.ports import (
-        Matcher,
-        Zones,
-    )
+    from settlement_engine.ports import Matcher, Zones
     from settlement_lab.memory.records import Records
 
 AT_BANKS = frozenset({AccountKind.NOSTRO, AccountKind.SETTLEMENT})
@@ -392,12 +389,7 @@ class MemoryReconciliation(MemoryBreaks):
         del currency
         known = {each.booking_date: each for each in self._kept.proofs.get(account_id, [])}
         fresh = [each for each in proofs if known.get(each.booking_date) != each]
-        count = sum(map(len, self._kept.proofs.values()))
-        for number, proof in enumerate(fresh, start=count + 1):
-            before = known.get(proof.booking_date)
-            was_zero = before is not None and before.is_zero
-            run, _ = self._kept.runs[run_id]
-            notice_proof(self._records, (number, account_id), run, proof, was_zero=was_zero)
+        notice_proofs(self._records, (account_id, run_id), fresh, known)
         self._kept.proofs.setdefault(account_id, []).extend(fresh)
         known_account = self._records.accounts[account_id]
         self._records.accounts[account_id] = replace(
