@@ -41,7 +41,7 @@ from settlement_engine.domain.notices import (
     RECONCILED,
     REOPENED_DAY,
     DiscrepancyReported,
-    Notice,
+    OutboxNotice,
 )
 from settlement_engine.domain.recalls import RecallState
 from settlement_engine.domain.settlement import Moved
@@ -360,7 +360,7 @@ def notice_example() -> str:
     )
     at = datetime(2026, 1, 15, 2, 0, 3, 250000, tzinfo=UTC)
     announcer = NoticeAnnouncer(prefix="settlement", source="/settlement-engine")
-    message = announcer.message(Notice(position=17, at=at, fact=reported))
+    message = announcer.message(OutboxNotice(position=17, at=at, fact=reported))
     body = json.dumps(json.loads(message.body), indent=2, ensure_ascii=False)
     headers = message.headers.replace("\r\n", "\n")
     return f"```text\n{headers}```\n\n```json\n{body}\n```\n"

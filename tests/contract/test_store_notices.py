@@ -24,7 +24,7 @@ from tests.contract.test_store_reconciliation import FUNDED, Books
 from tests.support.bank_statements import Booked, debit, take
 
 if TYPE_CHECKING:
-    from settlement_engine.domain.notices import Notice
+    from settlement_engine.domain.notices import OutboxNotice
     from settlement_engine.ports import RecallStore
     from tests.support.stores import Stores
 
@@ -45,7 +45,7 @@ class Outbox:
     async def open(cls, stores: Stores) -> Outbox:
         return cls(stores, await stores.stream.notices.head())
 
-    async def read(self) -> list[Notice]:
+    async def read(self) -> list[OutboxNotice]:
         found = await self.outbox.read(self.before, ALL)
         positions = [each.position for each in found]
         assert positions == list(range(self.before + 1, await self.outbox.head() + 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from settlement_engine.events.notice_messages import NoticeAnnouncer
 from settlement_engine.events.notice_position import NoticePlace
 from settlement_engine.events.stream_check import LOOKED_AT_MAX, NatsEventStreamCheck
 from tests.integration.test_relay import STREAM, jetstream, make_relay, running, stored
-from tests.support.waiting import until
+from tests.support.waiting import turns, until
 from tests.unit.events.fakes import CountingMeter, MemoryNoticeOutbox, MemoryOutbox
 
 if TYPE_CHECKING:
@@ -116,7 +115,11 @@ async def test_a_relay_that_is_killed_again_and_again_loses_nothing_and_repeats_
     for kill in range(25):
         ground.add(7, 5)
         async with ground.relay():
-            await asyncio.sleep(0.01 * (kill % 8))
+            if kill % 2:
+                await turns(40 * kill)
+            else:
+                reached = len(ground.notices.notices) - kill % 5
+                await until(lambda: ground.notices.marked[0] >= reached, seconds=SECONDS)  # noqa: B023
     async with ground.relay():
         await ground.until_published()
     await ground.check_exact()
@@ -130,7 +133,7 @@ async def test_two_relays_at_the_same_time_write_nothing_twice(ground):
     async with ground.relay(), ground.relay():
         for _ in range(20):
             ground.add(3, 3)
-            await asyncio.sleep(0.02)
+            await turns()
         await ground.until_published()
     assert await ground.held() == ground.ids()
 
@@ -228,7 +231,6 @@ async def test_foreign_messages_under_our_subjects_stay_foreign(ground):
     await ground.publish("settlement.recall.other", fifth.body.encode(), lines(fifth))
     async with ground.relay(check_seconds=0.05):
         await ground.until_published()
-        await asyncio.sleep(0.3)
     ours = {each.event_id: each for each in (fourth, fifth, sixth)}
     found = [
         message.headers["ce-id"]
@@ -241,8 +243,9 @@ async def test_foreign_messages_under_our_subjects_stay_foreign(ground):
     assert (await ground.held())[0] == ground.ids()[0]
     warned = ground.meter.invariant_warnings["stream_foreign"]
     ground.notices.marked = NoticePlace(*ground.notices.marked)
+    looks = ground.notices.looks
     async with ground.relay(check_seconds=0.05):
-        await asyncio.sleep(0.3)
+        await until(lambda: ground.notices.looks >= looks + 3, seconds=SECONDS)
     assert ground.meter.invariant_warnings["stream_foreign"] == warned, "it is behind what is known"
 
 

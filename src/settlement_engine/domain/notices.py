@@ -1,9 +1,9 @@
 """Notices: what is announced though it is no move of a settlement, and what each says.
 
-A notice numbers a fact that is appended anyway: a report with discrepancies, a step of an escalation, a step of a recall, a
-proof. Notices have positions of their own, gapless within a system epoch like those of moves, so that the moves stay the
-only outbox of the hot path. Promises: the same fact always has the same type, id and fields. Must never: name
-an account's holder, or say more of a report than its sums; whoever wants more follows the link.
+A notice numbers a fact that is appended anyway: a report with discrepancies, a step of an escalation, a step of a
+recall, a proof. Notices have positions of their own, gapless within a system epoch like those of moves, so that the
+moves stay the only outbox of the hot path. Promises: the same fact always has the same type, id and fields. Must
+never: name an account's holder, or say more of a report than its sums; whoever wants more follows the link.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class DayProved(msgspec.Struct, frozen=True, kw_only=True):
 NoticedFact = DiscrepancyReported | BreakEscalated | RecallStepped | DayProved
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True):
+class OutboxNotice(msgspec.Struct, frozen=True, kw_only=True):
     """A fact with its position among the notices, and the time at which it got that."""
 
     position: int
@@ -120,7 +120,7 @@ def notice_type(fact: NoticedFact) -> str:
             return RECONCILED if fact.is_zero else REOPENED_DAY
 
 
-def notice_id(notice: Notice) -> str:
+def notice_id(notice: OutboxNotice) -> str:
     """Return the unique id of a notice: that of its fact, and of the system epoch but the first."""
     name = _fact_id(notice.fact)
     if notice.position < POSITIONS_PER_EPOCH:

@@ -1,7 +1,7 @@
 """A notice as it is published: subject, CloudEvents headers and a JSON body.
 
-Promises: the same notice always gives the same bytes. Its number has a header and a field of its own, so that nobody takes it
-for that of a move. Must never: put text of a caller or a bank into a header or a subject.
+Promises: the same notice always gives the same bytes. Its number has a header and a field of its own, so that
+nobody takes it for that of a move. Must never: put text of a caller or a bank into a header or a subject.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from settlement_engine.events.announce import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from settlement_engine.domain.notices import Notice
+    from settlement_engine.domain.notices import OutboxNotice
 
 _DIGITS_MAX: Final = len(str(POSITION_MAX))
 
@@ -50,7 +50,7 @@ class NoticeAnnouncer:
         """The subjects that notices are published on, and no move."""
         return f"{self._prefix}.*.>"
 
-    def message(self, notice: Notice) -> Message:
+    def message(self, notice: OutboxNotice) -> Message:
         """Build one message."""
         kind, name, at = notice_type(notice.fact), notice_id(notice), rfc3339(notice.at)
         body = {
@@ -71,7 +71,7 @@ class NoticeAnnouncer:
         assert len(text) <= BODY_BYTES_MAX, "the texts of a fact are bounded by the database"
         return Message(notice.position, name, subject, headers, text.decode())
 
-    def messages(self, notices: Sequence[Notice]) -> list[Message]:
+    def messages(self, notices: Sequence[OutboxNotice]) -> list[Message]:
         """Build the messages of notices."""
         return [self.message(each) for each in notices]
 

@@ -1,9 +1,9 @@
 """The position up to which JetStream has all notices, read from JetStream itself.
 
-The recorded place of the last published notice is where the comparison begins; from there every message under the notices'
-subjects is compared with the outbox, byte by byte. Promises: nothing is left out, even if an acknowledgement
-was lost, the stream was deleted or lost its end, or others have written to it; in case of doubt a notice is written twice. Must
-never: take a foreign message for a notice.
+The recorded place of the last published notice is where the comparison begins; from there every message under the
+notices' subjects is compared with the outbox, byte by byte. Promises: nothing is left out, even if an
+acknowledgement was lost, the stream was deleted or lost its end, or others have written to it; in case of doubt a
+notice is written twice. Must never: take a foreign message for a notice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from settlement_engine.events.notice_messages import notice_position_in
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
-    from settlement_engine.domain.notices import Notice
+    from settlement_engine.domain.notices import OutboxNotice
     from settlement_engine.events.held import Held
     from settlement_engine.events.notice_messages import NoticeAnnouncer
     from settlement_engine.ports import Meter, NoticeOutbox
@@ -116,7 +116,7 @@ class NoticeCursor:
             return None
         return held_of(message.seq or sequence, message)
 
-    async def notice_of(self, held: Held) -> Notice | None:
+    async def notice_of(self, held: Held) -> OutboxNotice | None:
         """Return the notice that a message is, byte for byte; None if it is not one of ours."""
         position = notice_position_in(held.headers)
         if position is None:

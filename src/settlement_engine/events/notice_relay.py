@@ -22,7 +22,7 @@ from settlement_engine.events.publisher import Conflict
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
-    from settlement_engine.domain.notices import Notice
+    from settlement_engine.domain.notices import OutboxNotice
     from settlement_engine.events.announce import Message
     from settlement_engine.events.publisher import Publisher
     from settlement_engine.events.stream import StreamSpec
@@ -103,7 +103,7 @@ class NoticeRelay:
 
         return await append_each(publisher, messages, after, is_held)
 
-    async def _read(self) -> list[Notice]:
+    async def _read(self) -> list[OutboxNotice]:
         """Return the next notices, up to a missing position: it may become visible later, and is never skipped."""
         found = await self._outbox.read(self._place.position, NOTICES_AT_ONCE)
         before = self._place.position

@@ -127,19 +127,10 @@ class Relay:
         self._cursor = OutboxCursor(
             self._spec.name, outbox, meter, self._announcer, report_stale, database_run
         )
-        self._notices = (
-            None
-            if notices is None
-            else NoticeRelay(
-                outbox=notices, stream=self._spec, source=self._settings.source, meter=meter
-            )
-        )
+        self._notices = self._make_notices(notices)
         self._stopping, self._stopped = asyncio.Event(), asyncio.Event()
-        self._drain_until = 0.0
-        self._marked = 0
-        self._mark_due = self._check_due = 0.0
-        self._head = self._position = 0
-        self._acknowledged = 0
+        self._drain_until = self._mark_due = self._check_due = 0.0
+        self._head = self._position = self._marked = self._acknowledged = 0
         self._ahead: tuple[int, list[Announcement]] = NOTHING_AHEAD
         self._gap = 0
         self._was_healthy = False
@@ -147,6 +138,12 @@ class Relay:
         self._last_trouble = ""
         self._is_connected = False
         self._refusal = NatsRefusal()
+
+    def _make_notices(self, outbox: NoticeOutbox | None) -> NoticeRelay | None:
+        if outbox is None:
+            return None
+        source = self._settings.source
+        return NoticeRelay(outbox=outbox, stream=self._spec, source=source, meter=self._meter)
 
     @property
     def backlog(self) -> int:

@@ -1,12 +1,12 @@
-"""Writes announcements again from the database's moves, or its notices: into a stream that lost them, or a new one.
+"""Writes announcements again from the database's moves or notices: into a stream that lost them, or a new one.
 
 The relay repairs by itself a stream that was deleted or lost its end. It does not publish again what expired or was
-purged; a replay does, at a person's request. Promises: the same bytes with the same ids, in order and without a gap; a
-consumer with an inbox handles each once.
+purged; a replay does, at a person's request. Promises: the same bytes with the same ids, in order and without a
+gap; a consumer with an inbox handles each once.
 
 Must never: break the order of a stream. It appends only to a stream that is empty, or that ends exactly where the
-replay continues (after an interrupted replay, or beside a relay: both append to a known end or not at all). Messages
-cannot be inserted into the middle or at the beginning of a stream; that needs another stream.
+replay continues (after an interrupted replay, or beside a relay: both append to a known end or not at all).
+Messages cannot be inserted into the middle or at the beginning of a stream; that needs another stream.
 """
 
 from __future__ import annotations

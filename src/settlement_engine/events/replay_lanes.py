@@ -1,7 +1,7 @@
 """The two outboxes as a replay sees them: the moves of settlements, and the notices.
 
-Each has positions and subjects of its own, so that the order of one does not depend on the other. Promises: what is read
-here is published with the same bytes and ids as by the relay.
+Each has positions and subjects of its own, so that the order of one does not depend on the other. Promises: what is
+read here is published with the same bytes and ids as by the relay.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Meter, NoticeOutbox, Stream
 
 
-class Placed(NamedTuple):
+class OutboxItem(NamedTuple):
     """Something of an outbox, with its position there."""
 
     position: int
@@ -43,11 +43,11 @@ class ReplayLane(Protocol):
         """Return the last position."""
         ...
 
-    async def read(self, after: int, limit: int) -> list[Placed]:
+    async def read(self, after: int, limit: int) -> list[OutboxItem]:
         """Return what follows a position, oldest first."""
         ...
 
-    def messages(self, placed: Sequence[Placed], after: int) -> list[Message]:
+    def messages(self, placed: Sequence[OutboxItem], after: int) -> list[Message]:
         """Build the messages of what was read after a position."""
         ...
 
@@ -77,12 +77,12 @@ class MoveLane:
         """See the protocol."""
         return await self._outbox.head()
 
-    async def read(self, after: int, limit: int) -> list[Placed]:
+    async def read(self, after: int, limit: int) -> list[OutboxItem]:
         """See the protocol."""
         found = await self._outbox.read(after, limit)
-        return [Placed(each.moved.position, each) for each in found]
+        return [OutboxItem(each.moved.position, each) for each in found]
 
-    def messages(self, placed: Sequence[Placed], after: int) -> list[Message]:
+    def messages(self, placed: Sequence[OutboxItem], after: int) -> list[Message]:
         """See the protocol."""
         return self._announcer.messages([each.item for each in placed], after)
 
@@ -113,11 +113,11 @@ class NoticeLane:
         """See the protocol."""
         return await self._outbox.head()
 
-    async def read(self, after: int, limit: int) -> list[Placed]:
+    async def read(self, after: int, limit: int) -> list[OutboxItem]:
         """See the protocol."""
-        return [Placed(each.position, each) for each in await self._outbox.read(after, limit)]
+        return [OutboxItem(each.position, each) for each in await self._outbox.read(after, limit)]
 
-    def messages(self, placed: Sequence[Placed], after: int) -> list[Message]:
+    def messages(self, placed: Sequence[OutboxItem], after: int) -> list[Message]:
         """See the protocol."""
         del after  # notices have no markers
         return self._announcer.messages([each.item for each in placed])

@@ -1,7 +1,7 @@
 """The outbox of notices: facts that are announced and are no moves of settlements, in one order.
 
-Promises: positions are gapless within a system epoch, and each is taken in the transaction that records its fact. Must
-never: change a notice that was read once.
+Promises: positions are gapless within a system epoch, and each is taken in the transaction that records its fact.
+Must never: change a notice that was read once.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from settlement_engine.domain.notices import Notice
+    from settlement_engine.domain.notices import OutboxNotice
 
 
 class NoticeOutbox(Protocol):
     """All notices in one order. Raises Unavailable."""
 
-    async def read(self, after: int, limit: int) -> list[Notice]:
+    async def read(self, after: int, limit: int) -> list[OutboxNotice]:
         """Return the notices after a position, oldest first."""
         ...
 

@@ -1,4 +1,4 @@
-"""The outbox of notices in PostgreSQL (``ports.NoticeOutbox``): the facts are tables of their own, a notice numbers one."""
+"""The outbox of notices in PostgreSQL (``ports.NoticeOutbox``): a notice numbers a fact that has a table of its own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from settlement_engine.domain.notices import (
     BreakEscalated,
     DayProved,
     DiscrepancyReported,
-    Notice,
     NoticedFact,
+    OutboxNotice,
     RecallStepped,
 )
 from settlement_engine.errors import Unavailable
@@ -36,11 +36,13 @@ class PostgresNotices:
         self._readers = readers
         self._relay = relay
 
-    async def read(self, after: int, limit: int) -> list[Notice]:
+    async def read(self, after: int, limit: int) -> list[OutboxNotice]:
         """Return the notices after a position, oldest first."""
         rows = await self._readers.fetch("read_notices", after, limit)
         return [
-            Notice(position=row["position"], at=row["at"], fact=_DECODERS[row["kind"]](row["fact"]))
+            OutboxNotice(
+                position=row["position"], at=row["at"], fact=_DECODERS[row["kind"]](row["fact"])
+            )
             for row in rows
         ]
 

@@ -16,7 +16,7 @@ from settlement_engine.domain.notices import (
     BreakEscalated,
     DayProved,
     DiscrepancyReported,
-    Notice,
+    OutboxNotice,
     RecallStepped,
     is_notice_id,
     notice_fields,
@@ -101,8 +101,8 @@ FACTS: dict[str, tuple[NoticedFact, str, str]] = {
 ANNOUNCER = NoticeAnnouncer(prefix="settlement", source="/settlement-engine")
 
 
-def noticed(fact: NoticedFact, position: int = 3) -> Notice:
-    return Notice(position=position, at=AT, fact=fact)
+def noticed(fact: NoticedFact, position: int = 3) -> OutboxNotice:
+    return OutboxNotice(position=position, at=AT, fact=fact)
 
 
 @pytest.mark.parametrize(("fact", "kind", "name"), FACTS.values(), ids=FACTS)

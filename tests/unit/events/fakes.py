@@ -11,7 +11,7 @@ from uuid import UUID
 from settlement_engine.domain.deadletters import DeadLetter
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
-from settlement_engine.domain.notices import Notice, RecallStepped
+from settlement_engine.domain.notices import OutboxNotice, RecallStepped
 from settlement_engine.domain.recalls import RecallState
 from settlement_engine.domain.settlement import Moved
 from settlement_engine.ports import Announcement
@@ -111,9 +111,9 @@ class MemoryOutbox:
             raise self.trouble
 
 
-def notice(position: int) -> Notice:
+def notice(position: int) -> OutboxNotice:
     """A step of a recall of another settlement each time."""
-    return Notice(
+    return OutboxNotice(
         position=position,
         at=BEGUN + timedelta(milliseconds=position),
         fact=RecallStepped(
@@ -134,14 +134,15 @@ class MemoryNoticeOutbox:
     """The NoticeOutbox port in memory."""
 
     def __init__(self) -> None:
-        self.notices: list[Notice] = []
+        self.notices: list[OutboxNotice] = []
         self.marked = (0, 0)
+        self.looks = 0
 
     def add(self, count: int) -> None:
         for _ in range(count):
             self.notices.append(notice(len(self.notices) + 1))
 
-    async def read(self, after: int, limit: int) -> list[Notice]:
+    async def read(self, after: int, limit: int) -> list[OutboxNotice]:
         await asyncio.sleep(0)
         return [each for each in self.notices if each.position > after][:limit]
 
@@ -149,6 +150,7 @@ class MemoryNoticeOutbox:
         return self.notices[-1].position if self.notices else 0
 
     async def published(self) -> tuple[int, int]:
+        self.looks += 1
         return self.marked
 
     async def mark_published(self, position: int, sequence: int) -> None:

@@ -11,8 +11,8 @@ from settlement_engine.domain.notices import (
     BreakEscalated,
     DayProved,
     DiscrepancyReported,
-    Notice,
     NoticedFact,
+    OutboxNotice,
     RecallStepped,
 )
 
@@ -35,7 +35,7 @@ class MemoryNotices:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    async def read(self, after: int, limit: int) -> list[Notice]:
+    async def read(self, after: int, limit: int) -> list[OutboxNotice]:
         """Return the notices after a position, oldest first."""
         notices = self._records.notices
         start = bisect_right(notices, after, key=attrgetter("position"))
@@ -61,7 +61,7 @@ def notice(records: Records, fact: NoticedFact) -> None:
         records.system_epochs[-1].opening.system_epoch if records.system_epochs else 0
     )
     records.notice_head = max(records.notice_head, begun) + 1
-    made = Notice(position=records.notice_head, at=records.clock.now(), fact=fact)
+    made = OutboxNotice(position=records.notice_head, at=records.clock.now(), fact=fact)
     records.notices.append(made)
 
 

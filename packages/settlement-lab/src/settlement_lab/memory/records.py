@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.issued_statements import IssuedFormat, IssuedStatement
     from settlement_engine.domain.kept_messages import KeptMessage
     from settlement_engine.domain.ledger import Account, Leg, Transfer
-    from settlement_engine.domain.notices import Notice
+    from settlement_engine.domain.notices import OutboxNotice
     from settlement_engine.domain.past_balances import PastBalance
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.recalls import RecallRequest
@@ -214,7 +214,7 @@ class Records:
     resolutions: dict[int, Filed] = field(default_factory=dict)
     head: int = 0
     published: int = 0
-    notices: list[Notice] = field(default_factory=list)
+    notices: list[OutboxNotice] = field(default_factory=list)
     notice_head: int = 0
     notices_published: tuple[int, int] = (0, 0)
 
