@@ -1,7 +1,7 @@
 -- compatible-from: 19
 -- Notices: facts that are announced although they are no moves of settlements. Each has a position that is gapless and
 -- follows the order of the commits, taken by a trigger in the statement that appends the fact, so that no engine, of this
--- version or the one before, can record a fact without its notice (docs/decisions/0043-notices-have-an-outbox-of-their-own.md).
+-- version or the one before, can record a fact without its notice (docs/decisions/0044-notices-have-an-outbox-of-their-own.md).
 
 CREATE TABLE notice_head (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
