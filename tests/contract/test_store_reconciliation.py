@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -56,7 +56,7 @@ class Books:
         self.id = scene.route.source_id
 
     @classmethod
-    async def open(cls, stores: Stores) -> Books:
+    async def open(cls, stores: Stores) -> Self:
         scene = await Scene.open(stores, funds_minor=0)
         funding = {"reference": "PAID-IN-REFERENCE"}
         await _fund(scene, **funding)

@@ -40,7 +40,10 @@ RESULTS = {
     " unmatched_theirs_minor, unmatched_ours_minor, opening_difference_minor, difference_minor,"
     " their_closing_minor, is_zero FROM proofs ORDER BY account_id, booking_date, id DESC",
     "suggestions": "SELECT account_id, fingerprint FROM match_suggestions",
-    "reconciled": "SELECT id, last_reconciled_at FROM accounts",
+    "accounts": "SELECT kind, bank, account_number, debits_posted, credits_posted, last_reconciled_at"
+    " FROM accounts",
+    "differences": "SELECT t.group_id, t.leg, t.amount_minor, d.bank, c.bank FROM transfers AS t"
+    " JOIN accounts AS d ON d.id = t.debit_id JOIN accounts AS c ON c.id = t.credit_id WHERE t.leg > 13",
 }
 
 
@@ -80,14 +83,15 @@ async def copy_of(databases: Databases, url: str) -> str:
 
 
 async def made(databases: Databases) -> str:
-    """Two accounts with two days each: matches, breaks of several kinds, an opening difference."""
+    """Two accounts with two days each: matches, breaks of several kinds, differences that the rules close."""
     url = await databases.migrated()
     stores = PostgresStores(url)
     for _ in range(2):
         scene = await Scene.open(stores, funds_minor=10_000)
         paid = [await scene.bring(State.COMPLETED, minor=100 + n) for n in range(6)]
         account = await scene.source()
-        entries = [*map(debit, paid[:3]), debit(paid[0], servicer="AGAIN"), Booked(minor=-7)]
+        charged = [debit(paid[1], minor=-251), debit(paid[2], minor=-101)]
+        entries = [debit(paid[0]), *charged, debit(paid[0], servicer="AGAIN"), Booked(minor=-7)]
         first = BankDay(account=account, opening=10_000, entries=entries)
         second = first.next(*map(debit, paid[3:5]), Booked(minor=9, text="unknown"))
         await take(stores, first, second)
@@ -103,6 +107,8 @@ async def test_a_killed_run_that_is_run_again_ends_as_one_that_was_never_killed(
     assert code == 0
     expected = await results(never)
     assert len(expected["matches"]) >= 8
+    assert [minor for _, _, minor, *_ in expected["differences"]].count(150) == 2
+    assert len(expected["differences"]) == 4
     assert {kind for _, kind, *_ in expected["breaks"]} >= {"UNKNOWN_DEBIT", "MISSING_THEIRS"}
     statements = int(out)
     points = random.Random(SEED).sample(range(3, statements + 1), KILLS)

@@ -32,6 +32,7 @@ GUARDED = (
     "payment_details",
     "balance_moments",
     "past_balances",
+    "matches",
     *("break_decisions", "break_proposals", "breaks", "reconciliation_runs", "recall_steps"),
 )
 

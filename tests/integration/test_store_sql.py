@@ -718,6 +718,24 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "currency text, zone text, window_start time, window_end time, days_of_week int2[]",
     ),
     "without_next_action": ("", "settlements int8"),
+    "turns_of_entries": ("text text", "turns int8"),
+    "open_postings_of_groups": (
+        "int8 text",
+        (
+            "id int8, name text, amount_minor int8, currency text, booked_on date, value_date date,"
+            " our_references text[], end_to_end text, rail_references text[], batch text"
+        ),
+    ),
+    "differences_of_matches": (
+        "text",
+        (
+            "match_id int8, group_id uuid, posting int2, leg int2, debit_id int8, credit_id int8, "
+            "amount_minor int8, currency text, reference text, at timestamptz"
+        ),
+    ),
+    "add_reversal_matches": ("text text text", "id int8"),
+    "post_differences": ("text text text text text text", ""),
+    "post_balances_of_many": ("text text text", ""),
 } | {f"prove_{name.removeprefix('prove_')}": ("", DIFFERENCE) for name in checks()}
 
 APPEND_ONLY = ("moves", "transfers", "answers")

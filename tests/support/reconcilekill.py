@@ -16,11 +16,24 @@ from unittest import mock
 
 import asyncpg
 
+from settlement_engine.domain.closed_differences import (
+    CHARGES_ACCOUNT,
+    ROUNDING_ACCOUNT,
+    versioned,
+)
+from settlement_engine.domain.matching.values import Charge, Rules, Tolerance
 from settlement_engine.domain.reconciliation import ReconciliationRun, StartedFor
 from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.store import matching_pages, reconciliation
 from tests.support.stores import PostgresStores
 
+RULES: Final = versioned(
+    Rules(
+        version="",
+        charges=(Charge("EUR", 150, CHARGES_ACCOUNT),),
+        tolerances=(Tolerance("EUR", 2, ROUNDING_ACCOUNT),),
+    )
+)
 PAGE_ENTRIES: Final = 2
 PAGE_MOVES: Final = 7
 
@@ -51,7 +64,7 @@ async def reconcile(url: str) -> None:
     run = ReconciliationRun(
         id=uuid.uuid4(), started_for=StartedFor.DEMAND, who="ada", rules_version=""
     )
-    await Reconciliation(stores.reconciliation).reconcile(run)
+    await Reconciliation(stores.reconciliation, rules=RULES).reconcile(run)
     await stores.close()
 
 

@@ -179,7 +179,7 @@ class MemoryStores(Stores):
         self.statements = MemoryStatements(self.records)
         self.past_balances = MemoryPastBalances(self.records)
         self.evidence = MemoryEvidence(self.records)
-        self.reconciliation = MemoryReconciliation(self.records)
+        self.reconciliation = MemoryReconciliation(self.records, self.accounts)
         self.reconciled = MemoryReconciliationReader(self.records)
         self.issued = MemoryIssuedStatements(self.records)
         self.reports = MemoryReports(self.records)

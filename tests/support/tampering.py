@@ -276,6 +276,21 @@ TAMPERED |= {
         booked(13, CLEARING, NOSTRO),
         {"corrections_are_approved"},
     ),
+    "a difference was made up": (booked(14, CLEARING, NOSTRO), {"differences_are_matched"}),
+    "the reversal of a difference was made up": (
+        booked(15, NOSTRO, CLEARING),
+        {"differences_are_matched"},
+    ),
+    "a match says a difference that nothing was posted for": (
+        (
+            "WITH r AS (INSERT INTO reconciliation_runs (id, started_for, who, rules_version)"
+            " VALUES (gen_random_uuid(), 'demand', 'ada', '1') RETURNING id)"
+            " INSERT INTO matches (account_id, run_id, matched_by, rules_version, explanation,"
+            " difference_minor, difference_account, is_automatic, settled_on)"
+            f" SELECT {NOSTRO}, r.id, 'tolerance', '1', '', 1, 'fx rounding', true, current_date FROM r"
+        ),
+        {"differences_are_posted"},
+    ),
     "a proposal about a break was made up": (A_PROPOSAL, {"break_proposals_have_their_hash"}),
     "an approval was made up": (
         (

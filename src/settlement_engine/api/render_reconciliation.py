@@ -58,6 +58,8 @@ def _total(part: CurrencyReport) -> pb.CurrencyDiscrepancy:
         total_accounts=part.total_accounts,
         balanced_accounts=part.balanced_accounts,
         discrepancy_accounts=part.discrepancy_accounts,
+        closed_differences=part.closed_differences,
+        closed_amount=amount(part.closed_minor, part.currency),
     )
 
 
@@ -69,6 +71,8 @@ def _account(result: AccountResult) -> pb.AccountReconciliation:
         status=_STATUS[result.outcome],
         reason=result.reason,
         open_breaks=result.open_breaks,
+        closed_differences=result.closed_differences,
+        closed_amount=amount(result.closed_minor, result.currency),
     )
     proof = result.proof
     if proof is not None:

@@ -20,6 +20,7 @@ from settlement_engine.api.regulatory import RegulatoryPorts
 from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.breaks import break_rules
 from settlement_engine.app.descriptors import bounded_api
+from settlement_engine.app.matching_rules import matching_rules
 from settlement_engine.app.rails import built_rails
 from settlement_engine.app.report_templates import regulatory_reporting
 from settlement_engine.app.screening import configured_screening
@@ -199,7 +200,9 @@ class Application:
         """Build what reconciles, when it does, and the import of statements that tells it."""
         self.reconciliation = PostgresReconciliation(self.watched, self.readers)
         named, times = statement_accounts(self.config), reconciliation_times(self.config)
-        inner = Reconciliation(self.reconciliation, named, zone=times.zone)
+        inner = Reconciliation(
+            self.reconciliation, named, zone=times.zone, rules=matching_rules(self.config)
+        )
         self.reconciler = MeteredReconciliation(inner, self.metrics, times.alert_minor)
         self.reconciliation_schedule = ReconciliationSchedule(
             self.reconciler, times, clock=SystemClock(), ids=self.ids

@@ -48,6 +48,7 @@ RUNS: Final = ("REPORT", "STARTED", "FOR", "DAY", "CURRENCY", "ACCOUNTS", "BALAN
 EXPORTED: Final = (
     *("report_id", "account_id", "bank", "currency", "business_date", "internal_balance"),
     *("external_balance", "discrepancy", "status", "reason", "open_breaks", "is_zero"),
+    *("closed_differences", "closed_amount"),
 )
 
 account_option = click.option(
@@ -230,6 +231,8 @@ def _exported(report: wire.ReconcileResponse, each: wire.AccountReconciliation) 
         "reason": each.reason,
         "open_breaks": each.open_breaks,
         "is_zero": each.proof.is_zero,
+        "closed_differences": each.closed_differences,
+        "closed_amount": each.closed_amount,
     }
 
 

@@ -7,6 +7,7 @@ differently.
 
 from __future__ import annotations
 
+from datetime import date  # noqa: TC003 -- a field's type
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
@@ -26,6 +27,7 @@ from settlement_engine.config.values import (
     Days,
     HostName,
     Name,
+    OptionalBankCode,
     OptionalPath,
     OptionalTimeOfDay,
     Port,
@@ -221,6 +223,31 @@ class ReconciledAccount(Section):
     statements_due: OptionalTimeOfDay = ""
 
 
+class BankTolerance(Section):
+    """The tolerance for the entries of one bank."""
+
+    bank: BankCode
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    amount: Amount
+
+
+class BankTariff(Section):
+    """What a bank charges for a payment, inside of the entry, for a time. An empty bank is every bank."""
+
+    bank: OptionalBankCode = ""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    charge: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+    @whole(mode="after")
+    def _check_dates(self) -> Self:
+        if self.valid_from and self.valid_until and self.valid_until < self.valid_from:
+            message = "valid_until must not be before valid_from"
+            raise ValueError(message)
+        return self
+
+
 class ReconciliationConfig(Section):
     """Reconciliation of the books with the banks' statements."""
 
@@ -228,6 +255,9 @@ class ReconciliationConfig(Section):
     zone: Annotated[str, AfterValidator(check_zone)] = "UTC"
     on_arrival: bool = True
     tolerance_amount: Amount = Decimal("0.01")
+    tolerance_amounts: Amounts = Field(default_factory=dict)
+    tolerances: Annotated[tuple[BankTolerance, ...], Field(max_length=1_000)] = ()
+    tariffs: Annotated[tuple[BankTariff, ...], Field(max_length=1_000)] = ()
     alert_threshold: Amount = Decimal("1000.00")
     alert_thresholds: Amounts = Field(default_factory=dict)
     inbox_dir: OptionalPath = None

@@ -68,6 +68,10 @@ class Leg(IntEnum):
     SECOND_DEBIT = 11  # what the bank has debited a second time, as its statement shows
     CORRECTION = 12  # what two people post to close a break
     OPENING_CORRECTION = 13  # the same, for the time before the first statement
+    DIFFERENCE = (
+        14  # what the rules of matching close: a charge of the tariff, or within the tolerance
+    )
+    DIFFERENCE_REVERSED = 15  # the same, taken back with its match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,11 +319,12 @@ def correct(  # noqa: PLR0913 - both accounts, the amount, and what it is for
     currency: str,
     reference: str,
 ) -> Transfer:
-    """Make the transfer with which two people close a break on our account at a bank.
+    """Make the transfer that closes a break, or a difference, on our account at a bank.
 
     ``minor`` has the sign of the bank's statement: where the bank has more, our account is debited.
     """
-    assert leg in (Leg.CORRECTION, Leg.OPENING_CORRECTION), "only breaks are corrected so"
+    legs = (Leg.CORRECTION, Leg.OPENING_CORRECTION, Leg.DIFFERENCE)
+    assert leg in legs, "only breaks and differences are corrected so"
     debit_id, credit_id = (account_id, other_id) if minor > 0 else (other_id, account_id)
     return Transfer(
         group_id=group_id,

@@ -127,6 +127,9 @@ class PageDone(msgspec.Struct, frozen=True):
     is_last: bool
     upto: int = 0
     result_hash: str = ""
+    differences: int = 0
+    differences_minor: int = 0
+    """How many differences the rules closed, and their sum without signs, in minor units."""
 
 
 class EntryPlace(msgspec.Struct, frozen=True, order=True):
@@ -241,6 +244,9 @@ class AccountResult(msgspec.Struct, frozen=True):
     reason: str = ""
     proof: BalanceProof | None = None
     open_breaks: int = 0
+    closed_differences: int = 0
+    closed_minor: int = 0
+    """How many differences the run closed by the rules, and their sum without signs, in minor units."""
 
     @property
     def discrepancy_minor(self) -> int:
@@ -258,6 +264,16 @@ class CurrencyReport(msgspec.Struct, frozen=True):
     discrepancy_accounts: int
     total_discrepancy_minor: int
     accounts: tuple[AccountResult, ...]
+
+    @property
+    def closed_differences(self) -> int:
+        """Return how many differences the run closed by the rules."""
+        return sum(each.closed_differences for each in self.accounts)
+
+    @property
+    def closed_minor(self) -> int:
+        """Return the sum of these differences without signs, in minor units."""
+        return sum(each.closed_minor for each in self.accounts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

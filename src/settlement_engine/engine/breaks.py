@@ -138,6 +138,7 @@ class EngineBreaks:
             match_id=match_id,
             who=who,
             reason=reason,
+            zone=self._zone,
             roles=self._rules.roles,
             is_dry_run=is_dry_run,
         )

@@ -2,13 +2,15 @@
 
 Promises: one run at a time in all engines. What is new or open is matched, page by page, each page in one
 transaction, so that a run that was cut off is continued by the next one with the same result. An account that fails is
-reported as failed, and the others go on. Must never: post anything, or match what is not unique.
+reported as failed, and the others go on. Must never: post anything but a difference that the rules close, or match
+what is not unique.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,6 +18,7 @@ import structlog
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.break_search import found_breaks
+from settlement_engine.domain.closed_differences import rules_of, versioned
 from settlement_engine.domain.continuity import compact_identifier
 from settlement_engine.domain.matching.breaks import BreakSeverity
 from settlement_engine.domain.matching.values import Rules
@@ -45,9 +48,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.reconciliation import (
         AccountToReconcile,
         BreakPage,
-        MatchingPage,
         PageDone,
-        PageMatches,
         ReconciliationRun,
     )
     from settlement_engine.domain.statement_chain import StatementChain
@@ -58,7 +59,8 @@ log = structlog.get_logger(__name__)
 STATEMENTS_MAX: Final = NEIGHBOURS_MAX
 """The most statements of an account: more than fifty years of days."""
 
-RULES: Final = Rules(version="1")
+RULES: Final = versioned(Rules(version=""))
+"""The rules without any tolerance or tariff."""
 
 
 @dataclass(slots=True)
@@ -155,7 +157,7 @@ class Reconciliation:
         statements = await self._store.statements_to_match(account.id, STATEMENTS_MAX)
         heads = [each.head for each in statements]
         chain = chain_of(heads, numbers_count_by_one=names.numbers_count_by_one)
-        await self._match(run.id, account.id, _in_force(chain, statements), progress)
+        closed = await self._match(run.id, account, _in_force(chain, statements), progress)
         await self._find_breaks(run.id, account.id)
         begins = first_day(chain)
         books = await self._store.books(account.id, begins)
@@ -167,43 +169,53 @@ class Reconciliation:
             account.id, run.id, begins=begins, last_day=last
         )
         await self._store.keep_proofs(account.id, run.id, account.currency, proofs)
-        return _result(account, _wanted(proofs, run.business_date), open_breaks)
+        found = _result(account, _wanted(proofs, run.business_date), open_breaks)
+        return msgspec.structs.replace(
+            found,
+            closed_differences=sum(each.differences for each in closed),
+            closed_minor=sum(each.differences_minor for each in closed),
+        )
 
     async def _match(
         self,
         run_id: UUID,
-        account_id: int,
+        account: AccountToReconcile,
         statements: tuple[list[StatementToMatch], list[StatementToMatch]],
         progress: _Progress,
-    ) -> None:
+    ) -> list[PageDone]:
+        """Match what is new and what is open; returns the pages on which the rules closed differences."""
         in_force, superseded = statements
+        account_id, zone = account.id, self._names_of(account).zone or self._zone
+        rules = rules_of(self._rules, account.bank, account.currency)
+        matcher = partial(match_page, rules=rules)
+        closed: list[PageDone] = []
         for each in superseded:
             if each.entries_done is not None:
-                await self._store.retract_statement(account_id, each.id, run_id)
+                await self._store.retract_statement(account_id, each.id, run_id, zone=zone)
         for each in in_force:
             statement = each
             while statement.entries_done is None or statement.entries_done < statement.entries:
                 done = await self._store.match_statement_page(
-                    account_id, run_id, statement, self._matcher
+                    account_id, run_id, statement, matcher, zone=zone
                 )
                 progress.add(done)
+                closed += [done] * bool(done.differences)
                 statement = replace(statement, entries_done=done.upto)
-        await self._store.reopen_late(account_id, run_id)
+        await self._store.reopen_late(account_id, run_id, zone=zone)
         place, is_last = EntryPlace(), False
         while not is_last:
             done, place = await self._store.match_open_page(
-                account_id, run_id, place, self._matcher
+                account_id, run_id, place, matcher, zone=zone
             )
             progress.add(done)
+            closed += [done] * bool(done.differences)
             is_last = done.is_last
+        return closed
 
     async def _find_breaks(self, run_id: UUID, account_id: int) -> None:
         place: EntryPlace | None = EntryPlace()
         while place is not None:
             place = await self._store.find_breaks_page(account_id, run_id, place, self._finder)
-
-    def _matcher(self, page: MatchingPage) -> PageMatches:
-        return match_page(page, self._rules)
 
     def _finder(self, page: BreakPage) -> list[FoundBreak]:
         return found_breaks(page, self._rules)

@@ -96,11 +96,12 @@ class BreakMatchSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnmatchSpec:
-    """A match that one person takes back."""
+    """A match that one person takes back. What is reversed is booked on the day of ``zone``."""
 
     match_id: int
     who: str
     reason: str
+    zone: str = "UTC"
     roles: Sequence[ResolutionRole]
     is_dry_run: bool = False
 

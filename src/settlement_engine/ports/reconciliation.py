@@ -113,23 +113,44 @@ class ReconciliationStore(Protocol):
         """Return the kept end-of-day statements of an account. Raises WrongState if there are more than ``limit``."""
         ...
 
-    async def retract_statement(self, account_id: int, statement_id: int, run_id: UUID) -> None:
-        """Take back what a statement's entries are in: another version of it counts now."""
+    async def retract_statement(
+        self, account_id: int, statement_id: int, run_id: UUID, *, zone: str = "UTC"
+    ) -> None:
+        """Take back what a statement's entries are in: another version of it counts now.
+
+        The transfers of differences that were closed are reversed, and booked on the day of ``zone``.
+        """
         ...
 
     async def match_statement_page(
-        self, account_id: int, run_id: UUID, statement: StatementToMatch, match: Matcher
+        self,
+        account_id: int,
+        run_id: UUID,
+        statement: StatementToMatch,
+        match: Matcher,
+        *,
+        zone: str = "UTC",
     ) -> PageDone:
-        """Match the next entries of a statement with open postings; what is left over is open."""
+        """Match the next entries of a statement with open postings; what is left over is open.
+
+        The difference of a match is posted in the same transaction, on the day of ``zone``. What the account does not
+        cover is not matched.
+        """
         ...
 
     async def match_open_page(
-        self, account_id: int, run_id: UUID, after: EntryPlace, match: Matcher
+        self,
+        account_id: int,
+        run_id: UUID,
+        after: EntryPlace,
+        match: Matcher,
+        *,
+        zone: str = "UTC",
     ) -> tuple[PageDone, EntryPlace]:
         """Match the open entries behind a place with open postings; returns the place of the last."""
         ...
 
-    async def reopen_late(self, account_id: int, run_id: UUID) -> list[int]:
+    async def reopen_late(self, account_id: int, run_id: UUID, *, zone: str = "UTC") -> list[int]:
         """Take back the matches that people have made of our postings alone, and whose entry is there now.
 
         The breaks that they had closed are open again; returns which ones.

@@ -411,6 +411,9 @@ class _TransferLegEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferL
     TRANSFER_LEG_CORRECTION: _TransferLeg.ValueType  # 12
     """What two people have posted to close a break; and the same for the time before the first statement."""
     TRANSFER_LEG_OPENING_CORRECTION: _TransferLeg.ValueType  # 13
+    TRANSFER_LEG_DIFFERENCE: _TransferLeg.ValueType  # 14
+    """What the rules of matching close: a charge of the tariff, or what is within the tolerance; and the same taken back."""
+    TRANSFER_LEG_DIFFERENCE_REVERSED: _TransferLeg.ValueType  # 15
 
 class TransferLeg(_TransferLeg, metaclass=_TransferLegEnumTypeWrapper): ...
 
@@ -437,6 +440,9 @@ TRANSFER_LEG_SECOND_DEBIT: TransferLeg.ValueType  # 11
 TRANSFER_LEG_CORRECTION: TransferLeg.ValueType  # 12
 """What two people have posted to close a break; and the same for the time before the first statement."""
 TRANSFER_LEG_OPENING_CORRECTION: TransferLeg.ValueType  # 13
+TRANSFER_LEG_DIFFERENCE: TransferLeg.ValueType  # 14
+"""What the rules of matching close: a charge of the tariff, or what is within the tolerance; and the same taken back."""
+TRANSFER_LEG_DIFFERENCE_REVERSED: TransferLeg.ValueType  # 15
 Global___TransferLeg: _TypeAlias = TransferLeg  # noqa: Y015
 
 class _CorrespondentMethod:
@@ -2764,6 +2770,8 @@ class AccountReconciliation(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
     OPEN_BREAKS_FIELD_NUMBER: _builtins.int
+    CLOSED_DIFFERENCES_FIELD_NUMBER: _builtins.int
+    CLOSED_AMOUNT_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     bank: _builtins.str
     currency: _builtins.str
@@ -2776,6 +2784,9 @@ class AccountReconciliation(_message.Message):
     """Why the status is not balanced."""
     open_breaks: _builtins.int
     """How many breaks of the account are open."""
+    closed_differences: _builtins.int
+    """How many differences the run closed by a tariff or within the tolerance, and their sum without signs."""
+    closed_amount: _builtins.str
     @_builtins.property
     def proof(self) -> Global___BalanceProof: ...
     def __init__(
@@ -2791,10 +2802,12 @@ class AccountReconciliation(_message.Message):
         reason: _builtins.str = ...,
         proof: Global___BalanceProof | None = ...,
         open_breaks: _builtins.int = ...,
+        closed_differences: _builtins.int = ...,
+        closed_amount: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bank", b"bank", "currency", b"currency", "discrepancy", b"discrepancy", "external_balance", b"external_balance", "internal_balance", b"internal_balance", "open_breaks", b"open_breaks", "proof", b"proof", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bank", b"bank", "closed_amount", b"closed_amount", "closed_differences", b"closed_differences", "currency", b"currency", "discrepancy", b"discrepancy", "external_balance", b"external_balance", "internal_balance", b"internal_balance", "open_breaks", b"open_breaks", "proof", b"proof", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2809,11 +2822,16 @@ class CurrencyDiscrepancy(_message.Message):
     TOTAL_ACCOUNTS_FIELD_NUMBER: _builtins.int
     BALANCED_ACCOUNTS_FIELD_NUMBER: _builtins.int
     DISCREPANCY_ACCOUNTS_FIELD_NUMBER: _builtins.int
+    CLOSED_DIFFERENCES_FIELD_NUMBER: _builtins.int
+    CLOSED_AMOUNT_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     total_discrepancy: _builtins.str
     total_accounts: _builtins.int
     balanced_accounts: _builtins.int
     discrepancy_accounts: _builtins.int
+    closed_differences: _builtins.int
+    """How many differences the run closed by a tariff or within the tolerance, and their sum without signs."""
+    closed_amount: _builtins.str
     def __init__(
         self,
         *,
@@ -2822,10 +2840,12 @@ class CurrencyDiscrepancy(_message.Message):
         total_accounts: _builtins.int = ...,
         balanced_accounts: _builtins.int = ...,
         discrepancy_accounts: _builtins.int = ...,
+        closed_differences: _builtins.int = ...,
+        closed_amount: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced_accounts", b"balanced_accounts", "currency", b"currency", "discrepancy_accounts", b"discrepancy_accounts", "total_accounts", b"total_accounts", "total_discrepancy", b"total_discrepancy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced_accounts", b"balanced_accounts", "closed_amount", b"closed_amount", "closed_differences", b"closed_differences", "currency", b"currency", "discrepancy_accounts", b"discrepancy_accounts", "total_accounts", b"total_accounts", "total_discrepancy", b"total_discrepancy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from settlement_engine.domain.statements import Entry
 
 CHARGE_MINOR: Final = 250
+AMOUNT_MINOR: Final = 100
+"""By how much an amount differs: more than what a tolerance is by default."""
+
 BATCH_ENTRIES_MAX: Final = 3
 DAYS: Final = 10
 """By how many days a value date differs."""
@@ -33,6 +36,7 @@ class DifferenceKind(StrEnum):
     MISSING = auto()  # the entry is not booked
     EXTRA = auto()  # a debit that refers to a payment like ours, which nobody has ordered
     AMOUNT = auto()  # the entry has another amount
+    ROUNDING = auto()  # the entry differs by one minor unit
     DATE = auto()  # the entry has another value date
     DUPLICATE = auto()  # the entry is booked twice
     UNKNOWN_DEBIT = auto()  # a debit without any reference
@@ -135,7 +139,8 @@ class Planting:
         return [entry, made]
 
     def _amount(self, rule: DifferenceRule, entry: Entry) -> list[Entry]:
-        change = rule.minor or 1
+        usual = 1 if rule.kind is DifferenceKind.ROUNDING else AMOUNT_MINOR
+        change = rule.minor or usual
         made = _with_amount(entry, entry.minor + (change if entry.minor > 0 else -change))
         self._tell(rule.kind, made.minor, made)
         return [made]
@@ -206,6 +211,7 @@ _MADE: Final[dict[DifferenceKind, Callable[[Planting, DifferenceRule, Entry], li
     DifferenceKind.MISSING: Planting._missing,  # noqa: SLF001 -- of this class
     DifferenceKind.EXTRA: Planting._extra,  # noqa: SLF001
     DifferenceKind.AMOUNT: Planting._amount,  # noqa: SLF001
+    DifferenceKind.ROUNDING: Planting._amount,  # noqa: SLF001
     DifferenceKind.DATE: Planting._date,  # noqa: SLF001
     DifferenceKind.DUPLICATE: Planting._duplicate,  # noqa: SLF001
     DifferenceKind.UNKNOWN_DEBIT: Planting._unknown,  # noqa: SLF001

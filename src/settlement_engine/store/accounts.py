@@ -13,6 +13,7 @@ from settlement_engine.domain.ledger import AccountKind, full, fund
 from settlement_engine.domain.money import fault_of_currency_today, format_amount
 from settlement_engine.errors import IdempotencyConflict, InvalidInstruction, NotFound
 from settlement_engine.ports import AccountFilter
+from settlement_engine.store import arrays
 from settlement_engine.store.currencies import keep_exponents, learn_currencies
 from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.queries import query
@@ -252,6 +253,20 @@ async def post_outside(connection: Connection, transfer: Transfer) -> None:
     await connection.execute(
         query("post_balances"), transfer.debit_id, transfer.credit_id, transfer.amount_minor
     )
+
+
+async def post_differences(connection: Connection, transfers: Sequence[Transfer]) -> None:
+    """Insert transfers between one account and others, and update the balances. The account's row is locked already."""
+    columns = (
+        arrays.uuids([each.group_id for each in transfers]),
+        arrays.integers([each.leg.value for each in transfers]),
+        arrays.integers([each.debit_id for each in transfers]),
+        arrays.integers([each.credit_id for each in transfers]),
+        arrays.integers([each.amount_minor for each in transfers]),
+        arrays.texts([each.currency for each in transfers]),
+    )
+    await connection.execute(query("post_differences"), *columns)
+    await connection.execute(query("post_balances_of_many"), *columns[2:5])
 
 
 async def _replay(

@@ -152,8 +152,9 @@ class PostgresBreakWork:
             if spec.is_dry_run:
                 rows = await connection.fetch(query("closed_breaks_of_match"), spec.match_id)
                 return [row["id"] for row in rows]
+            said = (spec.who, spec.reason)
             return await break_reopening.take_back(
-                connection, spec.match_id, who=spec.who, reason=spec.reason
+                connection, row["account_id"], spec.match_id, said, zone=spec.zone
             )
 
     # --- two people -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.closed_differences import parted
 from settlement_engine.domain.proof import ReconciledBooks
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
@@ -24,7 +25,7 @@ from settlement_engine.domain.reconciliation import (
 from settlement_engine.domain.statements import DETAILS_MAX, END_OF_DAY
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
-from settlement_engine.store import break_pages, break_reopening, matching_pages
+from settlement_engine.store import break_pages, break_reopening, differences, matching_pages
 from settlement_engine.store import reconciliation_rows as rows_of
 from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.proof_rows import keep_proofs
@@ -191,19 +192,30 @@ class PostgresReconciliation:
             for row in rows
         ]
 
-    async def retract_statement(self, account_id: int, statement_id: int, run_id: UUID) -> None:
+    async def retract_statement(
+        self, account_id: int, statement_id: int, run_id: UUID, *, zone: str = "UTC"
+    ) -> None:
         """Take back what a statement's entries are in: another version of it counts now."""
         async with self._of(account_id) as connection:
             rows = await connection.fetch(query("live_matches_of_statement"), statement_id)
             found = [row["match_id"] for row in rows]
             reason = "another version of the statement counts"
-            await connection.execute(query("take_back_matches"), found, run_id, "engine", reason)
+            said = ("engine", reason)
+            await differences.take_back(
+                connection, account_id, found, said, zone=zone, run_id=run_id
+            )
             await connection.execute(query("forget_statement"), statement_id)
 
     # --- matching -----------------------------------------------------------------------------------
 
     async def match_statement_page(
-        self, account_id: int, run_id: UUID, statement: StatementToMatch, match: Matcher
+        self,
+        account_id: int,
+        run_id: UUID,
+        statement: StatementToMatch,
+        match: Matcher,
+        *,
+        zone: str = "UTC",
     ) -> PageDone:
         """Match the next entries of a statement with open postings; what is left over is open."""
         head, done = statement.head, statement.entries_done or 0
@@ -213,7 +225,9 @@ class PostgresReconciliation:
             named = (str(account_id), head.content_hash, head.ends)
             theirs = tuple(rows_of.to_their_item(row, *named) for row in rows)
             page, found = await matching_pages.matched(connection, account_id, theirs, match)
-            await matching_pages.write(connection, account_id, run_id, page, found, are_new=True)
+            exact, closing = parted(found)
+            await matching_pages.write(connection, account_id, run_id, page, exact, are_new=True)
+            made = await differences.close(connection, account_id, run_id, page, closing, zone)
             is_last = len(theirs) < ENTRIES_AT_ONCE
             upto = statement.entries if is_last else theirs[-1].number
             await connection.execute(
@@ -221,25 +235,35 @@ class PostgresReconciliation:
             )
         return PageDone(
             entries=len(theirs),
-            matches=len(found.matches),
+            matches=len(exact.matches) + len(made),
             is_last=is_last,
             upto=upto,
             result_hash=found.result_hash,
+            **differences.counted(made),
         )
 
     async def match_open_page(
-        self, account_id: int, run_id: UUID, after: EntryPlace, match: Matcher
+        self,
+        account_id: int,
+        run_id: UUID,
+        after: EntryPlace,
+        match: Matcher,
+        *,
+        zone: str = "UTC",
     ) -> tuple[PageDone, EntryPlace]:
         """Match the open entries behind a place with open postings; returns the place of the last."""
         async with self._of(account_id) as connection:
             theirs = await matching_pages.open_entries(connection, account_id, after)
             page, found = await matching_pages.matched(connection, account_id, theirs, match)
-            await matching_pages.write(connection, account_id, run_id, page, found, are_new=False)
+            exact, closing = parted(found)
+            await matching_pages.write(connection, account_id, run_id, page, exact, are_new=False)
+            made = await differences.close(connection, account_id, run_id, page, closing, zone)
         done = PageDone(
             entries=len(theirs),
-            matches=len(found.matches),
+            matches=len(exact.matches) + len(made),
             is_last=len(theirs) < ENTRIES_AT_ONCE,
             result_hash=found.result_hash,
+            **differences.counted(made),
         )
         return done, _place(theirs[-1]) if theirs else after
 
@@ -253,12 +277,13 @@ class PostgresReconciliation:
             assert row is not None, "matches are never deleted"
             if row["is_taken_back"]:
                 raise WrongState(f"match {match_id} is taken back already")
-            await connection.execute(query("take_back_matches"), [match_id], None, who, reason)
+            said = (who, reason)
+            await differences.take_back(connection, row["account_id"], [match_id], said, zone="UTC")
 
-    async def reopen_late(self, account_id: int, run_id: UUID) -> list[int]:
+    async def reopen_late(self, account_id: int, run_id: UUID, *, zone: str = "UTC") -> list[int]:
         """Open again what people closed without an entry that is there now."""
         async with self._of(account_id) as connection:
-            return await break_reopening.reopen_late(connection, account_id, run_id)
+            return await break_reopening.reopen_late(connection, account_id, run_id, zone)
 
     # --- breaks and proofs --------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ async def scenes() -> list[Scene]:
 
 
 async def test_an_account_that_fails_does_not_stop_the_others(scenes):
-    store = Unreachable(scenes[0].stores.records)
+    store = Unreachable(scenes[0].stores.records, scenes[0].stores.accounts)
     store.account_id = scenes[0].route.source_id
     results = {
         each.account_id: each for each in await Reconciliation(store).reconcile(run_of_all())
@@ -80,7 +80,7 @@ async def test_an_account_that_fails_does_not_stop_the_others(scenes):
 
 
 async def test_a_run_that_fails_is_given_free_and_the_next_one_completes_it(scenes):
-    store = Unreachable(scenes[0].stores.records)
+    store = Unreachable(scenes[0].stores.records, scenes[0].stores.accounts)
     store.is_down = True
     with pytest.raises(Unavailable):
         await Reconciliation(store).reconcile(run_of_all())
@@ -91,7 +91,7 @@ async def test_a_run_that_fails_is_given_free_and_the_next_one_completes_it(scen
 
 async def test_the_zone_of_an_account_decides_its_booking_days(scenes):
     account = await scenes[0].source()
-    store = Unreachable(scenes[0].stores.records)
+    store = Unreachable(scenes[0].stores.records, scenes[0].stores.accounts)
     names = AccountNames(
         bank=account.bank,
         currency=account.currency,

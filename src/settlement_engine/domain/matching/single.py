@@ -153,6 +153,7 @@ def _fitting(
     named = {"": set[str](), pair.ours.counterparty: set[str]()}
     for rule in rules:
         covers = minor > 0 and (rule.minor == minor if exact else rule.minor >= minor)
+        covers = covers and rule.holds_on(pair.theirs.value_date)
         if covers and rule.currency == pair.ours.currency and rule.counterparty in named:
             named[rule.counterparty].add(rule.account)
     return named[pair.ours.counterparty] or named[""]

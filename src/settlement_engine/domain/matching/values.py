@@ -24,6 +24,10 @@ REFERENCE_CHARACTERS_MIN: Final = 4
 """A shorter text is not used as a reference."""
 
 
+TOLERANCE_MINOR_MAX: Final = 1_000
+"""The largest tolerance, in minor units of any currency: 10.00 where there are two decimals."""
+
+
 class Pass(StrEnum):
     """The passes in their order. A later pass ignores what an earlier one has matched."""
 
@@ -40,6 +44,8 @@ class Pass(StrEnum):
     TOLERANCE = "tolerance"
     SUM = "sum"
     """Amounts that add up without a common reference: always only a suggestion."""
+    REVERSED = "difference-reversed"
+    """No pass: a match with a difference was taken back, and its transfer is matched with the reversing one."""
     PERSON = "person"
     """No pass: people have made the match."""
 
@@ -95,6 +101,16 @@ class Charge(msgspec.Struct, frozen=True):
     account: str
     counterparty: str = ""
     """Empty: any."""
+    valid_from: date | None = None
+    valid_until: date | None = None
+    """The first and the last value date of the entries that it is charged for."""
+
+    def holds_on(self, day: date | None) -> bool:
+        """Say whether it is charged on a day."""
+        if day is None:
+            return self.valid_from is None and self.valid_until is None
+        begins, ends = self.valid_from or day, self.valid_until or day
+        return begins <= day <= ends
 
 
 class Tolerance(msgspec.Struct, frozen=True):
@@ -104,6 +120,14 @@ class Tolerance(msgspec.Struct, frozen=True):
     minor: int
     account: str
     counterparty: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a tolerance that nobody may configure."""
+        assert 0 <= self.minor <= TOLERANCE_MINOR_MAX, "a tolerance is capped"
+
+    def holds_on(self, _day: date | None) -> bool:
+        """Say whether it holds on a day: it always does."""
+        return True
 
 
 class Rules(msgspec.Struct, frozen=True):

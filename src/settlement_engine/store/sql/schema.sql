@@ -3185,7 +3185,7 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
 
-ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 13 AND posting > 0) NOT VALID;
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 15 AND posting > 0) NOT VALID;
 
 ALTER TABLE unmatches ADD CONSTRAINT unmatches_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
 

@@ -64,7 +64,7 @@ ENTRIES_MAX: Final = 100_000
 PREFIX: Final = "STATEMENT_OUTCOME_"
 METADATA: Final = ((ACTOR, "bench"),)
 ONE_IN: Final = 500
-"""Each of nine kinds is put into about one entry of so many: nearly 2 % in all."""
+"""Each of ten kinds is put into about one entry of so many: nearly 2 % in all."""
 
 BATCH_ONE_IN: Final = 300
 """A batch is three entries: 1 % of them."""

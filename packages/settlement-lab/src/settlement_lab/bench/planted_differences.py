@@ -16,6 +16,7 @@ BREAK_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "missing": ("MISSING_THEIRS",),
     "extra": ("UNKNOWN_DEBIT",),
     "amount": ("AMOUNT",),
+    "rounding": (),
     "date": ("DATE",),
     "duplicate": ("DUPLICATE",),
     "unknown_debit": ("UNKNOWN_DEBIT",),
@@ -25,7 +26,8 @@ BREAK_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "batch": (),
     "split": (),
 }
-"""The breaks of each kind of difference. What is booked as one or in parts is matched, and is none."""
+"""The breaks of each kind of difference. What is booked as one or in parts is matched, and is none; so
+is what the tolerance closes."""
 
 
 class NamedDifference(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.breaks.proposals import fingerprint_of
 from settlement_engine.domain.breaks.resolutions import (
@@ -12,6 +14,12 @@ from settlement_engine.domain.breaks.resolutions import (
     OPENING_DIFFERENCE,
     BreakResolution,
     Destination,
+)
+from settlement_engine.domain.closed_differences import (
+    DIFFERENCE_ACCOUNTS,
+    is_difference,
+    name_of,
+    reversed_transfer,
 )
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.ledger import Leg
@@ -22,10 +30,12 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.breaks.proposals import BreakProposal
     from settlement_engine.domain.ledger import Transfer
+    from settlement_lab.memory.reconciled import KeptMatch
     from settlement_lab.memory.records import Records
 
     Found = Iterator[tuple[object, object, object]]
 
+DIFFERENCES: Final = frozenset({Leg.DIFFERENCE, Leg.DIFFERENCE_REVERSED})
 CORRECTIONS: Final = frozenset({Leg.CORRECTION, Leg.OPENING_CORRECTION})
 
 
@@ -83,9 +93,65 @@ def break_proposals_have_their_hash(records: Records) -> Found:
             yield f"proposal {proposal.id}", proposal.content_sha256.hex(), made.hex()
 
 
+def _differences_are_matched(records: Records) -> Found:
+    """Every transfer of a difference is what the match says that it is in, and is reversed with it."""
+    by_name = {name_of(each): each for each in records.transfers.values()}
+    first: dict[str, KeptMatch] = {}
+    for kept in records.reconciled.matches:
+        for ours in kept.ours:
+            first.setdefault(ours.item.id, kept)
+    for name, transfer in by_name.items():
+        if transfer.leg not in DIFFERENCES:
+            continue
+        group_id, posting, _ = name.split("/")
+        posted = by_name.get(f"{group_id}/{posting}/{Leg.DIFFERENCE.value}")
+        reversing = by_name.get(f"{group_id}/{posting}/{Leg.DIFFERENCE_REVERSED.value}")
+        match = first.get(name_of(posted)) if posted is not None else None
+        is_right = (
+            posted is not None
+            and match is not None
+            and _is_its_difference(records, posted, match)
+            and (reversing is not None) == bool(match.reason)
+            and reversing in (None, _reversed(posted, reversing))
+        )
+        if not is_right:
+            yield transfer.group_id, "the difference of a match", "none"
+
+
+def _is_its_difference(records: Records, posted: Transfer, kept: KeptMatch) -> bool:
+    own, other = posted.debit_id, posted.credit_id
+    if kept.match.difference_minor < 0:
+        own, other = other, own
+    account, target = records.accounts.get(own), records.accounts.get(other)
+    return (
+        account is not None
+        and target is not None
+        and own == kept.account_id
+        and folded_bank(account.bank) == folded_bank(target.bank)
+        and posted.amount_minor == abs(kept.match.difference_minor)
+        and Destination(target.kind, target.account_number)
+        == DIFFERENCE_ACCOUNTS.get(kept.match.difference_account)
+    )
+
+
+def _reversed(posted: Transfer, reversing: Transfer | None) -> Transfer:
+    at = reversing.at if reversing is not None else None
+    return msgspec.structs.replace(reversed_transfer(posted), at=at)
+
+
+def _differences_are_posted(records: Records) -> Found:
+    """Every match with a difference has posted it."""
+    for number, kept in enumerate(records.reconciled.matches, start=1):
+        is_posted = any(is_difference(each.item.id) for each in kept.ours)
+        if kept.match.difference_minor and not is_posted:
+            yield number, f"a transfer of {abs(kept.match.difference_minor)}", "none"
+
+
 BREAK_CHECKS: Final[MappingProxyType[str, Callable[[Records], Found]]] = MappingProxyType(
     {
         "corrections_are_approved": _corrections_are_approved,
         "approvals_are_posted": _approvals_are_posted,
+        "differences_are_matched": _differences_are_matched,
+        "differences_are_posted": _differences_are_posted,
     }
 )

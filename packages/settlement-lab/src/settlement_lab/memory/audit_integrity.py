@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.breaks.resolutions import DESTINATIONS, Destination
+from settlement_engine.domain.closed_differences import DIFFERENCE_ACCOUNTS
 from settlement_engine.domain.identifiers import key_hash, references
 from settlement_engine.domain.intent import (
     DELIVERY,
@@ -25,6 +26,7 @@ from settlement_lab.memory import audit_compensations, audit_history, audit_noti
 from settlement_lab.memory.audit_breaks import (
     BREAK_CHECKS,
     CORRECTIONS,
+    DIFFERENCES,
     break_proposals_have_their_hash,
 )
 
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from settlement_lab.memory.records import AccountCall, Records
 
     Found = Iterator[tuple[object, object, object]]
+
+OWN_ACCOUNTS: Final = frozenset({*DESTINATIONS.values(), *DIFFERENCE_ACCOUNTS.values()})
+"""The accounts that closing a break or a difference opens."""
 
 NONE: Final = "none"
 A_SETTLEMENT: Final = "a settlement"
@@ -49,7 +54,7 @@ def _locks_are_single(_records: Records) -> Found:
 
 def _transfers_have_settlements(records: Records) -> Found:
     """Every transfer except fundings, and what closes breaks, belongs to a settlement."""
-    outside = {Leg.FUNDING, *CORRECTIONS}
+    outside = {Leg.FUNDING, *CORRECTIONS, *DIFFERENCES}
     for transfer in records.transfers.values():
         if transfer.leg not in outside and transfer.group_id not in records.histories:
             yield transfer.group_id, A_SETTLEMENT, NONE
@@ -132,7 +137,7 @@ def _accounts_have_calls(records: Records) -> Found:
     opened = {call.account_id for call in records.calls.values() if call.call == OPENING}
     for account in records.accounts.values():
         is_own = account.account_number == CONTROL_NUMBER or (
-            Destination(account.kind, account.account_number) in DESTINATIONS.values()
+            Destination(account.kind, account.account_number) in OWN_ACCOUNTS
         )
         if not is_own and account.id not in opened:
             yield account.id, "a call that opened it", NONE

@@ -149,12 +149,16 @@ def _matched_on(day: date, ours: Sequence[OurItem], theirs: Sequence[TheirItem])
 
 
 def take_back(
-    records: Records, store: BooksOfMatches, match_id: int, said: tuple[str, str]
+    records: Records,
+    store: BooksOfMatches,
+    match_id: int,
+    said: tuple[str, str],
+    zone: str = "UTC",
 ) -> list[int]:
     """Take a live match back; returns the breaks that are open again. ``said`` is the person and the reason."""
     found = closed_breaks_of(records, match_id)
     kept = records.reconciled.matches[match_id - 1]
-    store.take_back(kept, said[1], said[0])
+    store.take_back(kept, said[1], said[0], zone)
     corrections = [each.item.id for each in kept.ours if each.item.id.endswith("/12")]
     for break_id in found:
         opened = kept_break(records, break_id)

@@ -69,7 +69,7 @@ class MemoryBreakWork:
         self._records = records
         self._kept = records.reconciled
         self._accounts = accounts
-        self._books = MemoryReconciliation(records)
+        self._books = MemoryReconciliation(records, accounts)
 
     async def file(self, break_id: int) -> BreakFile | None:
         """Return a break with its history."""
@@ -152,7 +152,8 @@ class MemoryBreakWork:
         check_has_role(spec.roles, spec.who)
         if spec.is_dry_run:
             return closed_breaks_of(self._records, spec.match_id)
-        return take_back(self._records, self._books, spec.match_id, (spec.who, spec.reason))
+        said = (spec.who, spec.reason)
+        return take_back(self._records, self._books, spec.match_id, said, spec.zone)
 
     # --- two people -----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from settlement_engine.domain.breaks.history import BreakEvent, BreakEventKind
+from settlement_engine.domain.closed_differences import is_difference
 from settlement_engine.domain.matching.breaks import references_of
 from settlement_engine.domain.matching_pages import (
     references_in,
@@ -100,8 +101,8 @@ class BooksOfMatches(Protocol):
         """Add to the sums of an account's days."""
         ...
 
-    def take_back(self, kept: KeptMatch, reason: str, who: str = ...) -> None:
-        """Take a live match back: its items are open again."""
+    def take_back(self, kept: KeptMatch, reason: str, who: str = ..., zone: str = ...) -> None:
+        """Take a live match back: its items are open again, and what its difference had posted is reversed."""
         ...
 
     async def take_in_outside(self, account_id: int, zone: str) -> None:
@@ -133,7 +134,7 @@ class Reconciled:
         """Return the items of the matches that people have taken back, ours and theirs."""
         return [
             (
-                frozenset(each.item.id for each in kept.ours),
+                frozenset(each.item.id for each in kept.ours if not is_difference(each.item.id)),
                 frozenset(each.name for each in kept.theirs),
             )
             for kept in self.matches

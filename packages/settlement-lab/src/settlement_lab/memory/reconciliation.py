@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.ledger import AccountKind, Leg
+from settlement_engine.domain.closed_differences import parted
 from settlement_engine.domain.matching.breaks import references_of
-from settlement_engine.domain.matching.values import Ours, theirs_of
+from settlement_engine.domain.matching.values import theirs_of
 from settlement_engine.domain.matching_pages import (
     day_changes,
     names_of,
     settled_days,
     without_taken_back,
 )
-from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.proof import DaySums, ReconciledBooks, last_proved
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
@@ -27,8 +24,8 @@ from settlement_engine.domain.reconciliation import (
     AccountToReconcile,
     EntryPlace,
     MatchingPage,
-    OurItem,
     PageDone,
+    PageMatches,
     RunBegin,
     TheirItem,
 )
@@ -36,34 +33,33 @@ from settlement_engine.domain.statement_chain import head_of
 from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
-from settlement_lab.memory import break_corrections
+from settlement_lab.memory import break_corrections, differences
 from settlement_lab.memory.notices import notice_proofs, notice_report
 from settlement_lab.memory.open_breaks import MemoryBreaks
+from settlement_lab.memory.our_postings import AT_BANKS, MemoryPostings
 from settlement_lab.memory.reconciled import KeptMatch, Reconciled, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import date, datetime
     from uuid import UUID
 
-    from settlement_engine.domain.ledger import Transfer
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import (
         CurrencyReport,
-        PageMatches,
         ReconciliationRun,
     )
     from settlement_engine.ports import Matcher, Zones
+    from settlement_lab.memory.accounts import MemoryAccounts
     from settlement_lab.memory.records import Records
 
-AT_BANKS = frozenset({AccountKind.NOSTRO, AccountKind.SETTLEMENT})
 
-
-class MemoryReconciliation(MemoryBreaks):
+class MemoryReconciliation(MemoryPostings, MemoryBreaks):
     """See ``ports.ReconciliationStore``."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, accounts: MemoryAccounts) -> None:
         self._records = records
+        self._accounts = accounts
         self._kept: Reconciled = records.reconciled
 
     # --- runs -------------------------------------------------------------------------------------
@@ -113,78 +109,7 @@ class MemoryReconciliation(MemoryBreaks):
 
     async def take_in_outside(self, account_id: int, zone: str) -> None:
         """Read the postings of an account that no settlement has made."""
-        for transfer in list(self._records.transfers.values()):
-            is_on = account_id in (transfer.debit_id, transfer.credit_id)
-            if is_on and transfer.group_id not in self._records.histories:
-                self._take_in(transfer, account_id, zone)
-
-    def _take_in(self, transfer: Transfer, account_id: int, zone: str) -> None:
-        account = self._records.accounts[account_id]
-        key = (transfer.group_id, transfer.posting, transfer.leg, account_id)
-        if account.kind not in AT_BANKS or key in self._kept.taken:
-            return
-        if account.kind is AccountKind.SETTLEMENT and self._is_paid_out(transfer):
-            return
-        self._kept.taken.add(key)
-        assert transfer.at is not None, "what was posted has an instant"
-        day = transfer.at.astimezone(ZoneInfo(zone)).date()
-        if (
-            transfer.leg is Leg.OPENING_CORRECTION
-        ):  # it counts for the day before the first statement
-            day = self._kept.begins_of(transfer.group_id) - timedelta(days=1)
-        item = self._ours(transfer, account_id, day)
-        self._open_ours(account_id, OurItem(0, day, item))
-        self.count(account_id, [DaySums(day=day, ours_minor=item.minor, ours=1)])
-
-    def _is_paid_out(self, transfer: Transfer) -> bool:
-        """Say whether the settlement agent is passed in the books only."""
-        settlement = self._records.histories.get(transfer.group_id)
-        attempt = settlement.attempt if settlement is not None else None
-        return attempt is not None and attempt.route.delivery is Delivery.PAY_OUT
-
-    def _open_ours(self, account_id: int, ours: OurItem) -> None:
-        self._kept.postings += 1
-        opened = msgspec.structs.replace(ours, posting_id=self._kept.postings)
-        self._kept.ours[account_id, ours.item.id] = opened
-
-    def _ours(self, transfer: Transfer, account_id: int, day: date) -> Ours:
-        settlement = self._records.histories.get(transfer.group_id)
-        attempt = settlement.attempt if settlement is not None else None
-        returns = settlement.returns if settlement is not None else ()
-        back = next((each for each in returns if each.posting == transfer.posting), None)
-        value_date = settlement.value_date if settlement is not None else None
-        if back is not None:
-            value_date = back.value_date
-        references = [str(transfer.group_id), transfer.reference, back.reference if back else ""]
-        if attempt is not None:
-            references.append(attempt.trace)
-        return Ours(
-            id=f"{transfer.group_id}/{transfer.posting}/{int(transfer.leg)}",
-            account=str(account_id),
-            minor=transfer.amount_minor * (1 if transfer.debit_id == account_id else -1),
-            currency=transfer.currency,
-            value_date=value_date or day,
-            references=tuple(each for each in references if each),
-            end_to_end=attempt.references.end_to_end_id if attempt else "",
-            rail_references=tuple(
-                each
-                for each in (
-                    str(attempt.references.uetr) if attempt else "",
-                    (settlement.rail_reference or "") if settlement else "",
-                )
-                if each
-            ),
-            batch=attempt.references.message_id if attempt else "",
-        )
-
-    def count(self, account_id: int, changes: Iterable[DaySums]) -> None:
-        """Add to the sums of an account's days."""
-        names = [name for name in DaySums.__struct_fields__ if name != "day"]
-        for change in changes:
-            key = (account_id, change.day)
-            known = self._kept.days.get(key, DaySums(day=change.day))
-            sums = {name: getattr(known, name) + getattr(change, name) for name in names}
-            self._kept.days[key] = DaySums(day=change.day, **sums)
+        self._read_outside(account_id, zone)
 
     async def accounts_to_reconcile(
         self, run: ReconciliationRun, limit: int
@@ -219,13 +144,15 @@ class MemoryReconciliation(MemoryBreaks):
             raise WrongState(f"account {account_id} has more than {limit:,} statements")
         return sorted(found, key=lambda each: (each.head.ends, each.id))
 
-    async def retract_statement(self, account_id: int, statement_id: int, run_id: UUID) -> None:
+    async def retract_statement(
+        self, account_id: int, statement_id: int, run_id: UUID, *, zone: str = "UTC"
+    ) -> None:
         """Take back what a statement's entries are in: another version of it counts now."""
         del run_id
-        for kept in self._kept.matches:
+        for kept in list(self._kept.matches):
             is_in = any(each.statement_id == statement_id for each in kept.theirs)
             if is_in and not kept.reason:
-                self.take_back(kept, "another version of the statement counts")
+                self.take_back(kept, "another version of the statement counts", zone=zone)
         for key, each in list(self._kept.theirs.items()):
             if each.statement_id == statement_id:
                 del self._kept.theirs[key]
@@ -236,7 +163,13 @@ class MemoryReconciliation(MemoryBreaks):
     # --- matching -----------------------------------------------------------------------------------
 
     async def match_statement_page(
-        self, account_id: int, run_id: UUID, statement: StatementToMatch, match: Matcher
+        self,
+        account_id: int,
+        run_id: UUID,
+        statement: StatementToMatch,
+        match: Matcher,
+        *,
+        zone: str = "UTC",
     ) -> PageDone:
         """Match the next entries of a statement with open postings; what is left over is open."""
         done = statement.entries_done or 0
@@ -253,43 +186,71 @@ class MemoryReconciliation(MemoryBreaks):
             for each in theirs_of(said, str(account_id))
         ]
         theirs = tuple(each for each in found if each.number > done)[:ENTRIES_AT_ONCE]
-        result = self._match(account_id, run_id, theirs, match, are_new=True)
+        result = self._match((account_id, zone), run_id, theirs, match, are_new=True)
         is_last = len(theirs) < ENTRIES_AT_ONCE
         upto = statement.entries if is_last else theirs[-1].number
         self._kept.progress[statement.id] = upto
         return msgspec.structs.replace(result, is_last=is_last, upto=upto)
 
     async def match_open_page(
-        self, account_id: int, run_id: UUID, after: EntryPlace, match: Matcher
+        self,
+        account_id: int,
+        run_id: UUID,
+        after: EntryPlace,
+        match: Matcher,
+        *,
+        zone: str = "UTC",
     ) -> tuple[PageDone, EntryPlace]:
         """Match the open entries behind a place with open postings; returns the place of the last."""
         theirs = self._kept.open_entries(account_id, after)
-        result = self._match(account_id, run_id, theirs, match, are_new=False)
+        result = self._match((account_id, zone), run_id, theirs, match, are_new=False)
         done = msgspec.structs.replace(result, is_last=len(theirs) < ENTRIES_AT_ONCE)
         return done, place_of(theirs[-1]) if theirs else after
 
     def _match(
         self,
-        account_id: int,
+        account: tuple[int, str],
         run_id: UUID,
         theirs: tuple[TheirItem, ...],
         match: Matcher,
         *,
         are_new: bool,
     ) -> PageDone:
+        """Match a page of an account, in its zone."""
+        account_id, zone = account
         page = MatchingPage(self._kept.candidates(account_id, theirs), theirs)
         found = without_taken_back(page, match(page), self._kept.taken_back(account_id))
-        days = settled_days(page, found.matches)
+        exact, closing = parted(found)
         if are_new:
             self._kept.theirs.update({(account_id, each.name): each for each in theirs})
-        self.count(account_id, day_changes(page, found, days, are_new=are_new))
-        self._keep_matches(account_id, run_id, page, found, days)
+        self._keep_page(account_id, run_id, page, exact, are_new=are_new)
+        made = differences.posted(self._records, self._accounts, account_id, page, closing)
+        self._read_outside(account_id, zone)
+        posted = [self._kept.ours[account_id, each.ours[-1]] for each in made]
+        page = MatchingPage((*page.ours, *posted), theirs)
+        closed = PageMatches(matches=tuple(made), suggestions=(), result_hash="")
+        self._keep_page(account_id, run_id, page, closed, are_new=False)
         return PageDone(
             entries=len(theirs),
-            matches=len(found.matches),
+            matches=len(exact.matches) + len(made),
             is_last=True,
             result_hash=found.result_hash,
+            differences=len(made),
+            differences_minor=sum(abs(each.difference_minor) for each in made),
         )
+
+    def _keep_page(
+        self,
+        account_id: int,
+        run_id: UUID,
+        page: MatchingPage,
+        found: PageMatches,
+        *,
+        are_new: bool,
+    ) -> None:
+        days = settled_days(page, found.matches)
+        self.count(account_id, day_changes(page, found, days, are_new=are_new))
+        self._keep_matches(account_id, run_id, page, found, days)
 
     def _keep_matches(
         self,
@@ -327,8 +288,11 @@ class MemoryReconciliation(MemoryBreaks):
             raise WrongState(f"match {match_id} is taken back already")
         self.take_back(kept, reason, who)
 
-    def take_back(self, kept: KeptMatch, reason: str, who: str = "engine") -> None:
-        """Take a live match back: its items are open again."""
+    def take_back(
+        self, kept: KeptMatch, reason: str, who: str = "engine", zone: str = "UTC"
+    ) -> None:
+        """Take a live match back: its items are open again, and what its difference had posted is reversed."""
+        reversing = differences.reversing_of(self._records, kept)
         kept.reason, kept.taken_back_by = reason, who
         change = DaySums(
             day=kept.settled_on,
@@ -342,8 +306,17 @@ class MemoryReconciliation(MemoryBreaks):
             self._open_ours(kept.account_id, ours)
         for theirs in kept.theirs:
             self._kept.theirs[kept.account_id, theirs.name] = theirs
+        if reversing is not None:
+            self._accounts.post_outside(reversing)
+            self._read_outside(kept.account_id, zone)
+            number = self._kept.matches.index(kept) + 1
+            match = differences.reversal_match(kept, number, reversing.group_id)
+            pair = tuple(self._kept.ours[kept.account_id, each] for each in match.ours)
+            found = PageMatches(matches=(match,), suggestions=(), result_hash="")
+            page = MatchingPage(pair, ())
+            self._keep_page(kept.account_id, kept.run_id, page, found, are_new=False)
 
-    async def reopen_late(self, account_id: int, run_id: UUID) -> list[int]:
+    async def reopen_late(self, account_id: int, run_id: UUID, *, zone: str = "UTC") -> list[int]:
         """Open again what people closed without an entry that is there now."""
         del run_id
         named = {
@@ -359,7 +332,7 @@ class MemoryReconciliation(MemoryBreaks):
             names = {name for each in kept.ours for name in references_of(each.item)}
             if is_live and not kept.theirs and not named.isdisjoint(names):
                 said = ("engine", "an entry of the bank came late")
-                found += break_corrections.take_back(self._records, self, number, said)
+                found += break_corrections.take_back(self._records, self, number, said, zone)
         return found
 
     # --- proofs -------------------------------------------------------------------------------------

@@ -89,6 +89,28 @@ UPDATE accounts SET
     credits_posted = credits_posted + CASE WHEN id = $2 THEN $3::bigint ELSE 0 END
 WHERE id IN ($1, $2);
 
+-- name: post_differences
+-- Insert transfers that belong to no settlement, as parallel arrays; their rows' accounts are locked.
+INSERT INTO transfers (group_id, leg, debit_id, credit_id, amount_minor, currency, reference, at)
+SELECT q.group_id, q.leg, q.debit_id, q.credit_id, q.amount_minor, q.currency, '', clock_timestamp()
+FROM unnest(
+    $1::text::uuid[], $2::text::smallint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[],
+    $6::text::text[]
+) AS q (group_id, leg, debit_id, credit_id, amount_minor, currency);
+
+-- name: post_balances_of_many
+-- Update the balances that transfers change, as parallel arrays.
+UPDATE accounts AS a SET
+    debits_posted = a.debits_posted + q.debits, credits_posted = a.credits_posted + q.credits
+FROM (
+    SELECT s.id, sum(s.debit) AS debits, sum(s.credit) AS credits
+    FROM unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[]) AS t (debit_id, credit_id, amount_minor)
+    CROSS JOIN LATERAL (VALUES (t.debit_id, t.amount_minor, 0), (t.credit_id, 0, t.amount_minor))
+        AS s (id, debit, credit)
+    GROUP BY s.id
+) AS q
+WHERE a.id = q.id;
+
 -- name: set_active
 -- Activate or deactivate an account.
 UPDATE accounts SET is_active = $2 WHERE id = $1 RETURNING id;

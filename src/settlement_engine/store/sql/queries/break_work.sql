@@ -87,9 +87,11 @@ WHERE m.account_id = $1 AND NOT m.is_automatic AND m.who = $4
     ) = ARRAY(SELECT q.item FROM unnest($3::text::text[]) AS q (item) ORDER BY 1);
 
 -- name: taken_back_by_people
--- The matches that people have taken back and that have one of these entries, with their items.
+-- The matches that people have taken back and that have one of these entries, with their items, without the
+-- transfer of a difference (leg 14).
 SELECT DISTINCT m.id, ARRAY(
-    SELECT p.group_id || '/' || p.posting || '/' || p.leg FROM match_postings AS p WHERE p.match_id = m.id
+    SELECT p.group_id || '/' || p.posting || '/' || p.leg FROM match_postings AS p
+    WHERE p.match_id = m.id AND p.leg <> 14
 ) AS ours, ARRAY(
     SELECT e.statement_id || '/' || e.entry_number FROM match_entries AS e WHERE e.match_id = m.id
 ) AS theirs

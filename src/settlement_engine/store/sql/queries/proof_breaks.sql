@@ -1,4 +1,4 @@
--- Checks of what people have posted to close breaks: rows only where something is wrong.
+-- Checks of what people, and the rules of matching, have posted to close breaks and differences: rows only where something is wrong.
 
 -- name: prove_corrections_are_approved
 -- Every transfer that closes a break is what one person has proposed and a second one approved: its amount, between the
@@ -37,6 +37,38 @@ SELECT p.id::text AS subject, format('a transfer of %s %s', abs(p.amount_minor),
 FROM break_decisions AS d JOIN break_proposals AS p ON p.id = d.proposal_id
 WHERE d.decision = 'approved' AND p.resolution <> 'EXPLANATION' AND NOT EXISTS (
     SELECT 1 FROM transfers AS t WHERE t.group_id = d.transfer_group AND t.leg IN (12, 13)
+);
+
+-- name: prove_differences_are_matched
+-- Every transfer of a difference (leg 14) is what the first match that it is in says: its amount, between the account
+-- and the named one, of the same bank. It is reversed (leg 15) exactly when that match was taken back.
+SELECT t.group_id::text || '/' || t.posting || '/' || t.leg AS subject, 'the difference of a match' AS expected,
+    coalesce(format('match %s: %s to %s', m.id, m.difference_minor, m.difference_account), 'none') AS found
+FROM transfers AS t
+LEFT JOIN transfers AS d ON d.group_id = t.group_id AND d.posting = t.posting AND d.leg = 14
+LEFT JOIN transfers AS r ON r.group_id = t.group_id AND r.posting = t.posting AND r.leg = 15
+LEFT JOIN match_postings AS p
+    ON p.group_id = d.group_id AND p.posting = d.posting AND p.leg = d.leg AND p.turn = 1
+LEFT JOIN matches AS m ON m.id = p.match_id AND m.difference_minor <> 0
+LEFT JOIN accounts AS a ON a.id = m.account_id
+LEFT JOIN accounts AS o ON o.id = CASE WHEN m.difference_minor > 0 THEN d.credit_id ELSE d.debit_id END
+WHERE t.leg IN (14, 15) AND (
+    m.id IS NULL OR t.posting <> 1
+    OR d.amount_minor <> abs(m.difference_minor)
+    OR m.account_id <> CASE WHEN m.difference_minor > 0 THEN d.debit_id ELSE d.credit_id END
+    OR folded_bank(o.bank) IS DISTINCT FROM folded_bank(a.bank)
+    OR o.kind::text || ' ' || o.account_number IS DISTINCT FROM m.difference_account
+    OR (r.group_id IS NOT NULL) IS DISTINCT FROM EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = m.id)
+    OR r.group_id IS NOT NULL AND (r.debit_id, r.credit_id, r.amount_minor, r.currency)
+        IS DISTINCT FROM (d.credit_id, d.debit_id, d.amount_minor, d.currency)
+);
+
+-- name: prove_differences_are_posted
+-- Every match with a difference has posted it.
+SELECT m.id::text AS subject, format('a transfer of %s', abs(m.difference_minor)) AS expected, 'none' AS found
+FROM matches AS m
+WHERE m.difference_minor <> 0 AND NOT EXISTS (
+    SELECT 1 FROM match_postings AS p WHERE p.match_id = m.id AND p.leg = 14
 );
 
 -- name: audit_break_proposals

@@ -98,7 +98,7 @@ def _differences_named(evidence: StatementEvidence) -> PromiseCheck:
     matched = sum(not BREAK_KINDS[each.kind] for each in evidence.planted)
     detail = (
         f"{len(evidence.planted)} of {kinds} kinds: {len(planted)} breaks,"
-        f" {matched} matched as batches and parts"
+        f" {matched} matched as batches, parts or within the tolerance"
     )
     if not evidence.planted:
         wrong.append("no difference was planted")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 DIFFERENCES: Final = (
     *("missing", "extra", "amount", "date", "duplicate", "unknown_debit"),
-    *("unknown_credit", "reversal", "charge", "batch", "split"),
+    *("unknown_credit", "reversal", "charge", "batch", "split", "rounding"),
 )
 """The kinds of differences; each statement gets at most one of each."""
 
