@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 
@@ -37,6 +38,17 @@ def test_lost_confirmations_are_ended_by_statements_and_another_amount_is_not():
             differed += found[4] == "amount_differed"
     assert ended >= 6
     assert differed >= 1
+
+
+def test_money_comes_back_and_is_taken_twice_of_which_only_statements_tell():
+    """That each return is booked whole and each second debit once, every world compares with the bank's ledger."""
+    fired: Counter[str] = Counter()
+    for seed in range(8):
+        history = play(seed, emphasis=STATEMENTS)
+        assert history.violations == []
+        fired += history.fired
+    assert fired["statement_returns"] >= 3
+    assert fired["statement_second_debits"] >= 1
 
 
 def test_a_world_without_statements_is_as_if_there_were_none():

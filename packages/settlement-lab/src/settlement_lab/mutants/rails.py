@@ -89,6 +89,30 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         seed=1,
         emphasis=_STATEMENTS,
     ),
+    "return_of_a_statement_is_not_booked": Mutant(
+        "a return counts only if a message tells of it",
+        (
+            Cut(
+                "settlement_engine.domain.decisions.after_the_end:judge",
+                "    if event is Event.RETURNED:\n",
+                "    if event is Event.RETURNED and answer.entry is None:\n",
+            ),
+        ),
+        seed=1,
+        emphasis=_STATEMENTS,
+    ),
+    "second_debit_is_not_noticed": Mutant(
+        "a second booked debit counts as the first one told again",
+        (
+            Cut(
+                "settlement_engine.domain.statement_evidence:_says",
+                "    if nth == 1:\n",
+                "    if nth >= 1:\n",
+            ),
+        ),
+        seed=1,
+        emphasis=_STATEMENTS,
+    ),
     # --- recalls after completion ---------------------------------------------------------------
     "promise_is_money": Mutant(
         "an accepted recall is booked as if the money had come back",

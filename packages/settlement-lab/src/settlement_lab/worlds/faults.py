@@ -122,6 +122,11 @@ OF_COMPENSATIONS: Final = (
 STATEMENTS: Final = "statements"
 """The bank's statements are read, too (``worlds/statements.py``): only in worlds whose emphasis asks for it."""
 
+STATEMENT_RETURNS: Final = "statement_returns"
+STATEMENT_SECOND_DEBITS: Final = "statement_second_debits"
+OF_STATEMENTS: Final = (STATEMENT_RETURNS, STATEMENT_SECOND_DEBITS)
+"""What only a statement tells; counted, and drawn apart."""
+
 FAULTS: Final = (*DRAWN, RUSH, RECALLS, *OF_RECALLS, COMPENSATIONS, *OF_COMPENSATIONS)
 """Every fault that must have occurred in a run."""
 
@@ -158,7 +163,7 @@ class Faults:
             rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
         rates |= {RUSH: RUSH_SHARE, RECALLS: RECALLS_SHARE} | dict.fromkeys(OF_RECALLS, 0.0)
         rates |= {STATEMENTS: 0.0, COMPENSATIONS: COMPENSATIONS_SHARE} | dict.fromkeys(
-            OF_COMPENSATIONS, 0.0
+            (*OF_COMPENSATIONS, *OF_STATEMENTS), 0.0
         )
         assert emphasis.keys() <= rates.keys(), "each emphasis names a fault"
         return cls(chance, {**rates, **emphasis})

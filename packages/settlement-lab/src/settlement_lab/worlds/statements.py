@@ -2,18 +2,21 @@
 
 A world has statements only where its rates ask for them. The bank then writes what it has booked, what it only
 announces, and now and then an amount that it has never paid; and every payment that a statement lacks is told absent,
-although nobody should believe that. What the engines make of it is compared with the bank's ledger, as always.
+although nobody should believe that. Some money comes back of which only a statement tells, and some payments are booked
+a second time. What the engines make of it is compared with the bank's ledger, as always.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from settlement_engine.domain.continuity import StatementOutcome
-from settlement_engine.domain.lifecycle import HOLDING
+from settlement_engine.domain.ledger import Leg
+from settlement_engine.domain.lifecycle import HOLDING, State
 from settlement_engine.domain.statement_import import ImportedStatement
 from settlement_engine.domain.statements import (
     Entry,
@@ -27,7 +30,11 @@ from settlement_engine.ports.statement_evidence import AbsentPayment, absence_of
 from settlement_lab.memory import MemoryEvidence, Records
 from settlement_lab.memory.records import KeptStatement
 from settlement_lab.worlds.bank import OPEN, SETTLED
-from settlement_lab.worlds.faults import STATEMENTS
+from settlement_lab.worlds.faults import (
+    STATEMENT_RETURNS,
+    STATEMENT_SECOND_DEBITS,
+    STATEMENTS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Mapping
@@ -46,6 +53,10 @@ ROWS_MAX: Final = 3
 """So few rows are searched at once that a statement takes several steps."""
 
 OTHER_AMOUNT_SHARE: Final = 0.15
+UNTOLD_RETURN_SHARE: Final = 0.06
+SECOND_DEBIT_SHARE: Final = 0.04
+COVERED_TIMES: Final = 3
+"""How many of the payments that were booked before have such an entry in a statement."""
 
 
 class StatementsWorld(Protocol):
@@ -64,6 +75,8 @@ class BankStatements:
         self._chance = chance
         self._told: set[UUID] = set()
         self._wrong: set[UUID] = set()
+        self._touched: set[UUID] = set()
+        self._twice: set[UUID] = set()
         self._number = 0
         records = getattr(world.ground, "records", None)
         is_drawn = chance.random() < world.faults.rates[STATEMENTS]
@@ -86,6 +99,16 @@ class BankStatements:
         for key in self._wrong:
             if not histories[key].is_frozen:
                 yield f"settlement {key.int}: a statement had another amount, and nobody was told"
+        if self._records is None:
+            return
+        booked = Counter(
+            each.group_id
+            for each in self._records.transfers.values()
+            if each.leg is Leg.SECOND_DEBIT
+        )
+        for key in self._twice | booked.keys():
+            if booked[key] != int(key in self._twice):
+                yield f"settlement {key.int}: a second debit was booked {booked[key]} times"
 
     def _by_account(self) -> dict[int, list[SimulatedPayment]]:
         assert self._records is not None, "this world has statements"
@@ -134,14 +157,49 @@ class BankStatements:
         minor = self._world.bank.amount_of(key)
         if payment.state == OPEN:
             return _entry(payment, -minor, EntryStatus.PENDING)
-        if payment.state != SETTLED or key in self._told:
+        if payment.state != SETTLED:
             return None
+        if key in self._told:
+            return self._later(payment, minor)
         self._told.add(key)
         if minor > 1 and self._chance.random() < OTHER_AMOUNT_SHARE:
             self._wrong.add(key)
             self._world.bank.contradicted.add(key)
             minor -= 1
         return _entry(payment, -minor, EntryStatus.BOOKED)
+
+    def _later(self, payment: SimulatedPayment, minor: int) -> Entry | None:
+        """Return another entry of a payment whose booking was told: its return, or a second debit; mostly none."""
+        key = payment.settlement_id
+        assert self._records is not None, "this world has statements"
+        is_completed = self._records.histories[key].state is State.COMPLETED
+        if (
+            key in self._wrong | self._touched
+            or not is_completed
+            or self._world.bank.returned.get(key)
+        ):
+            return None
+        drawn = self._chance.random()
+        if drawn < UNTOLD_RETURN_SHARE:
+            self._touched.add(key)
+            self._world.bank.returned[key] = minor
+            self._world.faults.note(STATEMENT_RETURNS)
+            return _entry(payment, minor, EntryStatus.BOOKED)
+        if drawn < UNTOLD_RETURN_SHARE + SECOND_DEBIT_SHARE and self._is_covered(key, minor):
+            self._touched.add(key)
+            self._twice.add(key)
+            self._world.bank.contradicted.add(key)
+            self._world.faults.note(STATEMENT_SECOND_DEBITS)
+            return _entry(payment, -minor, EntryStatus.BOOKED)
+        return None
+
+    def _is_covered(self, key: UUID, minor: int) -> bool:
+        """Say whether our account has far more than a second debit takes: the bank does not overdraw it."""
+        assert self._records is not None, "this world has statements"
+        attempt = self._records.histories[key].attempt
+        assert attempt is not None, "the bank has its payment"
+        account = self._records.accounts[attempt.route.source_id]
+        return account.available >= COVERED_TIMES * minor
 
     def _tell_absent(
         self, evidence: MemoryEvidence, payment: SimulatedPayment, statement: int
