@@ -66,7 +66,7 @@ TRANSITIONS_MUTANTS: Final[dict[str, Mutant]] = {
                 "    if settlement.state in ENDS:\n",
             ),
         ),
-        seed=0,
+        seed=1,
     ),
     "ends_do_not_absorb": Mutant(
         "a late report moves an ended settlement",
