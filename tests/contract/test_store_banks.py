@@ -16,6 +16,7 @@ from settlement_engine.domain.bank_directory import (
     ListedBank,
     StandingInstruction,
     folded,
+    our_accounts,
 )
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.payment import PaymentAccount, PostalAddress
@@ -157,6 +158,8 @@ async def test_changes_are_read_in_order_and_each_bank_once(stores):
         (first.code, True),
     ]
     assert [each.rails for each in found] == [{*second.rails}, {*first.rails}]
+    assert [each.accounts for each in found] == [our_accounts(second), our_accounts(first)]
+    assert any(found[0].accounts.values()), "the entry has an account of ours"
     assert last < found[0].position < found[1].position
     assert await stores.banks.bank_changes(last, 1) == found[:1]
     assert await stores.banks.bank_changes(found[1].position, 1_000) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.ledger import AccountKind, Leg
@@ -16,6 +17,7 @@ from settlement_engine.domain.payment import (
     PaymentParty,
     PostalAddress,
 )
+from settlement_engine.errors import InvariantViolated
 from settlement_engine.ports import Result, TransferFilter, Verdict
 from tests.support.histories import admission, back_of, results
 
@@ -151,3 +153,42 @@ async def test_an_attestation_of_a_payout_that_is_disproved_moves_nothing(scene)
     settlement = await scene.move(settlement, Event.DISPROVED)
     assert settlement.is_frozen
     assert await balances(scene) == before
+
+
+@pytest.mark.parametrize(("bearer", "billed"), [("DEBT", 5), ("SHAR", 3), ("CRED", 0)])
+async def test_charges_are_billed_to_from_where_it_bears_them(scene, bearer, billed):
+    payment = msgspec.structs.replace(PAYMENT, charge_bearer=bearer)
+    settlement = await scene.bring(State.COMPLETED, payment=payment, minor=100)
+    before = await balances(scene)
+    part = back_of(
+        settlement,
+        Event.PARTLY_RETURNED,
+        amount_minor=60,
+        charges_minor=5,
+        rebilled_minor=billed,
+    )
+    settlement = await scene.move(settlement, Event.PARTLY_RETURNED, back=part)
+    assert settlement.returns == (part,)
+    after = await balances(scene)
+    assert after[AccountKind.CLEARING] - before[AccountKind.CLEARING] == 65 - billed
+    made = [each for each in await legs_of(scene, settlement) if each[1] is Leg.CHARGES_REBILLED]
+    assert made == ([(2, Leg.CHARGES_REBILLED, billed)] if billed else [])
+
+
+@pytest.mark.parametrize(
+    ("bearer", "billed"), [("DEBT", 4), ("SHAR", 6), ("CRED", 5), ("SLEV", 1), ("", 1)]
+)
+async def test_charges_that_from_does_not_bear_are_not_billed(scene, bearer, billed):
+    payment = msgspec.structs.replace(PAYMENT, charge_bearer=bearer)
+    settlement = await scene.bring(State.COMPLETED, payment=payment, minor=100)
+    before = await scene.everything(settlement)
+    part = back_of(
+        settlement,
+        Event.PARTLY_RETURNED,
+        amount_minor=60,
+        charges_minor=5,
+        rebilled_minor=billed,
+    )
+    with pytest.raises(InvariantViolated):
+        await scene.move(settlement, Event.PARTLY_RETURNED, back=part)
+    assert await scene.everything(settlement) == before

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import urllib.request
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from settlement_engine.app.simulated_payment import order_scenario
 from settlement_engine.cli.failures import ExitCode
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc as rpc
@@ -133,6 +135,43 @@ def test_what_left_in_a_file_is_in_the_statement_of_the_bank_that_paid_it(world:
 def test_no_other_payment_is_treated_so(world: World) -> None:
     trigger(world, "reject")
     assert world.execute(**IN_USD).status == wire.COMPLETED
+
+
+@pytest.mark.parametrize(("bearer", "billed"), [("DEBT", "0.01"), ("CRED", "0.00")])
+def test_from_is_billed_for_the_charges_of_a_return_where_it_bears_them(
+    world: World, bearer: str, billed: str
+) -> None:
+    def clearing() -> Decimal:
+        asked = wire.ListAccountsRequest(kind=wire.CLEARING, bank="DEUTDEFF", currency="USD")
+        [found] = world.accounts.ListAccounts(asked, timeout=10).accounts
+        return Decimal(found.posted)
+
+    key = f"charges-{bearer}"
+    order_scenario(world.address["simulator"], "partial_return", key)
+    creditor = wire.PaymentParty(name="Zoe", account=wire.PaymentAccount(other_id="4711"))
+    creditor.address.CopyFrom(wire.PostalAddress(town_name="New York", country="US"))
+    debtor = wire.PaymentParty(name="Ada", account=wire.PaymentAccount(other_id="0815"))
+    debtor.address.CopyFrom(wire.PostalAddress(town_name="Berlin", country="DE"))
+    before = clearing()
+    sent = world.execute(
+        **IN_USD,
+        amount="50.00",
+        idempotency_key=key,
+        rail="swift",
+        payment=wire.PaymentDetails(debtor=debtor, creditor=creditor, charge_bearer=bearer),
+    )
+    until(
+        lambda: world.status(sent.settlement_id).state == "RETURNED", SECONDS, "the money to return"
+    )
+    returns = world.status(sent.settlement_id).returns
+    assert sorted((each.charges, each.rebilled) for each in returns) == [
+        ("0.00", "0.00"),
+        ("0.01", billed),
+    ]
+    assert before - clearing() == Decimal(billed), "the debt is back, and the charges are taken"
+    told = run(world, "explain", sent.settlement_id).stdout
+    assert ("0.01 USD is billed to DEUTDEFF" in told) is (bearer == "DEBT")
+    world.prove()
 
 
 def test_the_story_is_told_in_words(world: World) -> None:

@@ -290,7 +290,10 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "count_banks": ("int8", "banks int8"),
     "add_bank_version": ("text int4 text[] text[] bool text text", "changed_at timestamptz"),
     "list_banks": ("text text text bool int8", BANK_VERSION),
-    "bank_changes": ("int8 int8", "id int8, code text, rails text[], is_withdrawn bool"),
+    "bank_changes": (
+        "int8 int8",
+        "id int8, code text, rails text[], is_withdrawn bool, accounts text",
+    ),
     "allocate_traces": ("int4 int4", "last int4"),
     "lock_file_items": ("uuid[] int8[]", "place int8"),
     "ready_file_items": ("uuid[] int2[]", "settlement_id uuid, attempt int2"),

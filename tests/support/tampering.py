@@ -37,6 +37,14 @@ TAMPERED: dict[str, tuple[str, set[str]]] = {
             "routes_name_their_accounts",
         },
     ),
+    "charges were billed that nobody bears": (
+        (
+            f"INSERT INTO transfers SELECT s.id, 16, a.id, {NOSTRO}, 1, 'EUR', '', now()"
+            f" FROM settlement_transactions AS s, accounts AS a WHERE s.id = {COMPLETED}"
+            " AND a.kind = 'clearing'"
+        ),
+        {"balances", "charges_are_billed_as_borne", "postings_follow_histories"},
+    ),
     "a balance was raised": (
         f"UPDATE accounts SET debits_posted = debits_posted + 1 WHERE id = {NOSTRO}",
         {"balances", "conservation"},

@@ -100,6 +100,7 @@ def _returned(back: Return, currency: str) -> pb.SettlementReturn:
         left=format_amount(back.left_minor, currency),
         reference=back.reference,
         value_date=back.value_date.isoformat() if back.value_date else "",
+        rebilled=format_amount(back.rebilled_minor, currency),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from settlement_engine.domain.bank_directory import our_accounts
 from settlement_engine.domain.reconciliation import ACCOUNTS_MAX
 from settlement_engine.ports import BankFilter
 from settlement_engine.store import environment
@@ -15,7 +16,7 @@ from settlement_engine.store.reconciliation_reads import PostgresReconciliationR
 from settlement_engine.store.safety import check_safety, require_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
     from datetime import date
 
     from settlement_engine.domain.proof import BalanceProof
@@ -71,6 +72,32 @@ async def has_listed_banks(url: str) -> bool:
     banks = PostgresBanks(settings, readers)
     try:
         return bool(await banks.banks(BankFilter(limit=1)))
+    finally:
+        await banks.close()
+        await readers.close()
+
+
+async def differing_accounts(
+    url: str, configured: Mapping[str, tuple[str, Collection[str], str]]
+) -> list[str]:
+    """List where the bank directory has another account of ours with a bank than the configuration.
+
+    ``configured`` has, by key, the account, its currencies (none: all), and the bank. The configured one is used.
+    Raises Unavailable, and Broken without its tables.
+    """
+    readers = Readers(DatabaseSettings(url=url, readers_max=1))
+    banks = PostgresBanks(DatabaseSettings(url=url, readers_max=1), readers)
+    try:
+        found = []
+        for key, (number, currencies, bank) in configured.items():
+            listed = await banks.bank(bank)
+            accounts = our_accounts(listed.bank) if listed is not None else {}
+            found += [
+                f"{key}: our account with {bank} in {currency} is {account} in the bank directory"
+                for currency, account in sorted(accounts.items())
+                if account != number and (not currencies or currency in currencies)
+            ]
+        return found
     finally:
         await banks.close()
         await readers.close()

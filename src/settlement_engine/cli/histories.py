@@ -180,6 +180,8 @@ def finality_name(finality: wire.Finality.ValueType) -> str:
 def _returned(back: wire.SettlementReturn, currency: str) -> str:
     """Describe one return: amount, charges, what is left, and the bank's reference."""
     charged = f" less {back.charges} of charges" if back.charges.strip("0.") else ""
+    if back.rebilled.strip("0."):
+        charged += f" ({back.rebilled} billed to FROM)"
     named = "".join(f", {text}" for text in (back.reference, back.value_date) if text)
     return f"{back.amount} {currency}{charged}, {back.left} left{named}"
 

@@ -7,6 +7,7 @@ changed them and when. An entry that is withdrawn no longer stands in the direct
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads it
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -89,12 +90,16 @@ class BankVersion:
 
 
 class BankChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine has to know of a change, in the order in which the changes were made."""
+    """What an engine has to know of a change, in the order in which the changes were made.
+
+    ``accounts`` are the numbers of our accounts with the bank, by currency.
+    """
 
     position: int
     code: str
     rails: frozenset[str]
     is_withdrawn: bool
+    accounts: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def folded(bank: ListedBank) -> ListedBank:
@@ -114,29 +119,46 @@ def folded(bank: ListedBank) -> ListedBank:
     )
 
 
+def our_accounts(bank: ListedBank) -> dict[str, str]:
+    """Return the numbers of our accounts with a bank, by currency: the IBAN, else the other number."""
+    return {
+        each.currency: each.our_account.iban or each.our_account.other_id
+        for each in bank.instructions
+        if each.our_account is not None
+    }
+
+
 class DirectoryFacts:
     """What an engine has read of the directory: which codes stand in it, and over which rails they are reached.
 
     Changes are taken in order; ``position`` is that of the last one. ``rails`` are those of each bank that stands in
-    the directory, by folded code; no rails: not stated.
+    the directory, by folded code; no rails: not stated. ``accounts`` are our accounts with the banks, by currency.
     """
 
     def __init__(self) -> None:
         self.position = 0
         self.rails: dict[str, frozenset[str]] = {}
+        self.accounts: dict[str, Mapping[str, str]] = {}
 
     def take(self, change: BankChange) -> None:
         """Take a change into account."""
         assert change.position > self.position, "changes come in their order"
         self.position = change.position
+        self.accounts.pop(change.code, None)
         if change.is_withdrawn:
             self.rails.pop(change.code, None)
-        else:
-            self.rails[change.code] = change.rails
+            return
+        self.rails[change.code] = change.rails
+        if change.accounts:
+            self.accounts[change.code] = change.accounts
 
     def stands(self, code: str) -> bool:
         """Say whether a bank stands in the directory."""
         return folded_bank(code) in self.rails
+
+    def our_account(self, code: str, currency: str) -> str:
+        """Return the number of our account with a bank in a currency; empty if the directory has none."""
+        return self.accounts.get(folded_bank(code), {}).get(currency, "")
 
 
 NOT_IN_DIRECTORY: Final = (

@@ -72,6 +72,7 @@ class Leg(IntEnum):
         14  # what the rules of matching close: a charge of the tariff, or within the tolerance
     )
     DIFFERENCE_REVERSED = 15  # the same, taken back with its match
+    CHARGES_REBILLED = 16  # the part of a return's charges that FROM bears
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +185,13 @@ def reverse(
 ) -> tuple[Transfer, ...]:
     """Make the transfers of a return: the returned part of the settlement's transfers, reversed.
 
-    Charges were not paid back to our account at FROM: they are booked to ``fees_id``. The obligation is the last.
+    Charges were not paid back to our account at FROM: they are booked to ``fees_id``, and the part that FROM bears
+    from there to what FROM has with us in clearing. The obligation is the last.
     """
     legs = [
         (Leg.CASH_RETURNED, route.source_id, route.agent_id, back.amount_minor),
         (Leg.RETURN_CHARGES, fees_id, route.agent_id, back.charges_minor),
+        (Leg.CHARGES_REBILLED, route.clearing_id, fees_id, back.rebilled_minor),
         (Leg.OBLIGATION_RESTORED, route.target_id, route.clearing_id, back.part_minor),
     ]
     if route.delivery is Delivery.PAY_OUT:

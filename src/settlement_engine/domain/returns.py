@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.charges import charged_by_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -36,7 +38,8 @@ class StatedAmount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """The amounts in a bank's message. ``minor`` None: the whole amount, or all that is left of it.
 
     ``minor`` is the amount paid or returned in minor units, without ``charges_minor``; only returns have
-    charges. ``reference`` is the sender's own reference of the return. An empty currency is the settlement's.
+    charges. ``charged_by`` are the BICs of the agents that took them, each with its part. ``reference`` is the
+    sender's own reference of the return. An empty currency is the settlement's.
     """
 
     minor: int | None = None
@@ -44,6 +47,7 @@ class StatedAmount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     charges_minor: int = 0
     value_date: date | None = None
     reference: str = ""
+    charged_by: tuple[tuple[str, int], ...] = ()
 
     def differs_from(self, sent: Money) -> bool:
         """Say whether an amount is stated and differs from the one sent."""
@@ -58,6 +62,7 @@ class StatedAmount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             "charges_minor": str(self.charges_minor or ""),
             "value_date": self.value_date.isoformat() if self.value_date else "",
             "return_reference": self.reference,
+            "charged_by": charged_by_text(self.charged_by),
         }
         return {name: text for name, text in stated.items() if text}
 
@@ -67,7 +72,10 @@ NOT_STATED: Final = StatedAmount()
 
 
 class Return(msgspec.Struct, frozen=True, kw_only=True):
-    """A booked return, in minor units. ``left_minor`` is what is left of the settlement's amount after it."""
+    """A booked return, in minor units. ``left_minor`` is what is left of the settlement's amount after it.
+
+    ``rebilled_minor`` is the part of its charges that is billed to FROM.
+    """
 
     posting: int
     amount_minor: int
@@ -75,6 +83,7 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
     left_minor: int
     reference: str = ""
     value_date: date | None = None
+    rebilled_minor: int = 0
 
     @property
     def part_minor(self) -> int:
@@ -89,11 +98,14 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
             value_date=self.value_date,
             reference=self.reference,
         )
-        return {
+        words = {
             **stated.words(),
             "posting": str(self.posting),
             "left_minor": str(self.left_minor),
         }
+        return (
+            words | {"rebilled_minor": str(self.rebilled_minor)} if self.rebilled_minor else words
+        )
 
 
 def read_return(detail: Mapping[str, str], whole_minor: int) -> Return:
@@ -111,6 +123,7 @@ def read_return(detail: Mapping[str, str], whole_minor: int) -> Return:
         left_minor=int(detail.get("left_minor", "0")),
         reference=detail.get("return_reference", ""),
         value_date=date.fromisoformat(day) if day else None,
+        rebilled_minor=int(detail.get("rebilled_minor", "0")),
     )
 
 

@@ -16,14 +16,15 @@ from settlement_engine.domain.bank_directory import (
     DirectoryFacts,
     unlisted_field,
 )
+from settlement_engine.ports import OurAccountsRail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
-    from settlement_engine.ports import BankStore
+    from settlement_engine.ports import BankStore, SendRail
 
 CHANGES_AT_ONCE_MAX: Final = 1_000
 """How many changes are read in one query."""
@@ -33,13 +34,20 @@ READS_MAX: Final = BANKS_MAX // CHANGES_AT_ONCE_MAX + 2
 
 
 def listed_banks(
-    settings: EngineSettings, banks: BankStore | None, lease: EngineLease
+    settings: EngineSettings,
+    banks: BankStore | None,
+    lease: EngineLease,
+    rails: Mapping[str, SendRail],
 ) -> ListedBanks | None:
-    """Make the cache of the bank directory, if there is a directory."""
+    """Make the cache of the bank directory, if there is a directory; rails find our accounts in it."""
     if banks is None:
         assert not settings.needs_listed_banks, "what is required is there"
         return None
-    return ListedBanks(settings, banks, lease)
+    listed = ListedBanks(settings, banks, lease)
+    for rail in rails.values():
+        if isinstance(rail, OurAccountsRail):
+            rail.know_accounts(listed.our_account)
+    return listed
 
 
 class ListedBanks:
@@ -80,6 +88,10 @@ class ListedBanks:
             if facts is self.facts:
                 self._read_at = began_at
                 self.current_until = began_at + self._refresh_seconds
+
+    def our_account(self, bank: str, currency: str) -> str:
+        """Return the number of our account with a bank, as the directory was read last; empty if it has none."""
+        return self.facts.our_account(bank, currency)
 
     async def faults(self, instructions: Sequence[Instruction]) -> list[tuple[str, str] | None]:
         """Return, for each instruction, the field that names a bank outside of the directory, and why."""

@@ -188,8 +188,8 @@ class Router:
             )
 
     def _fault(self, rail: str, instruction: Instruction) -> str:
-        """Return what a rail cannot carry of a payment; most payments say nothing but banks and amount."""
-        part = None if instruction.payment is None else self._details.get(rail)
+        """Return what a rail cannot carry of a payment, or misses for it."""
+        part = self._details.get(rail)
         return "" if part is None else part.fault_of(instruction)
 
     def possible(self, settlement: Settlement) -> tuple[str, ...]:

@@ -148,7 +148,7 @@ class SettlementService:
     def _make_decider(
         self, rails: Mapping[str, SendRail], chance: Random, banks: BankStore | None
     ) -> tuple[ListedBanks | None, Router, Decider]:
-        listed = listed_banks(self._settings, banks, self._lease)
+        listed = listed_banks(self._settings, banks, self._lease, rails)
         router = Router(
             rails,
             self._window_calendar,

@@ -38,6 +38,7 @@ _LEGS: Final[Mapping[int, str]] = {
     Leg.PAID_OUT: "paid out",
     Leg.PAID_OUT_RETURNED: "payout returned",
     Leg.SECOND_DEBIT: "second debit",
+    Leg.CHARGES_REBILLED: "charges billed",
 }
 
 
@@ -85,6 +86,9 @@ def _returned(dossier: Dossier) -> Iterator[str]:
         text += f" {currency}"
         if back.charges_minor:
             text += f", less {format_amount(back.charges_minor, currency, digits)} {currency} of charges"
+        if back.rebilled_minor:
+            billed = format_amount(back.rebilled_minor, currency, digits)
+            text += f", of which {billed} {currency} is billed to {dossier.instruction.from_bank}"
         text += f", value {back.value_date.isoformat()}" if back.value_date else ""
         yield as_sentence(f"{text}; {left} {currency} is left")
     if left is not None and dossier.standing.state is State.COMPLETED:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from settlement_engine.domain.charges import bearer_of, is_as_borne
 from settlement_engine.domain.ledger import (
     AccountKind,
     Leg,
@@ -118,7 +119,7 @@ def _back(dossier: Dossier, move: MoveRecord) -> Return | None:
         back = read_return(move.detail, dossier.instruction.amount_minor)
     except ValueError:
         return None
-    is_sound = back.amount_minor > 0 and back.charges_minor >= 0
+    is_sound = back.amount_minor > 0 and 0 <= back.rebilled_minor <= back.charges_minor
     return back if is_sound else None
 
 
@@ -133,6 +134,10 @@ def return_faults(dossier: Dossier, _state_machine: StateMachine) -> Iterator[st
         if back is None:
             yield f"move {move.seq} brings back nothing that could be a return"
             continue
+        instruction = dossier.instruction
+        bearer = bearer_of(instruction.payment)
+        if not is_as_borne(move.detail, bearer, instruction.from_bank):
+            yield f"move {move.seq} bills {back.rebilled_minor} of its charges, which {bearer or 'nobody'} bears"
         left -= back.part_minor
         if left < 0 or left != back.left_minor:
             yield f"after move {move.seq} {left} is left, not {back.left_minor}"

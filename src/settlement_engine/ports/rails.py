@@ -167,6 +167,18 @@ class DetailsRail(Protocol):
 
 
 @runtime_checkable
+class OurAccountsRail(Protocol):
+    """The part of a rail whose messages name our account with the bank that pays."""
+
+    def know_accounts(self, our_account: Callable[[str, str], str]) -> None:
+        """Set the look-up of our account by bank and currency, for banks whose configuration leaves it out.
+
+        It answers from memory, with an empty text where there is none.
+        """
+        ...
+
+
+@runtime_checkable
 class EnquiryRail(Protocol):
     """The part of a rail whose bank answers enquiries. Without it a missing response stays missing."""
 

@@ -414,6 +414,8 @@ class _TransferLegEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferL
     TRANSFER_LEG_DIFFERENCE: _TransferLeg.ValueType  # 14
     """What the rules of matching close: a charge of the tariff, or what is within the tolerance; and the same taken back."""
     TRANSFER_LEG_DIFFERENCE_REVERSED: _TransferLeg.ValueType  # 15
+    TRANSFER_LEG_CHARGES_REBILLED: _TransferLeg.ValueType  # 16
+    """The part of a return's charges that FROM bears: from the fees account to what FROM has with us in clearing."""
 
 class TransferLeg(_TransferLeg, metaclass=_TransferLegEnumTypeWrapper): ...
 
@@ -443,6 +445,8 @@ TRANSFER_LEG_OPENING_CORRECTION: TransferLeg.ValueType  # 13
 TRANSFER_LEG_DIFFERENCE: TransferLeg.ValueType  # 14
 """What the rules of matching close: a charge of the tariff, or what is within the tolerance; and the same taken back."""
 TRANSFER_LEG_DIFFERENCE_REVERSED: TransferLeg.ValueType  # 15
+TRANSFER_LEG_CHARGES_REBILLED: TransferLeg.ValueType  # 16
+"""The part of a return's charges that FROM bears: from the fees account to what FROM has with us in clearing."""
 Global___TransferLeg: _TypeAlias = TransferLeg  # noqa: Y015
 
 class _CorrespondentMethod:
@@ -1769,6 +1773,7 @@ class SettlementReturn(_message.Message):
     LEFT_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
+    REBILLED_FIELD_NUMBER: _builtins.int
     posting: _builtins.int
     """The posting of its transfers."""
     amount: _builtins.str
@@ -1781,6 +1786,10 @@ class SettlementReturn(_message.Message):
     """The bank's own reference of the return."""
     value_date: _builtins.str
     """The value date, such as 2026-01-31; empty if the bank gave none."""
+    rebilled: _builtins.str
+    """The part of the charges that FROM bears, as the charge bearer of the payment says: it is taken from what FROM has
+    with us in clearing.
+    """
     def __init__(
         self,
         *,
@@ -1790,10 +1799,11 @@ class SettlementReturn(_message.Message):
         left: _builtins.str = ...,
         reference: _builtins.str = ...,
         value_date: _builtins.str = ...,
+        rebilled: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charges", b"charges", "left", b"left", "posting", b"posting", "reference", b"reference", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charges", b"charges", "left", b"left", "posting", b"posting", "rebilled", b"rebilled", "reference", b"reference", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from settlement_engine.domain.charges import CHARGED_BY_MAX
 from settlement_engine.domain.identifiers import as_uuid
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.returns import NOT_STATED, StatedAmount
@@ -221,11 +222,14 @@ def _of_return(content: PaymentReturn, each: ReturnedTransaction) -> StatusRepor
     reasons = each.reasons or (content.group.reasons if content.group is not None else ())
     code, text = _why(reasons)
     currency = each.amount.currency
-    charges = sum(c.amount.minor for c in each.charges if c.amount.currency == currency)
+    taken = [charge for charge in each.charges if charge.amount.currency == currency]
     stated = StatedAmount(
         minor=each.amount.minor,
         currency=currency,
-        charges_minor=charges,
+        charges_minor=sum(charge.amount.minor for charge in taken),
+        charged_by=tuple(
+            (charge.agent.bic or "", charge.amount.minor) for charge in taken[:CHARGED_BY_MAX]
+        ),
         value_date=each.settlement_date or content.header.settlement_date,
         reference=each.return_id or content.header.message_id,
     )

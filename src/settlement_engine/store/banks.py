@@ -30,6 +30,7 @@ PRESENT: Final = 0
 """The number that asks for the present version."""
 
 _BANK: Final = msgspec.json.Decoder(ListedBank)
+_ACCOUNTS: Final = msgspec.json.Decoder(dict[str, str])
 
 
 class PostgresBanks:
@@ -102,6 +103,7 @@ class PostgresBanks:
                 code=row["code"],
                 rails=frozenset(row["rails"]),
                 is_withdrawn=row["is_withdrawn"],
+                accounts=_ACCOUNTS.decode(row["accounts"]) if row["accounts"] else {},
             )
             for row in rows
         ]

@@ -192,3 +192,36 @@ def test_an_empty_bank_directory_is_a_warning_where_it_is_required(
         return
     assert found["bank directory"]["sign"] == (GOOD if has_banks else WARN)
     assert has_banks or "banks import" in found["bank directory"]["todo"]
+
+
+@pytest.mark.parametrize("listed", ["DE56500700100123456600", "DE02500105170137075030"])
+def test_an_account_of_ours_that_the_directory_has_otherwise_is_a_warning(
+    command: Run, monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    ours = "DE56500700100123456600"
+    asked = {}
+
+    async def usable(_url: str) -> list[str]:
+        return []
+
+    async def differing(_url: str, configured: dict[str, tuple[str, object, str]]) -> list[str]:
+        asked.update(configured)
+        [(key, (number, _, bank))] = configured.items()
+        return [] if number == listed else [f"{key}: with {bank} in EUR it is {listed}"]
+
+    monkeypatch.setattr(database, "check_database", usable)
+    monkeypatch.setattr(database, "differing_accounts", differing)
+    monkeypatch.setenv("SETTLEMENT_DATABASE__URL", "postgresql://me:secret@127.0.0.1:1/x")
+    monkeypatch.setenv("SETTLEMENT_BANKS__DIRECTORY_REQUIRED", "false")
+    bank = {"enabled": True, "endpoint": "https://bank.test", "banks": ["DEUTDEFF"]}
+    unnamed = {**bank, "banks": ["CHASUS33"]}
+    monkeypatch.setenv(
+        "SETTLEMENT_BANKS__SWIFT", json.dumps([{**bank, "our_account": ours}, unnamed])
+    )
+    found = {each["title"]: each for each in json.loads(command("doctor", "--json").out)}
+    assert [(number, bank) for number, _, bank in asked.values()] == [(ours, "DEUTDEFF")]
+    if listed == ours:
+        assert "our account" not in found
+        return
+    assert found["our account"]["sign"] == WARN
+    assert "banks.swift.0.our_account" in str(found["our account"])

@@ -160,3 +160,17 @@ def test_the_first_bank_outside_of_the_directory_is_named():
     assert unlisted_field(facts, "DEUTDEFF", "deutdeff") == ""
     assert unlisted_field(facts, "DEUTDEFF", "CHASUS33") == "to_bank"
     assert unlisted_field(facts, "CHASUS33", "BNPAFRPP") == "from_bank"
+
+
+def test_our_accounts_follow_the_changes_by_bank_and_currency():
+    facts = DirectoryFacts()
+    assert facts.our_account("DEUTDEFF", "EUR") == ""
+    facts.take(msgspec.structs.replace(change(1, "DEUTDEFF"), accounts={"EUR": "1", "USD": "2"}))
+    assert facts.our_account("deutdeffXXX", "EUR") == "1"
+    assert facts.our_account("DEUTDEFF", "USD") == "2"
+    assert facts.our_account("DEUTDEFF", "JPY") == facts.our_account("CHASUS33", "EUR") == ""
+    facts.take(msgspec.structs.replace(change(2, "DEUTDEFF"), accounts={"EUR": "3"}))
+    assert (facts.our_account("DEUTDEFF", "EUR"), facts.our_account("DEUTDEFF", "USD")) == ("3", "")
+    facts.take(change(3, "DEUTDEFF", is_withdrawn=True))
+    assert facts.our_account("DEUTDEFF", "EUR") == ""
+    assert facts.accounts == {}

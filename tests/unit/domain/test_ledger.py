@@ -241,6 +241,7 @@ def test_the_legs_keep_their_numbers_because_the_books_and_the_wire_hold_them():
         "SECOND_DEBIT": 11,
         "CORRECTION": 12,
         "OPENING_CORRECTION": 13,
+        "CHARGES_REBILLED": 16,
     }
 
 
@@ -312,3 +313,28 @@ def test_a_correction_moves_our_balance_to_where_the_banks_is(leg, minor):
 def test_only_breaks_are_corrected():
     with pytest.raises(AssertionError):
         correct(GROUP, Leg.FUNDING, account_id=1, other_id=2, minor=5, currency="EUR", reference="")
+
+
+@given(amounts, amounts)
+def test_charges_that_from_bears_are_taken_from_clearing_and_leave_the_fees_account(one, charges):
+    back = Return(
+        posting=2,
+        amount_minor=one,
+        charges_minor=charges,
+        left_minor=0,
+        rebilled_minor=charges,
+    )
+    made = settle(GROUP, ROUTE, one + charges, "EUR")
+    undone = reverse(GROUP, ROUTE, back, "EUR", FEES)
+    assert [each.leg for each in undone] == [
+        *(Leg.CASH_RETURNED, Leg.RETURN_CHARGES, Leg.CHARGES_REBILLED, Leg.OBLIGATION_RESTORED)
+    ]
+    books = posted(*made, *undone)
+    assert books.pop(NOSTRO) == -charges
+    assert {account: minor for account, minor in books.items() if minor} == {
+        ROUTE.clearing_id: -charges
+    }
+    suspended = suspend_return(GROUP, ROUTE, SUSPENSE, back, "EUR", FEES)
+    assert [each.leg for each in suspended] == [
+        *(Leg.CASH_RETURNED, Leg.RETURN_CHARGES, Leg.CHARGES_REBILLED, Leg.OBLIGATION_SUSPENDED)
+    ]

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
-from settlement_engine.domain.bank_directory import ListedBank
+from settlement_engine.domain.bank_directory import ListedBank, StandingInstruction
 from settlement_engine.domain.lifecycle import State
-from settlement_engine.domain.payment import Delivery, PaymentDetails, PaymentParty
+from settlement_engine.domain.payment import (
+    Delivery,
+    PaymentAccount,
+    PaymentDetails,
+    PaymentParty,
+)
 from settlement_engine.domain.routing import read_rejected
-from settlement_engine.engine.listed_banks import ListedBanks
+from settlement_engine.engine.listed_banks import ListedBanks, listed_banks
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.errors import IdempotencyConflict, InvalidInstruction, Unavailable
 from settlement_engine.ports import BankPut
@@ -230,3 +236,25 @@ async def test_a_bank_that_no_rail_reaches_has_no_route() -> None:
         await put(world.banks, "AAA", "another")
         failed = await world.settle("k1")
         assert (failed.state, failed.refusal_code) == (State.FAILED, "NO_ROUTE")
+
+
+# --- our accounts ---------------------------------------------------------------------------------
+
+
+async def test_rails_find_our_accounts_in_what_was_read_and_ask_nothing() -> None:
+    banks = Counted()
+    named: Any = Mock(spec=["know_accounts"])
+    lease: Any = Lease()
+    made = listed_banks(EngineSettings(), banks, lease, {"named": named, "other": Mock(spec=[])})
+    assert made is not None
+    [our_account] = named.know_accounts.call_args.args
+    ours = StandingInstruction(currency="EUR", our_account=PaymentAccount(other_id="4711"))
+    entry = ListedBank(code="DEUTDEFF", name="DEUTDEFF", instructions=(ours,))
+    await banks.put_bank(BankPut(bank=entry, who="ada"))
+    assert our_account("DEUTDEFF", "EUR") == ""
+    await made.keep_current()
+    looks = banks.looks
+    assert our_account("deutdeff", "EUR") == "4711"
+    made.forget()
+    assert our_account("DEUTDEFF", "EUR") == ""
+    assert banks.looks == looks

@@ -280,3 +280,18 @@ def test_rails_that_the_directory_states_since_count() -> None:
     assert made.route() == "second"
     made.listed.facts = DirectoryFacts()  # after a restore: the directory is another one
     assert made.route() == "first"
+
+
+class Lacking(ScriptedRail):
+    """A rail that misses something for every payment."""
+
+    def fault_of(self, instruction: Any) -> str:
+        """Name the field that is missing."""
+        return f"our_account: none is known at {instruction.from_bank}"
+
+
+async def test_a_payment_that_says_nothing_is_refused_too_where_our_account_is_missing() -> None:
+    async with running(rail=Lacking()) as world:
+        failed = await world.settle()
+        assert (failed.state, failed.refusal_code) == (State.FAILED, "NO_ROUTE")
+        assert failed.refusal_detail["field"] == "our_account"

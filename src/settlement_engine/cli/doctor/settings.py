@@ -127,6 +127,7 @@ def check_postgres(
         yield good("PostgreSQL", "reachable; fsync, synchronous_commit and full_page_writes are on")
         if config.banks.directory_required:
             yield from _bank_directory(url)
+        yield from _our_accounts(url, config)
 
 
 def _bank_directory(url: str) -> Iterator[DoctorFinding]:
@@ -142,6 +143,25 @@ def _bank_directory(url: str) -> Iterator[DoctorFinding]:
         return
     what = "it is empty, and banks.directory_required refuses banks that do not stand in it"
     yield warn("bank directory", what, "Add them: `settlement-engine banks import FILE`.")
+
+
+def _our_accounts(url: str, config: Config) -> Iterator[DoctorFinding]:
+    """Warn of accounts of ours that are configured and stand otherwise in the bank directory."""
+    from settlement_engine.app.database import differing_accounts
+
+    configured = {
+        f"{key}.our_account ({bank})": (rail_bank.our_account, rail_bank.currencies, bank)
+        for key, rail_bank in config.banks.over_http()
+        if rail_bank.enabled and rail_bank.our_account
+        for bank in rail_bank.banks
+    }
+    try:
+        found = asyncio.run(differing_accounts(url, configured)) if configured else []
+    except SettlementEngineError:
+        return  # the same
+    for text in found:
+        todo = "The configured one is used. Correct one of the two: `settlement-engine banks put`."
+        yield warn("our account", text, todo)
 
 
 def check_nats(config: Config, running: RunningAddresses | None = None) -> Iterator[DoctorFinding]:

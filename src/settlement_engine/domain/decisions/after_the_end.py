@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.charges import bearer_of, rebilled_minor
 from settlement_engine.domain.compensation import paid_back_minor
 from settlement_engine.domain.decisions.booked import booked_event, booked_kind
 from settlement_engine.domain.decisions.chosen import ChosenEvent
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from settlement_engine.domain.answer import Answer
-    from settlement_engine.domain.returns import StatedAmount
+    from settlement_engine.domain.returns import Return, StatedAmount
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.domain.statement_evidence import EntryEvidence
 
@@ -177,7 +178,17 @@ def _judge_return(
     if found is NotBooked.DIFFERS:
         return ChosenEvent(Event.CONTRADICTED, CaseKind.AMOUNT_DIFFERS)
     event = Event.PARTLY_RETURNED if found.left_minor else Event.RETURNED
-    return ChosenEvent(event, back=found)
+    return ChosenEvent(event, back=_billed(settlement, found, stated))
+
+
+def _billed(settlement: Settlement, back: Return, stated: StatedAmount) -> Return:
+    """Return the return with the part of its charges that is billed to FROM; most have no charges."""
+    if not back.charges_minor:
+        return back
+    instruction = settlement.instruction
+    bearer = bearer_of(instruction.payment)
+    billed = rebilled_minor(bearer, back.charges_minor, instruction.from_bank, stated.charged_by)
+    return msgspec.structs.replace(back, rebilled_minor=billed)
 
 
 def _kind(settlement: Settlement, answer: Answer) -> CaseKind | None:

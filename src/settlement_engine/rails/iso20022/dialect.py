@@ -17,6 +17,7 @@ from settlement_engine.rails.iso20022.orders import OrderWriter
 from settlement_engine.rails.iso20022.statement_requests import request_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from settlement_engine.domain.identifiers import References
@@ -36,6 +37,10 @@ class Dialect:
         self._us = us.agent()
         self._profile = profile
         self._orders = OrderWriter(us, profile, accounts)
+
+    def know_accounts(self, our_account: Callable[[str, str], str]) -> None:
+        """Set the look-up of our account at FROM by bank and currency, for where the configuration leaves it out."""
+        self._orders.know_accounts(our_account)
 
     def order(self, settlement: Settlement, references: References) -> bytes:
         """Build the document that asks the bank to pay."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from settlement_engine.domain.bank_codes import is_same_bank
+from settlement_engine.domain.check_digits import fault_of_iban
 from settlement_engine.domain.identifiers import References, as_uuid
 from settlement_engine.domain.intent import PaymentTerms
 from settlement_engine.domain.money import format_amount
@@ -29,6 +30,8 @@ from settlement_engine.rails.iso20022.details import (
 from settlement_engine.rails.iso20022.parties import account, agent, agent_code, bank_as_party
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
     from settlement_engine.rails.iso20022.profile import IsoProfile
@@ -59,7 +62,22 @@ class OrderWriter:
         self._us = us
         self._profile = profile
         self._accounts = accounts
+        self._our_account: Callable[[str, str], str] = _none_known
         self._characters = character_sets().get(profile.characters)
+
+    def know_accounts(self, our_account: Callable[[str, str], str]) -> None:
+        """Set the look-up of our account at FROM by bank and currency, for where the configuration leaves it out."""
+        self._our_account = our_account
+
+    def _debited(self, instruction: Instruction) -> str:
+        """Return our account at FROM: the configured one, else that of the bank directory; empty if neither has one.
+
+        An account that the scheme cannot name is none.
+        """
+        if self._accounts.debited:
+            return self._accounts.debited
+        found = self._our_account(instruction.from_bank, instruction.amount.currency)
+        return "" if self._profile.account_is_iban and fault_of_iban(found) else found
 
     def document(self, settlement: Settlement, references: References) -> bytes:
         """Build the document that asks FROM to pay."""
@@ -79,8 +97,11 @@ class OrderWriter:
         """Say what the scheme cannot carry of a payment, with its field; empty when it can carry everything."""
         said = instruction.payment
         is_own = instruction.delivery is Delivery.BOOK
-        if is_own and not self._profile.institution and not self._accounts.debited:
-            return f"our_account: {self._profile.scheme} names the account that pays, and none is configured"
+        if is_own and not self._profile.institution and not self._debited(instruction):
+            return (
+                f"our_account: {self._profile.scheme} names the account that pays, and neither the configuration"
+                " nor the bank directory has one"
+            )
         if said is None:
             return ""
         if not self._profile.customer and instruction.delivery is Delivery.PAY_OUT:
@@ -103,7 +124,7 @@ class OrderWriter:
         one = InstitutionTransfer(
             **self._identified(settlement, references),
             debtor=self._us.agent(),
-            debtor_account=account(accounts.debited),
+            debtor_account=account(self._debited(instruction)),
             debtor_agent=agent(instruction.from_bank),
             creditor_agent=agent(beside) if beside else None,
             creditor=self._us.agent() if is_ours else agent(instruction.to_bank),
@@ -136,7 +157,7 @@ class OrderWriter:
         accounts = self._accounts
         return {
             "debtor": self._us.party(),
-            "debtor_account": account(accounts.debited),
+            "debtor_account": account(self._debited(instruction)),
             "debtor_agent": agent(instruction.from_bank),
             "creditor_agent": agent(accounts.settlement_agent or instruction.from_bank),
             "creditor": self._us.party(),
@@ -183,7 +204,7 @@ class OrderWriter:
             transactions=1,
             settlement=SettlementInformation(
                 method=self._profile.settlement_method,
-                account=account(self._accounts.debited)
+                account=account(self._debited(settlement.instruction))
                 if self._profile.settlement_method == "INDA"
                 else None,
                 clearing_system=self._profile.clearing_system or None,
@@ -191,6 +212,10 @@ class OrderWriter:
             instructing_agent=self._us.agent(),
             instructed_agent=agent(settlement.instruction.from_bank),
         )
+
+
+def _none_known(_bank: str, _currency: str) -> str:
+    return ""
 
 
 def _creditor(said: PaymentDetails, instruction: Instruction) -> dict[str, Any]:

@@ -120,6 +120,11 @@ class IsoRail:
         """Set the function that stores messages."""
         self._keeper.keep = keep
 
+    def know_accounts(self, our_account: Callable[[str, str], str]) -> None:
+        """Set the look-up of our account at FROM, for connections whose configuration leaves it out."""
+        for each in self._connections.all:
+            each.dialect.know_accounts(our_account)
+
     async def start(self) -> None:
         """Open the connections."""
         for each in self._connections.all:

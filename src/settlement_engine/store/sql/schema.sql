@@ -1825,6 +1825,18 @@ BEGIN
     END IF;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.billed_by_move(p_settlement uuid, p_posting smallint)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT coalesce(sum((m.detail ->> 'rebilled_minor')::bigint), 0)::bigint FROM moves AS m
+    WHERE m.settlement_id = p_settlement
+        AND m.event IN ('returned', 'partly_returned', 'uncovered', 'partly_uncovered')
+        AND m.detail ->> 'posting' = p_posting::text
+        AND m.detail ->> 'rebilled_minor' ~ '^[0-9]{1,18}$'
+$function$;
+
 CREATE OR REPLACE FUNCTION public.check_break_decision()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1968,6 +1980,23 @@ CREATE OR REPLACE FUNCTION public.hold_engine_lock(p_engine bigint)
  LANGUAGE sql
 AS $function$
     SELECT pg_try_advisory_lock(engine_lock_class(p_engine), engine_lock_number(p_engine))
+$function$;
+
+CREATE OR REPLACE FUNCTION public.is_borne_by_sender(p_settlement uuid, p_posting smallint, p_amount bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT EXISTS (
+        SELECT FROM returns AS r
+        JOIN payment_details AS d ON d.settlement_id = r.settlement_id
+        WHERE r.settlement_id = p_settlement AND r.posting = p_posting
+            AND CASE d.payment #>> '{payment,charge_bearer}'
+                WHEN 'DEBT' THEN p_amount = r.charges_minor
+                WHEN 'SHAR' THEN p_amount <= r.charges_minor
+                ELSE false
+            END
+    )
 $function$;
 
 CREATE OR REPLACE FUNCTION public.is_legal_move(from_state settlement_state, event settlement_event, to_state settlement_state)
@@ -2321,6 +2350,19 @@ AS $function$
 BEGIN
     RAISE EXCEPTION 'the hold of settlement % is resolved already', old.settlement_id
     USING ERRCODE = 'SE003';
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.require_borne_charges()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF NOT is_borne_by_sender(new.group_id, new.posting, new.amount_minor) THEN
+        RAISE EXCEPTION 'charges of % are billed for %, and the charge bearer does not say so', new.amount_minor,
+            new.group_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'charges_are_borne';
+    END IF;
+    RETURN new;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.require_left_to_compensate()
@@ -3185,7 +3227,7 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
 
-ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 15 AND posting > 0) NOT VALID;
+ALTER TABLE transfers ADD CONSTRAINT transfers_leg_check CHECK (leg >= 1 AND leg <= 16 AND posting > 0) NOT VALID;
 
 ALTER TABLE unmatches ADD CONSTRAINT unmatches_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
 
@@ -3661,6 +3703,9 @@ ALTER TABLE statements ENABLE ALWAYS TRIGGER statement_is_searched;
 
 CREATE TRIGGER statements_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statements FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statements ENABLE ALWAYS TRIGGER statements_append_only;
+
+CREATE TRIGGER charges_are_borne BEFORE INSERT ON public.transfers FOR EACH ROW WHEN ((new.leg = 16)) EXECUTE FUNCTION require_borne_charges();
+ALTER TABLE transfers ENABLE ALWAYS TRIGGER charges_are_borne;
 
 CREATE TRIGGER transfers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.transfers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE transfers ENABLE ALWAYS TRIGGER transfers_append_only;

@@ -15,6 +15,8 @@ from settlement_engine.domain.decisions.after_the_end import judge as judged
 from settlement_engine.domain.decisions.chosen import ChosenEvent
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Do, Event, State
+from settlement_engine.domain.payment import PaymentDetails
+from settlement_engine.domain.returns import StatedAmount, read_return
 from settlement_engine.domain.settlement import Attestation, Settlement
 from tests.support.histories import payment_request
 
@@ -163,3 +165,18 @@ def test_a_return_of_what_a_compensation_pays_back_is_an_exception(state, is_boo
         assert found.event is E.RETURNED
     else:
         assert found == ChosenEvent(E.CONTRADICTED, CaseKind.AMOUNT_DIFFERS)
+
+
+@pytest.mark.parametrize(("bearer", "billed"), [("DEBT", 7), ("SHAR", 2), ("CRED", 0), (None, 0)])
+def test_a_return_less_charges_bills_from_as_the_payment_says(bearer, billed):
+    payment = None if bearer is None else PaymentDetails(charge_bearer=bearer)
+    request = payment_request(from_bank="DEUTDEFF", to_bank="CHASUS33", payment=payment)
+    stated = StatedAmount(
+        minor=1, charges_minor=7, reference="R", charged_by=(("DEUTDEFF", 2), ("CHASUS33", 5))
+    )
+    completed = ended(S.COMPLETED, instruction=request)
+    found = judged(completed, Answer(settlement_id=completed.id, event=E.RETURNED, stated=stated))
+    assert found
+    assert found.back
+    assert found.back.rebilled_minor == billed
+    assert read_return(found.back.words(), 100) == found.back

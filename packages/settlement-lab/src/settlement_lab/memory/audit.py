@@ -27,6 +27,7 @@ from settlement_engine.domain.settlement import Attestation
 from settlement_engine.ports import Difference, Proof
 from settlement_engine.store.accounts import CONTROL_NUMBER
 from settlement_lab.memory import audit_integrity
+from settlement_lab.memory.guards import is_borne
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -217,6 +218,14 @@ def _transfers_follow_histories(records: Records) -> Found:
             yield history.id, expected, found
 
 
+def _charges_are_billed_as_borne(records: Records) -> Found:
+    """Check that FROM is billed for charges only where the payment's charge bearer says so."""
+    for history in records.histories.values():
+        for back in history.returns:
+            if not is_borne(history, back):
+                yield history.id, "charges that FROM bears", f"{back.rebilled_minor} billed"
+
+
 def _returns_follow_histories(records: Records) -> Found:
     """Check that returns do not exceed the amount, and that each has a move recording the rest."""
     for history in records.histories.values():
@@ -279,6 +288,7 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "locks_have_histories": _locks_have_histories,
     "locks_have_accounts": _locks_have_accounts,
     "postings_follow_histories": _transfers_follow_histories,
+    "charges_are_billed_as_borne": _charges_are_billed_as_borne,
     "returns_follow_histories": _returns_follow_histories,
     "attempts_follow_histories": _attempts_follow_histories,
     "histories_are_whole": _histories_are_whole,

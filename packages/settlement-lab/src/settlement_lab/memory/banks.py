@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.bank_directory import BankChange, BankVersion
+from settlement_engine.domain.bank_directory import BankChange, BankVersion, our_accounts
 from settlement_engine.store.banks import require_putting
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class MemoryBanks:
                 code=each.bank.code,
                 rails=frozenset(each.bank.rails),
                 is_withdrawn=each.bank.is_withdrawn,
+                accounts=our_accounts(each.bank),
             )
             for position, each in enumerate(self._records.bank_versions, 1)
             if position > after and present[each.bank.code] is each

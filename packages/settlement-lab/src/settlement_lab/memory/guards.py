@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import is_same_bank
+from settlement_engine.domain.charges import EACH_BEARS_ITS_OWN, SENDER_BEARS, bearer_of
 from settlement_engine.domain.compensation import paid_back_minor
 from settlement_engine.domain.identity import person_of
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.ledger import Account
+    from settlement_engine.domain.returns import Return
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports import TransitionCommand
     from settlement_lab.memory.records import Records
@@ -124,10 +126,19 @@ def require_return(step: TransitionCommand) -> None:
     left = left_of(history.instruction.amount.minor, (*history.returns, back))
     _require(back.amount_minor > 0 and back.charges_minor >= 0, "the amount of a return")
     _require(left >= 0, "a return of more than is left")
+    _require(is_borne(history, back), "charges that FROM does not bear")
     _require((not left) is (step.transition.state is State.RETURNED), "the state after a return")
     known = {(each.posting, each.reference) for each in history.returns}
     is_new = all(back.posting != number and back.reference != name for number, name in known)
     _require(is_new, "a return is booked twice")
+
+
+def is_borne(settlement: Settlement, back: Return) -> bool:
+    """Say whether the charge bearer of the payment says that FROM bears what it is billed of a return's charges."""
+    most = {SENDER_BEARS: back.charges_minor, EACH_BEARS_ITS_OWN: back.charges_minor}
+    bearer = bearer_of(settlement.instruction.payment)
+    is_whole = bearer != SENDER_BEARS or back.rebilled_minor in (0, back.charges_minor)
+    return is_whole and 0 <= back.rebilled_minor <= most.get(bearer, 0)
 
 
 def require_unfiled(step: TransitionCommand, filed: Container[UUID]) -> None:

@@ -34,6 +34,31 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
         ),
         seed=9,
     ),
+    # --- charges -------------------------------------------------------------------------------
+    "charges_not_billed": Mutant(
+        "FROM bears the charges of a return and is not billed for them",
+        (
+            Cut(
+                "settlement_engine.domain.charges:rebilled_minor",
+                "if bearer == SENDER_BEARS:",
+                "if False:",
+            ),
+        ),
+        seed=1,
+        emphasis={"bank_returns": 0.5},
+    ),
+    "charges_billed_to_everybody": Mutant(
+        "FROM is billed for charges that the other side bears",
+        (
+            Cut(
+                "settlement_engine.domain.charges:rebilled_minor",
+                "if bearer != EACH_BEARS_ITS_OWN:",
+                "if False:",
+            ),
+        ),
+        seed=5,
+        emphasis={"bank_returns": 0.5},
+    ),
     # --- compensations -------------------------------------------------------------------------
     "compensation_not_parked": Mutant(
         "a compensation that screening lets pass waits for nobody",
@@ -60,8 +85,13 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
                 "if amount.minor <= left:",
                 "if True:",
             ),
+            Cut(
+                "settlement_lab.memory.applying:Applying._require_left",
+                "if step.gives_back is None or",
+                "if True or",
+            ),
         ),
-        seed=39,
+        seed=20,
         emphasis=_COMPENSATING,
     ),
     "compensated_is_returned_too": Mutant(

@@ -13,6 +13,7 @@ from settlement_engine.domain.announcement import event_id
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, State, is_recorded
 from settlement_engine.domain.recalls import ASKING, RECALL_TRANSITIONS, RecallState
 from settlement_engine.events.announce import ID_HEADER
+from settlement_lab.worlds.charges import billed_minor
 from settlement_lab.worlds.compensations import paid_back
 from settlement_lab.worlds.recalls import PROMISED, REFUSED
 
@@ -77,6 +78,10 @@ def _returns(bank: Bank, key: UUID, history: Settlement, *, is_paid_back: bool) 
         return  # the rest is an exception: its money has been paid back by a compensation
     if (history.state is State.RETURNED) != (sent_back == whole):
         yield f"{_name(key)}: {history.state}; the bank returned {sent_back} of {whole}"
+    for back in history.returns:
+        due = billed_minor(history, back)
+        if back.rebilled_minor != due:
+            yield f"{_name(key)}: {back.rebilled_minor} of {back.charges_minor} billed, not {due}"
     if booked != sent_back:
         yield f"{_name(key)}: {history.returns}; the bank returned {sent_back}"
 

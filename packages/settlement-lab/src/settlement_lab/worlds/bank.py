@@ -22,6 +22,7 @@ from settlement_engine.ports import (
     RailClass,
     StatusReport,
 )
+from settlement_lab.worlds.charges import less_charges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -290,7 +291,7 @@ class Bank:
             self._give_back(payment, whole, NOT_STATED)
             return
         charges = min(part - 1, kind % 3)
-        first = StatedAmount(minor=part - charges, charges_minor=charges, reference="R-1")
+        first = less_charges(part, charges)
         self._give_back(payment, part, first)
         again = self._status(payment, Event.RETURNED, first)
         self._tell_until_acknowledged(again, DELIVERIES_MAX)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
-from settlement_engine.domain.payment import Delivery
+from settlement_engine.domain.payment import Delivery, PaymentDetails
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
 from settlement_engine.errors import IdempotencyConflict, NotFound, SettlementEngineError
 from settlement_lab.worlds.compensations import release
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 BANKS: Final = ("AAA", "BBB")
 AMOUNTS: Final = (100, 300, 500)
 DELIVERIES: Final = (None, Delivery.PAY_OUT, Delivery.BOOK)
+BEARERS: Final = ("", "DEBT", "SHAR", "CRED")
+"""Who bears the charges of a payment, by its number; those whose delivery is left open say nothing of it."""
 TRIES_MAX: Final = 400
 EXTERNAL_TIMEOUT_SECONDS: Final = (4.0, 15.0)
 LOOKS_MAX: Final = 4
@@ -73,6 +75,9 @@ def draw_request(
     obligation = f"o-{number}"
     if before and (number >= obligations or faults.happens("caller_takes_obligation")):
         obligation = before[int(chance.random() * len(before))].request.obligation_id
+    # By number, so that the other draws of a seed stay what they were.
+    delivery = DELIVERIES[number % len(DELIVERIES)]
+    bearer = BEARERS[number % len(BEARERS)] if delivery is not None else ""
     return Instruction(
         caller="caller",
         idempotency_key=f"k-{number}",
@@ -83,8 +88,8 @@ def draw_request(
         value_date=None,
         priority=Priority.NORMAL,
         metadata={},
-        # By number, so that the other draws of a seed stay what they were.
-        requested_delivery=DELIVERIES[number % len(DELIVERIES)],
+        requested_delivery=delivery,
+        payment=PaymentDetails(charge_bearer=bearer) if bearer else None,
     )
 
 

@@ -86,8 +86,8 @@ WHERE a.currency IS DISTINCT FROM f.currency OR f.account_id <> t.source_id;
 
 -- name: prove_postings_follow_histories
 -- A completed settlement has its two transfers, once, between its attempt's accounts; others have none. Each
--- return has a posting of its own, for its part, and one more transfer for charges. What is paid out has one more
--- transfer in each posting. A settlement that the rail has disproved has one more, between the agent and suspense,
+-- return has a posting of its own, for its part, one more transfer for charges, and one for those of them that are
+-- billed to FROM. What is paid out has one more transfer in each posting. A settlement that the rail has disproved has one more, between the agent and suspense,
 -- unless it was to be paid out; one that the bank has debited twice has one from our account there to suspense.
 SELECT q.id::text AS subject, q.due::text AS expected,
     q.legs::text || CASE WHEN q.wrong THEN ', one of them wrong' ELSE '' END AS found
@@ -101,7 +101,9 @@ FROM (
     LEFT JOIN attempts AS o ON o.settlement_id = s.id AND o.number = s.attempt
     CROSS JOIN LATERAL (SELECT o.delivery IS NOT DISTINCT FROM 'pay_out') AS p (is_paid_out)
     LEFT JOIN (
-        SELECT settlement_id, sum(2 + (charges_minor > 0)::int) AS legs, count(*) AS postings
+        SELECT settlement_id, count(*) AS postings,
+            sum(2 + (charges_minor > 0)::int + (CASE WHEN charges_minor > 0
+                THEN billed_by_move(settlement_id, posting) > 0 ELSE false END)::int) AS legs
         FROM returns GROUP BY 1
     ) AS b ON b.settlement_id = s.id
     LEFT JOIN (
@@ -115,6 +117,7 @@ FROM (
                 WHEN 5 THEN r.amount_minor + r.charges_minor
                 WHEN 7 THEN r.amount_minor + r.charges_minor
                 WHEN 10 THEN r.amount_minor + r.charges_minor
+                WHEN 16 THEN billed_by_move(t.group_id, t.posting)
                 ELSE x.amount_minor
             END
             OR t.leg IN (1, 2, 6, 9, 11) AND t.posting <> 1
@@ -132,6 +135,7 @@ FROM (
                 WHEN 9 THEN (a.target_id, a.agent_id)
                 WHEN 10 THEN (a.agent_id, a.target_id)
                 WHEN 11 THEN (u.id, a.source_id)
+                WHEN 16 THEN (a.clearing_id, u.id)
             END
         ), false)
         -- A posting has exactly one of the two legs that restore the debt.
@@ -144,12 +148,19 @@ FROM (
             AND r.settlement_id = t.group_id AND r.posting = t.posting
         LEFT JOIN accounts AS u ON u.currency = x.currency AND u.account_number = 'control' AND (
             t.leg IN (6, 7, 11) AND u.kind = 'suspense' AND folded_bank(u.bank) = folded_bank(a.rail)
-            OR t.leg = 8 AND u.kind = 'fees' AND folded_bank(u.bank) = folded_bank(x.from_bank)
+            OR t.leg IN (8, 16) AND u.kind = 'fees' AND folded_bank(u.bank) = folded_bank(x.from_bank)
         )
         GROUP BY 1
     ) AS t ON t.group_id = s.id
 ) AS q
 WHERE q.legs <> q.due OR q.wrong;
+
+-- name: prove_charges_are_billed_as_borne
+-- FROM is billed for the charges of a return only where the payment's charge bearer says so.
+SELECT t.group_id::text AS subject, 'charges that FROM bears' AS expected,
+    format('%s billed in posting %s', t.amount_minor, t.posting) AS found
+FROM transfers AS t
+WHERE t.leg = 16 AND NOT is_borne_by_sender(t.group_id, t.posting, t.amount_minor);
 
 -- name: prove_returns_follow_histories
 -- The returned amounts with their charges do not exceed the amount, and equal it in the state returned; each

@@ -115,7 +115,11 @@ SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligati
     CASE WHEN s.state IN ('completed', 'returned') THEN (
         SELECT jsonb_agg(jsonb_build_object(
             'posting', r.posting, 'amount_minor', r.amount_minor, 'charges_minor', r.charges_minor,
-            'left_minor', r.left_minor, 'reference', r.reference, 'value_date', r.value_date
+            'left_minor', r.left_minor, 'reference', r.reference, 'value_date', r.value_date,
+            'rebilled_minor', coalesce((
+                SELECT t.amount_minor FROM transfers AS t
+                WHERE t.group_id = r.settlement_id AND t.posting = r.posting AND t.leg = 16
+            ), 0)
         ) ORDER BY r.posting)::text
         FROM returns AS r WHERE r.settlement_id = s.id
     ) END AS returns,
