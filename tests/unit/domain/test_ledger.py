@@ -241,6 +241,8 @@ def test_the_legs_keep_their_numbers_because_the_books_and_the_wire_hold_them():
         "SECOND_DEBIT": 11,
         "CORRECTION": 12,
         "OPENING_CORRECTION": 13,
+        "DIFFERENCE": 14,
+        "DIFFERENCE_REVERSED": 15,
         "CHARGES_REBILLED": 16,
     }
 
