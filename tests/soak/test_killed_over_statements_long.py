@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 KILLS = 30
 SEED = 30
-UNDER_WAY_MIN = 10
+UNDER_WAY_MIN = 5
 
 
 @pytest.mark.timeout(1_800)
