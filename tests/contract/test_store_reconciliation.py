@@ -398,6 +398,33 @@ async def test_runs_are_reported_for_each_currency(stores):
     assert await stores.reconciled.report(uuid.uuid4()) is None
 
 
+async def test_statements_that_no_ended_run_has_looked_at_are_found(stores):
+    books = await Books.open(stores)
+    store = stores.reconciliation
+
+    async def is_unseen(statements_max: int = 1_000) -> bool:
+        return books.id in await store.accounts_with_unseen_statements(statements_max)
+
+    assert not await is_unseen()
+    await take(stores, day := await books.day(FUNDED))
+    assert await is_unseen()
+    assert not await is_unseen(0)
+    other = await Books.open(stores)
+    await other.reconcile()  # a run of another account has not looked
+    assert await is_unseen()
+    cut_off = run_of(books.id, rules_version="matching/2")
+    assert await store.begin(cut_off) is RunBegin.BEGUN
+    await store.leave()
+    assert await is_unseen()
+    await books.reconcile()
+    assert not await is_unseen()
+    await take(stores, day.next(Booked(minor=7)))
+    assert await is_unseen()
+    account = await books.scene.source()
+    await Reconciliation(store).reconcile(run_of(None, bank=account.bank, currency="EUR"))
+    assert not await is_unseen()
+
+
 async def test_an_account_without_statements_waits_for_them(stores):
     books = await Books.open(stores)
     await books.settled(100)

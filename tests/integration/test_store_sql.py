@@ -386,6 +386,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8 text text int8",
         "id int8, bank text, currency text, account_number text",
     ),
+    "accounts_with_unseen_statements": ("text[] int8 float8", "id int8"),
     "statements_to_match": (
         "int8 text[] int8",
         "id int8, content_hash bytea, source text, bank_statement_id text, sequence int8, page int8, is_last_page bool, created text, begins date, ends date, opening_minor int8, opening_is_final bool, closing_minor int8, closing_is_final bool, booked_minor numeric, totals_differ bool, entries int4, entries_done int4",

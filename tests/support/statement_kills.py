@@ -340,7 +340,8 @@ def trial(
     thread.join(timeout=SECONDS)
     group.again(route, *places)
     until(group.is_decided, SECONDS, "the statements to be imported and searched again")
-    group.reconcile()  # a run that was killed goes on with the next one: the schedule's, or this
+    until(group.is_matched, SECONDS, "the engines to match the statements by themselves")
+    group.reconcile()  # what the search has ended since is matched and proved by the next run
     found = group.dump()
     different = {
         name: [

@@ -205,7 +205,7 @@ class Application:
         )
         self.reconciler = MeteredReconciliation(inner, self.metrics, times.alert_minor)
         self.reconciliation_schedule = ReconciliationSchedule(
-            self.reconciler, times, clock=SystemClock(), ids=self.ids
+            self.reconciler, self.reconciliation, times, clock=SystemClock(), ids=self.ids
         )
         rules, meter = break_rules(self.config), self.metrics.breaks
         self.break_work = PostgresBreakWork(self.watched, self.readers)

@@ -1,8 +1,8 @@
 """When reconciliation runs by itself: by the schedule, and when statements have arrived.
 
 Promises: of several engines one carries out a scheduled run, because the run's id follows from its time; statements
-that arrive during a run are reconciled after it. A run that fails is logged, and the next one goes on where it had
-stopped. Must never: run twice at once.
+that arrive during a run are reconciled after it, and those that an engine had kept before it died when one starts. A
+run that fails is logged, and the next one goes on where it had stopped. Must never: run twice at once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.reconciliation import AccountResult
-    from settlement_engine.ports import Clock, Ids, Reconciler, ReconciliationMeter
+    from settlement_engine.ports import (
+        Clock,
+        Ids,
+        Reconciler,
+        ReconciliationMeter,
+        ReconciliationStore,
+    )
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +45,9 @@ LOOK_SECONDS_MAX: Final = 30.0
 
 ARRIVED_MAX: Final = 10_000
 """The most accounts that wait for a run after their statements have arrived; then all are reconciled."""
+
+UNSEEN_STATEMENTS_MAX: Final = 10_000
+"""How many of the latest statements an engine that starts asks about: those before them wait for the schedule."""
 
 AGAIN_SECONDS: Final = 5.0
 """How long it waits while another engine's run is going on."""
@@ -100,12 +109,20 @@ class MeteredReconciliation:
 
 
 class ReconciliationSchedule:
-    """Starts runs by the schedule, and after arrivals."""
+    """Starts runs by the schedule, and after arrivals: its own, and those that an engine that died has left."""
 
     def __init__(
-        self, reconciler: Reconciler, times: ReconciliationTimes, *, clock: Clock, ids: Ids
+        self,
+        reconciler: Reconciler,
+        store: ReconciliationStore,
+        times: ReconciliationTimes,
+        *,
+        clock: Clock,
+        ids: Ids,
     ) -> None:
         self._reconciler = reconciler
+        self._store = store
+        self._has_looked = False
         self._times = times
         self._clock = clock
         self._ids = ids
@@ -122,6 +139,7 @@ class ReconciliationSchedule:
         """Start runs until cancelled."""
         due = self._next(self._clock.now())
         while True:
+            await self._find_unseen()
             await self._rest(due)
             now = self._clock.now()
             if now >= due:
@@ -130,6 +148,18 @@ class ReconciliationSchedule:
                     due = self._next(now)
                 continue
             await self._take_arrived()
+
+    async def _find_unseen(self) -> None:
+        """Ask once, after the start, for statements whose engine has died before it reconciled them."""
+        if self._has_looked or not self._times.on_arrival:
+            return
+        try:
+            found = await self._store.accounts_with_unseen_statements(UNSEEN_STATEMENTS_MAX)
+        except SettlementEngineError as error:
+            log.warning("unseen_statements_not_found", error=str(error))
+            return  # the next turn asks again
+        self._has_looked = True
+        self.arrived(found)
 
     async def _rest(self, due: datetime) -> None:
         """Wait until a run is due, something has arrived, or the clock has to be looked at."""

@@ -76,9 +76,13 @@ class StatementImport:
             read = await self._read(file.content, mapping, file.csv_mapping)
             directory = await self._directory(read)
             found = _in_order(read)
-            imported = [await self._import(file, each, directory) for each in found]
-        kept = {each.account_id for each in imported if each.id and each.account_id is not None}
-        self._arrived(kept)
+            imported: list[ImportedStatement] = []
+            try:
+                for each in found:
+                    imported.append(await self._import(file, each, directory))  # noqa: PERF401
+            finally:  # what is kept has arrived, also when the rest of the file fails
+                kept = {each.account_id for each in imported if each.id}
+                self._arrived({each for each in kept if each is not None})
         return imported
 
     async def _directory(self, read: StatementFile) -> AccountDirectory:

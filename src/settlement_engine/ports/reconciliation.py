@@ -105,6 +105,13 @@ class ReconciliationStore(Protocol):
         """Return the accounts at banks that a run is about, by id."""
         ...
 
+    async def accounts_with_unseen_statements(self, statements_max: int) -> list[int]:
+        """Return the accounts of which no run that ended has looked at the statements kept last, by id.
+
+        Only the latest ``statements_max`` statements of all accounts are asked about.
+        """
+        ...
+
     async def take_in_outside(self, account_id: int, zone: str) -> None:
         """Read the postings of an account that no settlement has made: fundings, for example."""
         ...

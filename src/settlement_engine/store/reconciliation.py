@@ -31,6 +31,7 @@ from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.proof_rows import keep_proofs
 from settlement_engine.store.queries import query
 from settlement_engine.store.statement_rows import to_head
+from settlement_engine.store.statements import TRANSACTION_SECONDS as IMPORT_SECONDS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -167,6 +168,13 @@ class PostgresReconciliation:
             )
             for row in rows
         ]
+
+    async def accounts_with_unseen_statements(self, statements_max: int) -> list[int]:
+        """Return the accounts whose statements no run that ended has looked at; see the port."""
+        rows = await self._readers.fetch(
+            "accounts_with_unseen_statements", _SOURCES, statements_max, IMPORT_SECONDS_MAX
+        )
+        return [row["id"] for row in rows]
 
     async def take_in_outside(self, account_id: int, zone: str) -> None:
         """Read the postings of an account that no settlement has made."""

@@ -17,16 +17,22 @@ from settlement_engine.domain.reconciliation import (
     ReconciliationRun,
     StartedFor,
 )
+from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.reconciliation_schedule import (
+    UNSEEN_STATEMENTS_MAX,
     MeteredReconciliation,
     ReconciliationSchedule,
     ReconciliationTimes,
 )
 from settlement_engine.errors import Contention, Unavailable
-from tests.support.stores import CountedIds
+from tests.support.bank_statements import BankDay, Booked, take
+from tests.support.histories import Scene
+from tests.support.stores import CountedIds, MemoryStores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from settlement_engine.ports import Reconciler, ReconciliationStore
 
 START = datetime(2026, 3, 28, 20, 0, tzinfo=UTC)
 
@@ -54,10 +60,14 @@ class Recorded:
 
 
 def scheduled(
-    reconciler: Recorded, schedule: str = "0 */6 * * *", **times: object
+    reconciler: Reconciler,
+    schedule: str = "0 */6 * * *",
+    store: ReconciliationStore | None = None,
+    **times: object,
 ) -> ReconciliationSchedule:
     return ReconciliationSchedule(
         reconciler,
+        store or MemoryStores().reconciliation,
         ReconciliationTimes(schedule=schedule, **times),  # type: ignore[arg-type]
         clock=SpringClock(),
         ids=CountedIds(),
@@ -114,6 +124,34 @@ async def test_another_engines_run_is_waited_for_and_a_failure_ends_one_run_only
     assert [each.account_id for _, each in reconciler.runs] == [7]  # that of 3 has failed
     await for_hours(schedule, 6)
     assert reconciler.runs[-1][1].started_for is StartedFor.SCHEDULE
+
+
+async def test_statements_of_an_engine_that_died_are_reconciled_after_a_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = await Scene.open(MemoryStores(), funds_minor=0)
+    store, account = scene.stores.reconciliation, await scene.source()
+    await take(scene.stores, BankDay(account=account, opening=0, entries=[Booked(minor=5)]))
+    ask = store.accounts_with_unseen_statements
+    asked: list[int] = []
+
+    async def fails_at_first(statements_max: int) -> list[int]:
+        asked.append(statements_max)
+        if len(asked) == 1:
+            gone = "the database is gone"
+            raise Unavailable(gone, why="the test says so")
+        return await ask(statements_max)
+
+    monkeypatch.setattr(store, "accounts_with_unseen_statements", fails_at_first)
+    await for_hours(scheduled(Reconciliation(store), store=store, on_arrival=False), 0.1)
+    assert asked == []
+    await for_hours(scheduled(Reconciliation(store), store=store), 0.1)
+    [(account_id, _, proof)] = await scene.stores.reconciled.proofs(None, account.id, 0, 10)
+    assert (account_id, proof.their_closing_minor) == (account.id, 5)
+    assert asked == [UNSEEN_STATEMENTS_MAX] * 2  # until there is an answer, and then no more
+    after = Recorded()
+    await for_hours(scheduled(after, store=store), 0.1)
+    assert after.runs == []
 
 
 class Meter:

@@ -83,6 +83,28 @@ async def test_the_accounts_whose_statements_were_kept_are_told_once() -> None:
     assert [set(each) for each in told] == [{account.id}, set()]
 
 
+async def test_what_was_kept_of_a_file_is_told_though_the_rest_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stores = MemoryStores()
+    wanted = spec(AccountKind.NOSTRO, "HOUSDEFF", account_number="0001")
+    account = await stores.accounts.open_account(wanted)
+    keep = stores.statements.import_found
+    kept: list[ImportedStatement] = []
+
+    async def fails_at_the_second(*found: Any) -> ImportedStatement:
+        if kept:
+            raise Unavailable("the database is down")
+        kept.append(await keep(*found))
+        return kept[0]
+
+    monkeypatch.setattr(stores.statements, "import_found", fails_at_the_second)
+    told: list[Collection[int]] = []
+    with pytest.raises(Unavailable):
+        await StatementImport(stores.statements, arrived=told.append).import_file(received())
+    assert told == [{account.id}]
+
+
 async def test_a_file_that_cannot_be_kept_is_not_read(
     store: RecordingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

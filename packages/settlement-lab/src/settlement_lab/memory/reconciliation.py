@@ -127,6 +127,23 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks):
         ]
         return found[:limit]
 
+    async def accounts_with_unseen_statements(self, statements_max: int) -> list[int]:
+        """Return the accounts whose statements no run that ended has looked at; see the port."""
+        looked_at: dict[int, datetime] = {}
+        for run_id in self._kept.ends:
+            run, started_at = self._kept.runs[run_id]
+            for account in await self.accounts_to_reconcile(run, len(self._records.accounts)):
+                looked_at[account.id] = max(started_at, looked_at.get(account.id, started_at))
+        unseen: set[int] = set()
+        for kept in self._records.statements[::-1][:statements_max]:
+            account_id, at = kept.result.account_id, kept.result.at
+            if not kept.is_kept or account_id is None or at is None:
+                continue
+            is_counted = isinstance(kept.said, Statement) and kept.said.source in END_OF_DAY
+            if is_counted and (account_id not in looked_at or at > looked_at[account_id]):
+                unseen.add(account_id)
+        return sorted(unseen)
+
     async def statements_to_match(self, account_id: int, limit: int) -> list[StatementToMatch]:
         """Return the kept end-of-day statements of an account."""
         found = [

@@ -134,6 +134,35 @@ WHERE a.kind IN ('nostro', 'settlement')
     AND ($3::text IS NULL OR a.currency = $3)
 ORDER BY a.id LIMIT $4;
 
+-- name: accounts_with_unseen_statements
+-- The accounts with an end-of-day statement ($1) among the latest $2 that no run has looked at which came to its end. A
+-- run that began after the import has; for a statement that is not matched, one that began $3 seconds after it, because
+-- the import may have been committed so much later.
+WITH latest AS (
+    SELECT s.id, s.account_id, s.is_kept, s.source, s.entries, s.imported_at
+    FROM statements AS s ORDER BY s.id DESC LIMIT $2
+), imported AS (
+    SELECT l.account_id, greatest(
+            max(l.imported_at),
+            max(l.imported_at) FILTER (WHERE m.entries_done IS DISTINCT FROM l.entries) + make_interval(secs => $3)
+        ) AS looked_at
+    FROM latest AS l
+    LEFT JOIN matched_statements AS m ON m.statement_id = l.id
+    WHERE l.is_kept AND l.source = ANY ($1::text[])
+    GROUP BY l.account_id
+)
+SELECT a.id FROM imported AS i
+JOIN accounts AS a ON a.id = i.account_id
+WHERE NOT EXISTS (
+    SELECT 1 FROM reconciliation_runs AS r
+    JOIN reconciliation_run_ends AS e ON e.run_id = r.id
+    WHERE r.started_at >= i.looked_at
+        AND (r.account_id IS NULL OR r.account_id = a.id)
+        AND (r.bank IS NULL OR folded_bank(r.bank) = a.bank)
+        AND (r.currency IS NULL OR r.currency = a.currency)
+)
+ORDER BY a.id;
+
 -- name: statements_to_match
 -- The kept end-of-day statements ($2) of an account, each with the number of its last entry that was matched.
 SELECT s.id, s.content_hash, s.source, s.bank_statement_id, s.sequence, s.page, s.is_last_page, s.created, s.begins,
