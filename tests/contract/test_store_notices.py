@@ -19,6 +19,7 @@ from settlement_engine.domain.notices import (
     notice_type,
 )
 from settlement_engine.domain.recalls import RecallState
+from settlement_engine.domain.reconciliation import AccountToReconcile
 from settlement_engine.ports import BreakEscalationStep, RecallCommand
 from tests.contract.test_store_reconciliation import FUNDED, Books
 from tests.support.bank_statements import Booked, debit, take
@@ -139,8 +140,9 @@ async def test_a_day_is_reconciled_once_and_reopened_when_its_proof_is_zero_no_m
     differing = structs.replace(
         day, difference_minor=5, their_closing_minor=day.their_closing_minor + 5
     )
+    account = AccountToReconcile(id=books.id, bank="", currency="EUR", number="")
     for _ in range(2):
-        await stores.reconciliation.keep_proofs(books.id, run_id, "EUR", [differing])
+        await stores.reconciliation.keep_proofs(account, run_id, [differing], last_statement_id=0)
     assert await outbox.types() == [
         *("settlement.reconciliation.reconciled", "settlement.reconciliation.reopened")
     ]

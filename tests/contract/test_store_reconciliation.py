@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -21,10 +22,12 @@ from settlement_engine.domain.reconciliation import (
 from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.errors import Contention, NotFound, WrongState
 from settlement_engine.ports import BreakFilter, ReportFilter
-from tests.support.bank_statements import BankDay, Booked, debit, take
+from tests.support.bank_statements import BankDay, Booked, debit, take, today
 from tests.support.histories import Scene, funding
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import AccountResult, ReconciliationBreak
     from settlement_engine.domain.settlement import Settlement
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+ONE_DAY = timedelta(days=1)
 PAID_IN = 10**9
 FUNDED = Booked(minor=PAID_IN, text="incoming PAID-IN-REFERENCE thank you")
 
@@ -448,3 +452,120 @@ async def test_an_account_at_the_agent_is_reconciled_too(stores):
     [result] = await Reconciliation(stores.reconciliation).reconcile(run_of(agent.id))
     assert result.proof is not None
     assert result.proof.unmatched_theirs == 0
+
+
+# --- statements of several days ---------------------------------------------------------------------
+
+
+def on(booked: Booked, day: date) -> Booked:
+    return replace(booked, booked_on=day)
+
+
+async def test_inside_of_a_statement_each_entry_counts_on_its_own_date(stores):
+    books = await Books.open(stores)
+    paid = await books.settled(100, 200)
+    first = today()
+    entries = (
+        on(FUNDED, first),
+        on(debit(paid[0]), first),
+        on(debit(paid[1]), first + 2 * ONE_DAY),
+    )
+    week = await books.day(*entries)
+    await take(stores, replace(week, opened_on=first, day=first + 6 * ONE_DAY))
+    result = await books.reconcile()
+    assert result.outcome is AccountOutcome.BALANCED
+    assert (await books.proof()).booking_date == first + 6 * ONE_DAY
+    found = []
+    for number in range(7):
+        [(_, _, proof)] = await stores.reconciled.proofs(first + number * ONE_DAY, books.id, 0, 10)
+        assert proof.booking_date == first + number * ONE_DAY
+        assert proof.is_zero
+        found.append((proof.their_closing_minor, proof.unmatched_ours, proof.unmatched_ours_minor))
+    assert found[:2] == [(PAID_IN - 100, 1, -200)] * 2  # the bank books the other one later
+    assert found[2:] == [(PAID_IN - 300, 0, 0)] * 5
+    assert await stores.reconciled.proofs(first + 7 * ONE_DAY, books.id, 0, 10) == []
+    assert await stores.reconciled.proofs(first - ONE_DAY, books.id, 0, 10) == []
+    asked = await books.reconcile(business_date=first + ONE_DAY)
+    assert asked.outcome is AccountOutcome.IDENTIFIED
+    assert asked.proof is not None
+    assert asked.proof.booking_date == first + ONE_DAY
+    assert (await books.reconcile(business_date=first + 9 * ONE_DAY)).proof is None
+
+
+async def test_a_booking_date_outside_of_the_statement_is_told_and_counts_on_its_last_day(stores):
+    books = await Books.open(stores)
+    [paid] = await books.settled(100)
+    first = today()
+    week = await books.day(on(FUNDED, first), on(debit(paid), first + 40 * ONE_DAY))
+    await take(stores, replace(week, opened_on=first, day=first + 6 * ONE_DAY))
+    assert [each.misdated for each in await stores.statements.kept_heads(books.id)] == [0]
+    result = await books.reconcile()
+    assert result.outcome is AccountOutcome.BALANCED
+    assert [each.misdated for each in await stores.statements.kept_heads(books.id)] == [1]
+    [(_, _, before)] = await stores.reconciled.proofs(first + 5 * ONE_DAY, books.id, 0, 10)
+    assert (before.their_closing_minor, before.unmatched_ours) == (PAID_IN, 1)
+
+
+async def test_a_statement_that_was_corrected_counts_on_its_new_dates(stores):
+    books = await Books.open(stores)
+    [paid] = await books.settled(100)
+    first = today()
+    week = await books.day(on(FUNDED, first), on(debit(paid), first))
+    wrong = replace(week, opened_on=first, day=first + 6 * ONE_DAY)
+    await take(stores, wrong)
+    await books.reconcile()
+    entries = (on(FUNDED, first), on(debit(paid), first + 3 * ONE_DAY))
+    await take(stores, replace(wrong, entries=entries, made=23))
+    assert (await books.reconcile()).outcome is AccountOutcome.BALANCED
+    closings = []
+    for number in (2, 3):
+        [(_, _, proof)] = await stores.reconciled.proofs(first + number * ONE_DAY, books.id, 0, 10)
+        assert proof.is_zero
+        closings.append(proof.their_closing_minor)
+    assert closings == [PAID_IN, PAID_IN - 100]
+
+
+@pytest.mark.parametrize("lengths", [(1,), (7,), (28,), (3, 1, 9)])
+async def test_any_statements_of_the_same_entries_end_in_the_same_books(stores, lengths):
+    """Daily, weekly, monthly and others, with payments that only one side has."""
+    books = await Books.open(stores)
+    paid = await books.settled(*range(100, 110))
+    start = today()
+    booked = [
+        on(FUNDED, start),
+        *(on(debit(each), start + n * ONE_DAY) for n, each in enumerate(paid[:8])),
+    ]
+    booked += [on(Booked(minor=-7), start + 3 * ONE_DAY), on(Booked(minor=9), start + 20 * ONE_DAY)]
+    statement, begins, place = await books.day(), 0, 0
+    statement = replace(statement, number=0)
+    while begins < 28:
+        ends = min(28, begins + lengths[place % len(lengths)])
+        days = [start + number * ONE_DAY for number in range(begins, ends)]
+        entries = [each for each in booked if each.booked_on in days]
+        statement = replace(
+            statement,
+            opening=statement.closing,
+            entries=entries,
+            number=statement.number + 1,
+            opened_on=days[0] - ONE_DAY if place else days[0],
+            day=days[-1],
+        )
+        await take(stores, statement)
+        begins, place = ends, place + 1
+    result = await books.reconcile()
+    assert result.proof is not None
+    assert result.proof.booking_date == start + 27 * ONE_DAY
+    closing = PAID_IN - sum(range(100, 110))
+    assert result.proof.our_closing_minor == closing
+    assert result.proof.unmatched_theirs_minor == 2
+    assert result.proof.unmatched_ours_minor == -(108 + 109)
+    assert result.proof.their_closing_minor == closing + 2 + 108 + 109
+    assert result.proof.is_zero
+    assert await books.kinds() == [
+        "MISSING_OURS",
+        "MISSING_THEIRS",
+        "MISSING_THEIRS",
+        "UNKNOWN_DEBIT",
+    ]
+    sums = (await stores.reconciliation.books(books.id, None)).days
+    assert (sum(each.matched_ours for each in sums), sum(each.theirs for each in sums)) == (9, 11)

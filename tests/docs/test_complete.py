@@ -21,6 +21,7 @@ from settlement_engine.domain.preconditions import RefusalCode
 from settlement_engine.domain.settlement import FIRST_ATTEMPT
 from settlement_engine.monitoring.metrics import Metrics
 from settlement_engine.rails.scripts import MILLION, SCRIPTS, BookState, Fates
+from settlement_engine.store.audit import all_checks
 from tests.docs.markdown import ROOT, blocks
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -50,6 +51,13 @@ def test_every_refusal_says_what_to_do():
         )
         assert found is not None
         assert all(cell.strip().endswith(".") for cell in found.groups()), code
+
+
+def test_every_check_of_prove_is_documented_once():
+    text = (ROOT / "docs" / "operating" / "prove.md").read_text("utf-8")
+    cells = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(documented) == sorted(all_checks())
 
 
 def test_every_error_is_documented():

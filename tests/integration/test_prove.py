@@ -14,7 +14,7 @@ from settlement_lab.memory.audit import CHECKS
 from tests.support.histories import Scene
 from tests.support.stores import PostgresStores
 from tests.support.tampering import TAMPERED
-from tests.support.tampering_history import TAMPERED_HISTORY
+from tests.support.tampering_history import TAMPERED_HISTORY, TAMPERED_RECONCILED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -108,9 +108,8 @@ async def restore(connection, kept):
 
 
 def test_every_check_is_made_to_fail():
-    noticed = {
-        check for _, expected in (TAMPERED | TAMPERED_HISTORY).values() for check in expected
-    }
+    tampered = TAMPERED | TAMPERED_HISTORY | TAMPERED_RECONCILED
+    noticed = {check for _, expected in tampered.values() for check in expected}
     assert noticed == set(all_checks())
 
 

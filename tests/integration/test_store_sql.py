@@ -229,7 +229,18 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "regulatory_report_part": ("int8 int4 int4", "sha256 bytea, bytes int4, part bytea"),
     "last_statement_days": ("int8[] text[]", "id int8, ends date"),
-    "kept_heads": ("int8 text[] int8", KEPT_HEAD),
+    "kept_heads": ("int8 text[] int8", f"{KEPT_HEAD}, misdated int4"),
+    "audit_heads": ("int8 text[] int8", KEPT_HEAD),
+    "audit_proved_accounts": (
+        "int8 int8",
+        "account_id int8, unproved_from date, last_statement_id int8",
+    ),
+    "keep_proved_account": ("int8 int8", ""),
+    "add_to_statement_days": ("int8 text text text text", ""),
+    "statement_days": (
+        "int8",
+        "content_hash bytea, day date, minor numeric, entries int4, misdated int4",
+    ),
     "complete_until": ("float8", "at timestamptz"),
     "balances_at": (
         "int8[] timestamptz",
@@ -495,6 +506,16 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "escalate_breaks": (
         "text text text text text",
         "break_id int8",
+    ),
+    "audit_regulatory_reports": ("", REGULATORY),
+    "audit_issued_files": (
+        "",
+        (
+            "id int8, account_id int8, kind text, bank text, currency text, account_number text, number int4, day date,"
+            " begins timestamptz, ends timestamptz, opening_minor numeric, closing_minor numeric, credits_minor numeric,"
+            " debits_minor numeric, entries int4, previous_day date, issued_by text, issued_at timestamptz, format text,"
+            " content bytea, formats text[], hashes bytea[], sizes int4[]"
+        ),
     ),
     "audit_break_proposals": (
         "",

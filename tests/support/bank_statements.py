@@ -33,6 +33,8 @@ class Booked:
     text: str = ""
     is_reversal: bool = False
     value_date: date = field(default_factory=today)
+    booked_on: date | None = None
+    """None: the last day of the statement."""
 
 
 def debit(settlement: Settlement, **changes: object) -> Booked:
@@ -48,7 +50,7 @@ def debit(settlement: Settlement, **changes: object) -> Booked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankDay:
-    """One statement of one day."""
+    """One statement of one day, or of several from ``opened_on`` on."""
 
     account: Account
     opening: int
@@ -57,6 +59,7 @@ class BankDay:
     day: date = field(default_factory=today)
     made: int = 22
     closing_minor: int | None = None
+    opened_on: date | None = None
 
     @property
     def closing(self) -> int:
@@ -99,10 +102,12 @@ async def take(stores: Stores, *days: BankDay) -> list[ImportedStatement]:
 
 
 def _balance(code: str, day: BankDay) -> str:
-    minor = day.opening if code == "OPBD" else day.closing
+    minor, on = day.closing, day.day
+    if code == "OPBD":
+        minor, on = day.opening, day.opened_on or day.day
     return (
         f"<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp>{_amount(day, minor)}"
-        f"<Dt><Dt>{day.day}</Dt></Dt></Bal>"
+        f"<Dt><Dt>{on}</Dt></Dt></Bal>"
     )
 
 
@@ -121,7 +126,7 @@ def _entry(day: BankDay, each: Booked) -> str:
     text = f"<RmtInf><Ustrd>{each.text}</Ustrd></RmtInf>" if each.text else ""
     return (
         f"<Ntry>{_amount(day, each.minor)}{reversal}<Sts><Cd>BOOK</Cd></Sts>"
-        f"<BookgDt><Dt>{day.day}</Dt></BookgDt><ValDt><Dt>{each.value_date}</Dt></ValDt>{servicer}"
+        f"<BookgDt><Dt>{each.booked_on or day.day}</Dt></BookgDt><ValDt><Dt>{each.value_date}</Dt></ValDt>{servicer}"
         f"<NtryDtls><TxDtls><Refs>{end_to_end}</Refs>{_amount(day, each.minor)}{text}</TxDtls>"
         "</NtryDtls></Ntry>"
     )

@@ -297,7 +297,7 @@ TAMPERED |= {
             " difference_minor, difference_account, is_automatic, settled_on)"
             f" SELECT {NOSTRO}, r.id, 'tolerance', '1', '', 1, 'fx rounding', true, current_date FROM r"
         ),
-        {"differences_are_posted"},
+        {"differences_are_posted", "matches_add_up"},
     ),
     "a proposal about a break was made up": (A_PROPOSAL, {"break_proposals_have_their_hash"}),
     "an approval was made up": (

@@ -1,4 +1,4 @@
-"""What is done behind the guards to values that the history has too, and every check that must notice it."""
+"""What is done behind the guards to values that the history has too, and to what is reconciled, issued and reported."""
 
 from __future__ import annotations
 
@@ -63,5 +63,164 @@ TAMPERED_HISTORY: dict[str, tuple[str, set[str]]] = {
     "a balance of the past is missing": (
         "INSERT INTO balance_moments SELECT date_bin('15 minutes', now(), '2000-01-01Z') + interval '15 minutes'",
         {"past_balances_follow_transfers"},
+    ),
+}
+
+
+# --- what is reconciled, issued and reported --------------------------------------------------------
+
+MATCHED = "(SELECT min(match_id) FROM match_entries)"
+LAST_ISSUED = "(SELECT max(number) FROM issued_statements)"
+
+TAMPERED_RECONCILED: dict[str, tuple[str, set[str]]] = {
+    "the sums of a day were rewritten": (
+        "UPDATE reconciliation_days SET theirs_minor = theirs_minor + 1 WHERE theirs > 0",
+        {"day_sums_follow_items", "proofs_follow_day_sums"},
+    ),
+    "a day of sums was removed": (
+        "DELETE FROM reconciliation_days WHERE matched_ours > 0",
+        {"day_sums_follow_items", "proofs_follow_day_sums"},
+    ),
+    "a day of sums was made up": (
+        "INSERT INTO reconciliation_days (account_id, day, ours, ours_minor) VALUES (1, '2020-01-01', 1, 5)",
+        {"day_sums_follow_items", "proofs_follow_day_sums"},
+    ),
+    "an open posting was removed": (
+        "DELETE FROM open_postings",
+        {"items_follow_postings", "day_sums_follow_items"},
+    ),
+    "an open posting was made larger": (
+        "UPDATE open_postings SET amount_minor = amount_minor - 1",
+        {"items_follow_postings", "day_sums_follow_items"},
+    ),
+    "a matched posting is open, too": (
+        (
+            "INSERT INTO open_postings (account_id, group_id, posting, leg, amount_minor, currency, booked_on,"
+            " value_date, our_references, end_to_end, rail_references, batch, keys)"
+            " SELECT account_id, group_id, posting, leg, amount_minor, 'EUR', booked_on, booked_on, '{}', '', '{}', '',"
+            f" '{{}}' FROM match_postings WHERE group_id = {COMPLETED}"
+        ),
+        {"items_follow_postings", "day_sums_follow_items"},
+    ),
+    "an open entry was removed": (
+        "DELETE FROM open_entries",
+        {"items_follow_entries", "day_sums_follow_items"},
+    ),
+    "an open entry was made larger": (
+        "UPDATE open_entries SET amount_minor = amount_minor - 1",
+        {"items_follow_entries", "day_sums_follow_items"},
+    ),
+    "an entry that was never matched was counted": (
+        "UPDATE matched_statements SET entries_done = entries_done - 1",
+        {"items_follow_entries"},
+    ),
+    "a match was made of unequal sides": (
+        f"UPDATE match_entries SET amount_minor = amount_minor - 1 WHERE match_id = {MATCHED}",
+        {
+            "items_follow_entries",
+            "matches_add_up",
+            "day_sums_follow_items",
+            "statement_days_follow_items",
+        },
+    ),
+    "a match counts from another day on": (
+        f"UPDATE matches SET settled_on = settled_on + 1 WHERE id = {MATCHED}",
+        {"matches_add_up", "day_sums_follow_items"},
+    ),
+    "a match was taken back by nobody": (
+        f"INSERT INTO unmatches (match_id, who, reason) VALUES ({MATCHED}, 'nobody', 'none')",
+        {
+            "items_follow_postings",
+            "items_follow_entries",
+            "day_sums_follow_items",
+            "statement_days_follow_items",
+        },
+    ),
+    "a proof was rewritten": (
+        (
+            "ALTER TABLE proofs DROP CONSTRAINT proof_adds_up;"
+            "UPDATE proofs SET their_closing_minor = their_closing_minor + 1"
+        ),
+        {"proofs_follow_day_sums"},
+    ),
+    "a proof was removed": ("DELETE FROM proofs", {"proofs_follow_day_sums"}),
+    "an open item was hidden from a proof": (
+        (
+            "UPDATE proofs SET unmatched_theirs = 0, unmatched_theirs_minor = 0,"
+            " our_closing_minor = our_closing_minor + unmatched_theirs_minor"
+        ),
+        {"proofs_follow_day_sums"},
+    ),
+    "the days of a statement were rewritten": (
+        "UPDATE statement_days SET minor = minor + 1 WHERE day = (SELECT min(day) FROM statement_days)",
+        {"statement_days_follow_items", "proofs_follow_day_sums"},
+    ),
+    "an entry counts on another day": (
+        "UPDATE open_entries SET booked_on = booked_on - 1",
+        {"statement_days_follow_items", "day_sums_follow_items"},
+    ),
+    "an issued statement was renumbered": (
+        f"UPDATE issued_statements SET number = number + 1 WHERE number = {LAST_ISSUED}",
+        {"issued_statements_follow_one_another", "issued_files_list_their_transfers"},
+    ),
+    "an issued statement begins with another balance": (
+        (
+            "UPDATE issued_statements SET opening_minor = opening_minor + 1, closing_minor = closing_minor + 1"
+            f" WHERE number = {LAST_ISSUED}"
+        ),
+        {
+            "issued_statements_follow_one_another",
+            "issued_statements_follow_transfers",
+            "issued_files_list_their_transfers",
+        },
+    ),
+    "every issued statement has another balance": (
+        (
+            "UPDATE issued_statements SET opening_minor = opening_minor + 1, closing_minor = closing_minor + 1"
+        ),
+        {"issued_statements_follow_transfers", "issued_files_list_their_transfers"},
+    ),
+    "an issued statement was removed": (
+        (
+            "DELETE FROM issued_statement_files WHERE statement_id = (SELECT min(id) FROM issued_statements);"
+            "DELETE FROM issued_statements WHERE number = 1"
+        ),
+        {"issued_statements_follow_one_another"},
+    ),
+    "the entries of an issued statement were miscounted": (
+        "UPDATE issued_statements SET entries = entries + 1 WHERE number = 1",
+        {"issued_statements_follow_transfers"},
+    ),
+    "the bytes of an issued statement name another amount": (
+        (
+            "ALTER TABLE issued_statement_files DROP CONSTRAINT issued_statement_files_check;"
+            "UPDATE issued_statement_files SET content ="
+            " convert_to(replace(convert_from(content, 'UTF8'), '<Amt Ccy=\"EUR\">1.00<',"
+            " '<Amt Ccy=\"EUR\">1.01<'), 'UTF8') WHERE format = 'camt.053'"
+        ),
+        {"issued_files_list_their_transfers"},
+    ),
+    "the bytes of an issued statement cannot be read": (
+        "UPDATE issued_statement_files SET content = 'nothing' WHERE format = 'camt.053'",
+        {"issued_files_list_their_transfers"},
+    ),
+    "a report's version was left out": (
+        "UPDATE regulatory_reports SET version = 2, reason = 'late' WHERE version = 1",
+        {"regulatory_reports_follow_one_another", "regulatory_reports_are_as_made"},
+    ),
+    "the bytes of a report were rewritten": (
+        (
+            "ALTER TABLE regulatory_reports DROP CONSTRAINT regulatory_reports_check3;"
+            "UPDATE regulatory_reports SET sha256 = sha256('other')"
+        ),
+        {"regulatory_reports_are_as_made"},
+    ),
+    "a report is as of another instant": (
+        "UPDATE regulatory_reports SET as_of = as_of + interval '1 s'",
+        {"regulatory_reports_are_as_made"},
+    ),
+    "the template of a report was rewritten": (
+        "UPDATE regulatory_reports SET template_content = 'nothing'",
+        {"regulatory_reports_are_as_made"},
     ),
 }

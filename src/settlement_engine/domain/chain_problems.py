@@ -26,14 +26,19 @@ class ProblemKind(StrEnum):
     CONTESTED = "CONTESTED"  # two versions do not say which one is later
     UNBALANCED = "UNBALANCED"  # its balances and entries do not add up
     OVERLAP = "OVERLAP"  # it covers days of another one
+    MISDATED = "MISDATED"  # entries have a booking date outside of its days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptHead:
-    """A kept statement: our number of it, and its head."""
+    """A kept statement: our number of it, and its head.
+
+    ``misdated`` is the number of its entries that were matched and whose booking date is outside of its days.
+    """
 
     id: int
     head: StatementHead
+    misdated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,10 @@ def problems_of(chain: StatementChain, by_hash: Mapping[str, KeptHead]) -> Itera
     for kind, hashes, text in several:
         for each in hashes:
             yield _problem(kind, by_hash[each], text or reasons.get(each, ""))
+    for kept in by_hash.values():
+        if kept.misdated:
+            reason = f"booking dates outside of its days, counted on its last one: {kept.misdated}"
+            yield _problem(ProblemKind.MISDATED, kept, reason)
 
 
 def _problem(kind: ProblemKind, kept: KeptHead, reason: str) -> ChainProblem:

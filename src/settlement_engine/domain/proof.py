@@ -1,21 +1,30 @@
 """The proof of an account: for each booking day our balance and the open items give the bank's balance.
 
 Promises: ``our closing + unmatched theirs - unmatched ours + opening difference + difference = their closing``, in
-minor units with the sign of the bank's statement; the proof is zero if the difference is. What is missing in the
-chain of statements holds the proof back from that day on. Must never: leave out a day that a statement ends on.
+minor units with the sign of the bank's statement; the proof is zero if the difference is. Their closing balance of a
+day is the opening balance of the chain and all booked entries up to the day: inside of a statement of several days it
+is derived. What is missing in the chain of statements holds the proof back from that day on. Must never: leave out a
+day that a statement ends on, or one on which a side has booked something.
 """
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from datetime import date  # noqa: TC003 -- whoever decodes a proof needs the type
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from settlement_engine.domain.booking_days import first_day, last_day, since, stated_changes
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from settlement_engine.domain.booking_days import DaysByStatement
     from settlement_engine.domain.statement_chain import StatementChain, StatementHead
+
+
+NOT_COVERED: Final = "no statement in force covers the day any more"
 
 
 class DaySums(msgspec.Struct, frozen=True):
@@ -65,40 +74,34 @@ class BalanceProof(msgspec.Struct, frozen=True):
         return self.difference_minor == 0 and not self.held_back_by
 
 
-def first_day(chain: StatementChain) -> date | None:
-    """Return the first day whose bookings the chain states; None if there is no statement.
-
-    An opening balance that is dated before the last day of its statement is the closing balance of its date.
-    """
-    if not chain.row:
-        return None
-    begins, ends = chain.row[0].first.begins, chain.row[0].last.ends
-    return begins + timedelta(days=1) if begins < ends else begins
-
-
 def prove(
-    chain: StatementChain, books: ReconciledBooks, heads: Iterable[StatementHead] = ()
+    chain: StatementChain,
+    books: ReconciledBooks,
+    heads: Iterable[StatementHead] = (),
+    days: DaysByStatement = MappingProxyType({}),
 ) -> list[BalanceProof]:
-    """Prove each day on which a statement of the chain ends, in order. ``heads`` are all statements kept.
+    """Prove each day on which a statement of the chain ends or one of the sides has booked something, in order.
 
-    A day's closing balance is that of its last statement.
+    ``heads`` are all statements kept; ``days`` are the days of those in the chain. Their closing balance of a day is
+    the opening balance of the chain and all entries that count up to the day.
     """
-    if not chain.row:
+    first, last = first_day(chain, days), last_day(chain, days)
+    if first is None or last is None:
         return []
     opening = chain.row[0].first.opening_minor or 0
-    closings: dict[date, int | None] = {}
-    for joined in chain.row:
-        closings[joined.last.ends] = joined.last.closing_minor
+    ends = {joined.last.ends for joined in chain.row} | {last}
+    wanted = sorted(
+        each for each in ends | {each.day for each in books.days} if first <= each <= last
+    )
+    closings = _closings(opening, stated_changes(chain, days), wanted)
     held = _held_back(chain, list(heads))
     off = _not_in_days(books)
-    sums = _running(books.days, sorted(closings))
+    sums = _running(books.days, wanted)
     found: list[BalanceProof] = []
-    for day, closing in sorted(closings.items()):
-        reason = next((why for since, why in held if since <= day), "")
-        if closing is None and not reason:
-            reason = "the closing balance is missing"
+    for day in wanted:
+        reason = next((why for start, why in held if start <= day), "")
         total = msgspec.structs.replace(sums[day], ours_minor=sums[day].ours_minor + off)
-        found.append(_proof(total, books, opening - books.open_before_minor, closing or 0, reason))
+        found.append(_proof(total, books, opening - books.open_before_minor, closings[day], reason))
     return found
 
 
@@ -135,6 +138,44 @@ def _not_in_days(books: ReconciledBooks) -> int:
     return books.balance_minor - sum(each.ours_minor for each in books.days)
 
 
+def at_day(proofs: Sequence[BalanceProof], day: date) -> BalanceProof | None:
+    """Return the proof of a day: on a day without bookings it is that of the day before it."""
+    if not proofs or day > proofs[-1].booking_date:
+        return None
+    found = next((each for each in reversed(proofs) if each.booking_date <= day), None)
+    return None if found is None else msgspec.structs.replace(found, booking_date=day)
+
+
+def changed_proofs(
+    known: Mapping[date, BalanceProof], proofs: Sequence[BalanceProof]
+) -> list[BalanceProof]:
+    """Return the proofs to record, given the last ones of all days that were ever proved.
+
+    A day on which nothing is booked any more gets the proof of the day before it. A day that no statement in force
+    covers any more is held back.
+    """
+    now = {each.booking_date: each for each in proofs}
+    for day, before in known.items():
+        if day not in now:
+            held = msgspec.structs.replace(before, held_back_by=NOT_COVERED)
+            now[day] = at_day(proofs, day) or held
+    return [each for day, each in sorted(now.items()) if known.get(day) != each]
+
+
+def _closings(
+    opening: int, changes: Sequence[tuple[date, int]], wanted: Sequence[date]
+) -> dict[date, int]:
+    """Return the bank's balance at the end of each wanted day."""
+    found: dict[date, int] = {}
+    place = 0
+    for day in wanted:
+        while place < len(changes) and changes[place][0] <= day:
+            opening += changes[place][1]
+            place += 1
+        found[day] = opening
+    return found
+
+
 def _running(days: Sequence[DaySums], wanted: Sequence[date]) -> dict[date, DaySums]:
     """Return the sums of all days up to each wanted one."""
     fields = [name for name in DaySums.__struct_fields__ if name != "day"]
@@ -153,13 +194,17 @@ def _running(days: Sequence[DaySums], wanted: Sequence[date]) -> dict[date, DayS
 
 def _held_back(chain: StatementChain, heads: list[StatementHead]) -> list[tuple[date, str]]:
     """Return what holds proofs back, each with the day from which on it does, the earliest first."""
-    ends = {head.content_hash: head.ends for head in heads}
-    ends |= {page.content_hash: page.ends for joined in chain.row for page in joined.pages}
+    known = {head.content_hash: head for head in heads}
+    known |= {page.content_hash: page for joined in chain.row for page in joined.pages}
     found = [
-        (ends[gap.after], f"a statement is missing before it: {gap.reason}") for gap in chain.gaps
+        (
+            since(known[gap.after], known[gap.before]),
+            f"a statement is missing before it: {gap.reason}",
+        )
+        for gap in chain.gaps
     ]
     found += [
-        (joined.last.ends, f"the statement is incomplete: {joined.missing()}")
+        (since(joined.first), f"the statement is incomplete: {joined.missing()}")
         for joined in chain.row
         if joined.missing()
     ]
@@ -169,5 +214,5 @@ def _held_back(chain: StatementChain, heads: list[StatementHead]) -> list[tuple[
         (chain.overlapping, "two statements cover the same days"),
     )
     for hashes, reason in kinds:
-        found += [(ends[each], reason) for each in hashes if each in ends]
+        found += [(since(known[each]), reason) for each in hashes if each in known]
     return sorted(found)

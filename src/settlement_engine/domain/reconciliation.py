@@ -91,7 +91,7 @@ class OurItem(msgspec.Struct, frozen=True):
 
 
 class TheirItem(msgspec.Struct, frozen=True):
-    """A booked entry of a statement in force. It counts for the day on which its statement ends."""
+    """A booked entry of a statement in force. It counts on ``booked_on`` (``domain/booking_days.py``)."""
 
     statement_id: int
     number: int

@@ -157,10 +157,10 @@ def next_version(
     return latest.version + 1, as_of
 
 
-def require_groups(found: Sequence[FinalSettlements], order: RegulatoryOrder) -> None:
+def require_groups(found: Sequence[FinalSettlements], booking_date: date) -> None:
     """Refuse a report of too many groups. Raises WrongState."""
     if len(found) > GROUPS_MAX:
-        what = f"{order.booking_date} has settlements between more than {GROUPS_MAX:,} pairs of banks and purposes"
+        what = f"{booking_date} has settlements between more than {GROUPS_MAX:,} pairs of banks and purposes"
         raise WrongState(what, why="a report is made as a whole")
 
 

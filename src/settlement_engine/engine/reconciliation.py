@@ -17,13 +17,14 @@ import msgspec
 import structlog
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.booking_days import first_day
 from settlement_engine.domain.break_search import found_breaks
 from settlement_engine.domain.closed_differences import rules_of, versioned
 from settlement_engine.domain.continuity import compact_identifier
 from settlement_engine.domain.matching.breaks import BreakSeverity
 from settlement_engine.domain.matching.values import Rules
 from settlement_engine.domain.matching_pages import match_page
-from settlement_engine.domain.proof import first_day, prove
+from settlement_engine.domain.proof import at_day, prove
 from settlement_engine.domain.reconciliation import (
     ACCOUNTS_MAX,
     OPENING_DIFFERENCE,
@@ -159,16 +160,18 @@ class Reconciliation:
         chain = chain_of(heads, numbers_count_by_one=names.numbers_count_by_one)
         closed = await self._match(run.id, account, _in_force(chain, statements), progress)
         await self._find_breaks(run.id, account.id)
-        begins = first_day(chain)
+        days = await self._store.statement_days(account.id)
+        begins = first_day(chain, days)
         books = await self._store.books(account.id, begins)
-        proofs = prove(chain, books, heads)
+        proofs = prove(chain, books, heads, days)
         opening = _opening_break(account, begins, proofs)
         await self._store.set_opening_difference(account.id, run.id, opening)
         last = proofs[-1].booking_date if proofs else None
         open_breaks = await self._store.settle_breaks(
             account.id, run.id, begins=begins, last_day=last
         )
-        await self._store.keep_proofs(account.id, run.id, account.currency, proofs)
+        last_id = max((each.id for each in statements), default=0)
+        await self._store.keep_proofs(account, run.id, proofs, last_statement_id=last_id)
         found = _result(account, _wanted(proofs, run.business_date), open_breaks)
         return msgspec.structs.replace(
             found,
@@ -258,7 +261,7 @@ def _wanted(proofs: Sequence[BalanceProof], day: date | None) -> BalanceProof | 
     """Return the proof of a day, or the last one."""
     if day is None:
         return proofs[-1] if proofs else None
-    return next((each for each in proofs if each.booking_date == day), None)
+    return at_day(proofs, day)
 
 
 def _result(

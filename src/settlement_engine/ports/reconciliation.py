@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import date
     from uuid import UUID
 
+    from settlement_engine.domain.booking_days import DaysByStatement
     from settlement_engine.domain.proof import BalanceProof, ReconciledBooks
     from settlement_engine.domain.reconciliation import (
         AccountResult,
@@ -185,14 +186,26 @@ class ReconciliationStore(Protocol):
         """Open the break of an opening difference, and close those of another one."""
         ...
 
+    async def statement_days(self, account_id: int) -> DaysByStatement:
+        """Return the days of an account's matched statements; one that counts on its last day only may have none."""
+        ...
+
     async def books(self, account_id: int, begins: date | None) -> ReconciledBooks:
         """Return the sums of an account's days, its balance, and what is open before its first statement."""
         ...
 
     async def keep_proofs(
-        self, account_id: int, run_id: UUID, currency: str, proofs: Sequence[BalanceProof]
+        self,
+        account: AccountToReconcile,
+        run_id: UUID,
+        proofs: Sequence[BalanceProof],
+        *,
+        last_statement_id: int,
     ) -> int:
-        """Append the proofs that differ from the last ones of their days, and record the last proved day."""
+        """Append the proofs that differ from the last ones of their days, and record the last proved day.
+
+        ``last_statement_id`` is the last statement of which the proofs know; 0: there is none.
+        """
         ...
 
     async def unmatch(self, match_id: int, *, who: str, reason: str) -> None:
@@ -218,7 +231,10 @@ class ReconciliationReader(SettlementProofs, Protocol):
     async def proofs(
         self, day: date | None, account_id: int | None, after_account: int, limit: int
     ) -> list[tuple[int, str, BalanceProof]]:
-        """Return the last proof of each account for a day, or the last one at all, with its currency, by account."""
+        """Return the last proof of each account for a day, or the last one at all, with its currency, by account.
+
+        A day on which nothing was booked has the proof of the day before it, if a later one was proved.
+        """
         ...
 
     async def breaks(self, wanted: BreakFilter) -> list[ReconciliationBreak]:

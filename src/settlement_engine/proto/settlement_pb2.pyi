@@ -722,6 +722,8 @@ class _StatementProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     """Its balances and entries do not add up."""
     STATEMENT_PROBLEM_KIND_OVERLAP: _StatementProblemKind.ValueType  # 6
     """It covers days of another one."""
+    STATEMENT_PROBLEM_KIND_MISDATED: _StatementProblemKind.ValueType  # 7
+    """Entries have a booking date outside of its days; they count on its last one."""
 
 class StatementProblemKind(_StatementProblemKind, metaclass=_StatementProblemKindEnumTypeWrapper): ...
 
@@ -738,6 +740,8 @@ STATEMENT_PROBLEM_KIND_UNBALANCED: StatementProblemKind.ValueType  # 5
 """Its balances and entries do not add up."""
 STATEMENT_PROBLEM_KIND_OVERLAP: StatementProblemKind.ValueType  # 6
 """It covers days of another one."""
+STATEMENT_PROBLEM_KIND_MISDATED: StatementProblemKind.ValueType  # 7
+"""Entries have a booking date outside of its days; they count on its last one."""
 Global___StatementProblemKind: _TypeAlias = StatementProblemKind  # noqa: Y015
 
 class _FetchOutcome:

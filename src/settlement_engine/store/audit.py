@@ -1,8 +1,8 @@
 """The proof of the ledger: everything that can be recomputed is, in one snapshot (``ports.Auditor``).
 
-Each check is a statement of ``sql/queries/proof.sql`` or ``proof_history.sql`` that returns rows only where
-something is wrong, or, where the database cannot compute the expected value, a function here that reads rows in
-batches.
+Each check is a statement ``prove_…`` of ``sql/queries/proof*.sql`` that returns rows only where something is
+wrong, or, where the database cannot compute the expected value, a function here or in ``audit_records`` that reads
+rows in batches. docs/operating/prove.md lists them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from settlement_engine.domain.breaks.proposals import fingerprint_of
 from settlement_engine.domain.identifiers import References, key_hash, references
 from settlement_engine.ports import Difference, Proof
+from settlement_engine.store.audit_records import RECOMPUTED
 from settlement_engine.store.break_work_rows import to_break_proposal
 from settlement_engine.store.currencies import learn_currencies
 from settlement_engine.store.database import connect
@@ -23,7 +24,7 @@ from settlement_engine.store.queries import queries, query
 from settlement_engine.store.rows import UNREADABLE, to_instruction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     import asyncpg
 
@@ -48,7 +49,7 @@ def checks() -> list[str]:
 def all_checks() -> list[str]:
     """List the names of all checks, including those computed in Python."""
     computed = [name for each in COMPUTED.values() for name in each]
-    return [name.removeprefix("prove_") for name in checks()] + computed
+    return [name.removeprefix("prove_") for name in checks()] + computed + list(RECOMPUTED)
 
 
 class PostgresAuditor:
@@ -98,6 +99,18 @@ async def _differences(connection: Connection) -> list[Difference]:
         ]
     for statement, computed in COMPUTED.items():
         found += await _compute(connection, statement, computed)
+    for name, recomputed in RECOMPUTED.items():
+        found += await _first(name, recomputed(connection))
+    return found
+
+
+async def _first(name: str, wrong: AsyncIterator[tuple[str, str, str]]) -> list[Difference]:
+    """Return as many differences of a check as are listed."""
+    found: list[Difference] = []
+    async for subject, expected, stored in wrong:
+        found.append(Difference(check=name, subject=subject, expected=expected, found=stored))
+        if len(found) == DIFFERENCES_MAX:
+            break
     return found
 
 

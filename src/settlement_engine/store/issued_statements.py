@@ -91,7 +91,7 @@ class PostgresIssuedStatements:
         rows = await self._readers.fetch(
             "list_issued_statements", wanted.account_id, None, wanted.before_id, wanted.limit
         )
-        return [_to_issued(row) for row in rows]
+        return [to_issued(row) for row in rows]
 
     async def issued_part(
         self, account_id: int, number: int, wanted: IssuedFormat, offset: int, bytes_max: int
@@ -151,7 +151,7 @@ async def _latest(
     """Return the account's last statement, or that of a date."""
     row = await connection.fetchrow(query("list_issued_statements"), account_id, day, None, 1)
     await learn_currencies(connection, (row,))
-    return None if row is None else _to_issued(row)
+    return None if row is None else to_issued(row)
 
 
 async def _first_between(
@@ -171,7 +171,7 @@ async def _bookings(
     rows = await connection.fetch(
         query("bookings_between"), order.account_id, begins, ends, ENTRIES_ISSUED_MAX + 1
     )
-    bookings = [_to_booking(row) for row in rows]
+    bookings = [to_booking(row) for row in rows]
     require_entries(bookings, order)
     return bookings
 
@@ -183,7 +183,8 @@ async def _balance(connection: Connection, account_id: int, at: datetime) -> int
     return int(row["credits_posted"]) - int(row["debits_posted"])
 
 
-def _to_booking(row: asyncpg.Record) -> AccountBooking:
+def to_booking(row: asyncpg.Record) -> AccountBooking:
+    """Build a booking."""
     return AccountBooking(
         group_id=row["group_id"],
         posting=row["posting"],
@@ -200,7 +201,8 @@ def _to_booking(row: asyncpg.Record) -> AccountBooking:
     )
 
 
-def _to_issued(row: asyncpg.Record) -> IssuedStatement:
+def to_issued(row: asyncpg.Record) -> IssuedStatement:
+    """Build an issued statement with its files."""
     figures: dict[str, Any] = {
         name: int(row[name])
         for name in ("opening_minor", "closing_minor", "credits_minor", "debits_minor")

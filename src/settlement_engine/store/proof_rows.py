@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain.proof import last_proved
+from settlement_engine.domain.proof import changed_proofs, last_proved
 from settlement_engine.store import reconciliation_rows as rows_of
 from settlement_engine.store.queries import query
 
@@ -22,13 +22,14 @@ async def keep_proofs(
     run_id: UUID,
     currency: str,
     proofs: Sequence[BalanceProof],
+    last_statement_id: int,
 ) -> int:
     """Append the proofs that differ from the last ones of their days; returns how many."""
     rows = await connection.fetch(query("last_proofs"), account_id)
-    known = {row["booking_date"]: rows_of.to_proof(row) for row in rows}
-    fresh = [each for each in proofs if known.get(each.booking_date) != each]
+    fresh = changed_proofs({row["booking_date"]: rows_of.to_proof(row) for row in rows}, proofs)
     if fresh:
         columns = rows_of.proof_columns(fresh)
         await connection.execute(query("add_proofs"), account_id, run_id, currency, *columns)
     await connection.execute(query("keep_reconciled_on"), account_id, last_proved(proofs))
+    await connection.execute(query("keep_proved_account"), account_id, last_statement_id)
     return len(fresh)

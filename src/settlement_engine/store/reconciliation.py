@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.booking_days import days_of
 from settlement_engine.domain.closed_differences import parted
 from settlement_engine.domain.proof import ReconciledBooks
 from settlement_engine.domain.reconciliation import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import date
     from uuid import UUID
 
+    from settlement_engine.domain.booking_days import DaysByStatement
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import (
         CurrencyReport,
@@ -230,8 +232,7 @@ class PostgresReconciliation:
         async with self._of(account_id) as connection:
             read = (statement.id, done, ENTRIES_AT_ONCE, DETAILS_MAX)
             rows = await connection.fetch(query("entries_to_match"), *read)
-            named = (str(account_id), head.content_hash, head.ends)
-            theirs = tuple(rows_of.to_their_item(row, *named) for row in rows)
+            theirs = tuple(rows_of.to_new_item(row, str(account_id), head) for row in rows)
             page, found = await matching_pages.matched(connection, account_id, theirs, match)
             exact, closing = parted(found)
             await matching_pages.write(connection, account_id, run_id, page, exact, are_new=True)
@@ -240,6 +241,12 @@ class PostgresReconciliation:
             upto = statement.entries if is_last else theirs[-1].number
             await connection.execute(
                 query("keep_statement_progress"), statement.id, account_id, upto
+            )
+            said = [(row["booking_date"], row["amount_minor"]) for row in rows]
+            await connection.execute(
+                query("add_to_statement_days"),
+                statement.id,
+                *rows_of.statement_day_columns(days_of(head, said)),
             )
         return PageDone(
             entries=len(theirs),
@@ -326,6 +333,10 @@ class PostgresReconciliation:
         async with self._of(account_id) as connection:
             await break_pages.set_opening(connection, account_id, run_id, wanted)
 
+    async def statement_days(self, account_id: int) -> DaysByStatement:
+        """Return the days of an account's matched statements."""
+        return rows_of.to_statement_days(await self._readers.fetch("statement_days", account_id))
+
     async def books(self, account_id: int, begins: date | None) -> ReconciledBooks:
         """Return the sums of an account's days, its balance, and what is open before its first statement."""
         async with self._of(account_id) as connection:
@@ -341,11 +352,17 @@ class PostgresReconciliation:
         )
 
     async def keep_proofs(
-        self, account_id: int, run_id: UUID, currency: str, proofs: Sequence[BalanceProof]
+        self,
+        account: AccountToReconcile,
+        run_id: UUID,
+        proofs: Sequence[BalanceProof],
+        *,
+        last_statement_id: int,
     ) -> int:
         """Append the proofs that differ from the last ones of their days, and record the last proved day."""
-        async with self._of(account_id) as connection:
-            return await keep_proofs(connection, account_id, run_id, currency, proofs)
+        made_of = (proofs, last_statement_id)
+        async with self._of(account.id) as connection:
+            return await keep_proofs(connection, account.id, run_id, account.currency, *made_of)
 
     @asynccontextmanager
     async def _of(self, account_id: int) -> AsyncIterator[Connection]:

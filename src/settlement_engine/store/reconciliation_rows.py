@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.booking_days import StatementDay, counted_on
 from settlement_engine.domain.matching.values import Ours, Part, Theirs
 from settlement_engine.domain.proof import BalanceProof, DaySums
 from settlement_engine.domain.reconciliation import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.matching.values import Match
     from settlement_engine.domain.reconciliation import FoundBreak
+    from settlement_engine.domain.statement_chain import StatementHead
 
 
 class _Inside(msgspec.Struct, frozen=True):
@@ -70,6 +72,12 @@ def to_their_item(
     )
 
 
+def to_new_item(row: asyncpg.Record, account: str, head: StatementHead) -> TheirItem:
+    """Build an item of an entry that was not counted before: it counts on its booking date."""
+    day = counted_on(head.begins, head.ends, row["booking_date"])
+    return to_their_item(row, account, head.content_hash, day)
+
+
 def to_our_item(row: asyncpg.Record, account: str) -> OurItem:
     """Build an item of ours."""
     return OurItem(
@@ -95,6 +103,15 @@ def to_day_sums(row: asyncpg.Record) -> DaySums:
     return DaySums(day=row["day"], **{name: int(row[name]) for name in names})
 
 
+def to_statement_days(rows: Iterable[asyncpg.Record]) -> dict[str, tuple[StatementDay, ...]]:
+    """Build the days of statements, by content hash."""
+    found: dict[str, list[StatementDay]] = {}
+    for row in rows:
+        day = StatementDay(row["day"], int(row["minor"]), row["entries"], row["misdated"])
+        found.setdefault(row["content_hash"].hex(), []).append(day)
+    return {each: tuple(days) for each, days in found.items()}
+
+
 def to_proof(row: asyncpg.Record) -> BalanceProof:
     """Build a proof."""
     amounts = [name for name in BalanceProof.__struct_fields__ if name.endswith("_minor")]
@@ -105,6 +122,16 @@ def to_proof(row: asyncpg.Record) -> BalanceProof:
         held_back_by=row["held_back_by"],
         **{name: int(row[name]) for name in amounts},
     )
+
+
+def statement_day_columns(days: Sequence[StatementDay]) -> list[str]:
+    """Return the columns of ``add_to_statement_days``."""
+    return [
+        arrays.dates([each.day for each in days]),
+        arrays.integers([each.minor for each in days]),
+        arrays.integers([each.entries for each in days]),
+        arrays.integers([each.misdated for each in days]),
+    ]
 
 
 def day_columns(sums: Iterable[DaySums]) -> list[str]:

@@ -71,13 +71,13 @@ class PostgresRegulatory:
             if order.as_of is not None:
                 known = await _report(connection, order, order.as_of)
                 if known is not None:
-                    return await _made_again(connection, order, known, build)
+                    return await _made_again(connection, known, build)
             complete: datetime = await connection.fetchval(
                 query("complete_until"), BOOKING_SECONDS_MAX
             )
             latest = await _report(connection, order, None)
             version, as_of = next_version(order, latest, complete)
-            found = await _final(connection, order, *order.day, as_of)
+            found = await final_settlements(connection, day, *order.day, as_of)
             job = ReportJob(
                 template_content=order.template.content,
                 booking_date=day,
@@ -102,7 +102,7 @@ class PostgresRegulatory:
             wanted.limit,
             wanted.report_id,
         )
-        return [_to_report(row) for row in rows]
+        return [to_report(row) for row in rows]
 
     async def report_part(self, report_id: int, offset: int, bytes_max: int) -> ReportPart | None:
         """Return a part of a report's bytes."""
@@ -124,10 +124,12 @@ def job_of(report: RegulatoryReport) -> ReportJob:
 
 
 async def _made_again(
-    connection: Connection, order: RegulatoryOrder, known: RegulatoryReport, build: ReportBuilder
+    connection: Connection, known: RegulatoryReport, build: ReportBuilder
 ) -> RegulatoryReport:
     """Make a stored report again, and compare it."""
-    found = await _final(connection, order, known.begins, known.ends, known.as_of)
+    found = await final_settlements(
+        connection, known.booking_date, known.begins, known.ends, known.as_of
+    )
     content, _ = await asyncio.to_thread(build, job_of(known), found)
     require_same(known, hashlib.sha256(content).digest())
     return replace(known, is_replay=True)
@@ -169,16 +171,17 @@ async def _report(
         1,
         None,
     )
-    return None if row is None else _to_report(row)
+    return None if row is None else to_report(row)
 
 
-async def _final(
+async def final_settlements(
     connection: Connection,
-    order: RegulatoryOrder,
+    booking_date: date,
     begins: datetime,
     ends: datetime,
     as_of: datetime,
 ) -> Sequence[FinalSettlements]:
+    """Read what a report of a date is made of, as of an instant. Raises WrongState for too many groups."""
     rows = await connection.fetch(query("final_settlements"), begins, ends, as_of, GROUPS_MAX + 1)
     await learn_currencies(connection, rows)
     found = [
@@ -193,11 +196,12 @@ async def _final(
         )
         for row in rows
     ]
-    require_groups(found, order)
+    require_groups(found, booking_date)
     return found
 
 
-def _to_report(row: asyncpg.Record) -> RegulatoryReport:
+def to_report(row: asyncpg.Record) -> RegulatoryReport:
+    """Build a report."""
     booking_date: date = row["day"]
     return RegulatoryReport(
         id=row["id"],

@@ -114,7 +114,10 @@ class PostgresStatements:
         rows = await self._readers.fetch("kept_heads", account_id, _SOURCES, NEIGHBOURS_MAX + 1)
         if len(rows) > NEIGHBOURS_MAX:
             raise WrongState(f"account {account_id} has more than {NEIGHBOURS_MAX:,} statements")
-        return [KeptHead(id=row["id"], head=statement_rows.to_head(row)) for row in rows]
+        return [
+            KeptHead(id=row["id"], head=statement_rows.to_head(row), misdated=row["misdated"])
+            for row in rows
+        ]
 
     async def import_found(
         self, found: FoundStatement, account_id: int | None, judge: Judge

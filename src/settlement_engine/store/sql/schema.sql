@@ -518,6 +518,12 @@ CREATE TABLE proofs (
     at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE TABLE proved_accounts (
+    account_id bigint NOT NULL,
+    unproved_from date,
+    last_statement_id bigint NOT NULL
+) WITH (fillfactor=70);
+
 CREATE TABLE rail_file_items (
     settlement_id uuid NOT NULL,
     attempt smallint NOT NULL,
@@ -714,6 +720,14 @@ CREATE TABLE settlement_windows (
     days_of_week smallint[] NOT NULL DEFAULT ARRAY[(1)::smallint, (2)::smallint, (3)::smallint, (4)::smallint, (5)::smallint],
     is_active boolean NOT NULL DEFAULT true,
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE statement_days (
+    statement_id bigint NOT NULL,
+    day date NOT NULL,
+    minor numeric(38,0) NOT NULL,
+    entries integer NOT NULL,
+    misdated integer NOT NULL
 );
 
 CREATE TABLE statement_entries (
@@ -2062,6 +2076,37 @@ BEGIN
     LEFT JOIN settlement_transactions AS s ON s.id = g.id;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.mark_unproved()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF tg_op = 'INSERT' THEN
+        UPDATE proved_accounts AS p SET unproved_from = q.day
+        FROM (
+            SELECT n.account_id, min(CASE
+                WHEN (n.theirs, n.theirs_minor, n.matched_ours, n.matched_ours_minor, n.matched_theirs,
+                    n.matched_theirs_minor) = (0, 0, 0, 0, 0, 0) THEN n.day ELSE '-infinity'
+            END) AS day
+            FROM changed AS n GROUP BY n.account_id
+        ) AS q
+        WHERE p.account_id = q.account_id AND (p.unproved_from IS NULL OR p.unproved_from > q.day);
+    ELSE
+        UPDATE proved_accounts AS p SET unproved_from = q.day
+        FROM (
+            SELECT n.account_id, min(CASE
+                WHEN (n.theirs, n.theirs_minor, n.matched_ours, n.matched_ours_minor, n.matched_theirs,
+                    n.matched_theirs_minor) = (o.theirs, o.theirs_minor, o.matched_ours, o.matched_ours_minor,
+                    o.matched_theirs, o.matched_theirs_minor) THEN n.day ELSE '-infinity'
+            END) AS day
+            FROM changed AS n JOIN before AS o ON o.account_id = n.account_id AND o.day = n.day
+            GROUP BY n.account_id
+        ) AS q
+        WHERE p.account_id = q.account_id AND (p.unproved_from IS NULL OR p.unproved_from > q.day);
+    END IF;
+    RETURN NULL;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.notice_discrepancies()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2654,6 +2699,8 @@ ALTER TABLE payment_details ADD CONSTRAINT payment_details_pkey PRIMARY KEY (set
 
 ALTER TABLE proofs ADD CONSTRAINT proofs_pkey PRIMARY KEY (id);
 
+ALTER TABLE proved_accounts ADD CONSTRAINT proved_accounts_pkey PRIMARY KEY (account_id);
+
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_pkey PRIMARY KEY (settlement_id, attempt);
 
 ALTER TABLE rail_file_placements ADD CONSTRAINT rail_file_placements_pkey PRIMARY KEY (file_id);
@@ -2687,6 +2734,8 @@ ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY 
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_pkey PRIMARY KEY (id);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KEY (id);
+
+ALTER TABLE statement_days ADD CONSTRAINT statement_days_pkey PRIMARY KEY (statement_id, day);
 
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_pkey PRIMARY KEY (statement_id, number);
 
@@ -3045,6 +3094,8 @@ ALTER TABLE proofs ADD CONSTRAINT proofs_unmatched_ours_check CHECK (unmatched_o
 
 ALTER TABLE proofs ADD CONSTRAINT proofs_unmatched_theirs_check CHECK (unmatched_theirs >= 0);
 
+ALTER TABLE proved_accounts ADD CONSTRAINT proved_accounts_last_statement_id_check CHECK (last_statement_id >= 0);
+
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_trace_check CHECK (length(trace) >= 1 AND length(trace) <= 35);
 
 ALTER TABLE rail_files ADD CONSTRAINT rail_files_check CHECK (sha256 = sha256(content));
@@ -3167,6 +3218,10 @@ ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_seq_c
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_days_of_week_check CHECK (days_of_week <@ ARRAY[1::smallint, 2::smallint, 3::smallint, 4::smallint, 5::smallint, 6::smallint, 7::smallint] AND cardinality(days_of_week) > 0);
 
+ALTER TABLE statement_days ADD CONSTRAINT statement_days_check CHECK (misdated >= 0 AND misdated <= entries);
+
+ALTER TABLE statement_days ADD CONSTRAINT statement_days_entries_check CHECK (entries > 0);
+
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_identity_hash_check CHECK (octet_length(identity_hash) = 32);
 
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_number_check CHECK (number > 0);
@@ -3282,6 +3337,8 @@ ALTER TABLE reconciliation_run_ends ADD CONSTRAINT reconciliation_run_ends_run_i
 ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KEY (settlement_id) REFERENCES settlement_transactions(id);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
+
+ALTER TABLE statement_days ADD CONSTRAINT statement_days_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES matched_statements(statement_id) ON DELETE CASCADE;
 
 ALTER TABLE statements ADD CONSTRAINT statements_file_sha256_fkey FOREIGN KEY (file_sha256) REFERENCES statement_files(sha256);
 
@@ -3624,6 +3681,12 @@ ALTER TABLE recall_steps ENABLE ALWAYS TRIGGER recall_steps_append_only;
 
 CREATE TRIGGER recall_steps_are_noticed AFTER INSERT ON public.recall_steps REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION notice_recall_steps();
 ALTER TABLE recall_steps ENABLE ALWAYS TRIGGER recall_steps_are_noticed;
+
+CREATE TRIGGER days_added_are_unproved AFTER INSERT ON public.reconciliation_days REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION mark_unproved();
+ALTER TABLE reconciliation_days ENABLE ALWAYS TRIGGER days_added_are_unproved;
+
+CREATE TRIGGER days_changed_are_unproved AFTER UPDATE ON public.reconciliation_days REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION mark_unproved();
+ALTER TABLE reconciliation_days ENABLE ALWAYS TRIGGER days_changed_are_unproved;
 
 CREATE TRIGGER discrepancies_are_noticed AFTER INSERT ON public.reconciliation_reports REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION notice_discrepancies();
 ALTER TABLE reconciliation_reports ENABLE ALWAYS TRIGGER discrepancies_are_noticed;

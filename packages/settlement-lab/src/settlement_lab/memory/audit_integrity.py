@@ -22,7 +22,13 @@ from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.store.accounts import CONTROL_NUMBER
-from settlement_lab.memory import audit_compensations, audit_history, audit_notices
+from settlement_lab.memory import (
+    audit_compensations,
+    audit_history,
+    audit_notices,
+    audit_reconciliation,
+    audit_statements,
+)
 from settlement_lab.memory.audit_breaks import (
     BREAK_CHECKS,
     CORRECTIONS,
@@ -306,10 +312,15 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     **audit_compensations.CHECKS,
     **audit_history.CHECKS,
     **audit_notices.CHECKS,
+    **audit_reconciliation.CHECKS,
+    **audit_statements.CHECKS,
     "instructions_are_as_received": _instructions_are_as_received,
     "keys_have_their_hash": _keys_have_their_hash,
     "references_follow_from_keys": _references_follow_from_keys,
     "calls_have_their_hash": _calls_have_their_hash,
     "break_proposals_have_their_hash": break_proposals_have_their_hash,
+    "issued_files_list_their_transfers": audit_statements.issued_files_list_their_transfers,
+    "regulatory_reports_are_as_made": audit_statements.regulatory_reports_are_as_made,
+    "proofs_follow_day_sums": audit_reconciliation.proofs_follow_day_sums,
 }
 """Each yields subject, expected and found for each difference."""

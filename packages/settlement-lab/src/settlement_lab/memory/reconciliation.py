@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.booking_days import counted_on
 from settlement_engine.domain.closed_differences import parted
 from settlement_engine.domain.matching.breaks import references_of
 from settlement_engine.domain.matching.values import theirs_of
@@ -17,7 +17,7 @@ from settlement_engine.domain.matching_pages import (
     settled_days,
     without_taken_back,
 )
-from settlement_engine.domain.proof import DaySums, ReconciledBooks, last_proved
+from settlement_engine.domain.proof import DaySums
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
     MOVES_AT_ONCE,
@@ -34,7 +34,8 @@ from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
 from settlement_lab.memory import break_corrections, differences
-from settlement_lab.memory.notices import notice_proofs, notice_report
+from settlement_lab.memory.book_proofs import MemoryBookProofs
+from settlement_lab.memory.notices import notice_report
 from settlement_lab.memory.open_breaks import MemoryBreaks
 from settlement_lab.memory.our_postings import AT_BANKS, MemoryPostings
 from settlement_lab.memory.reconciled import KeptMatch, Reconciled, place_of
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from uuid import UUID
 
-    from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import (
         CurrencyReport,
         ReconciliationRun,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from settlement_lab.memory.records import Records
 
 
-class MemoryReconciliation(MemoryPostings, MemoryBreaks):
+class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
     """See ``ports.ReconciliationStore``."""
 
     def __init__(self, records: Records, accounts: MemoryAccounts) -> None:
@@ -192,16 +192,16 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks):
         done = statement.entries_done or 0
         (said,) = (each.said for each in self._records.statements if each.result.id == statement.id)
         assert isinstance(said, Statement), "only statements are kept"
-        ends = statement.head.ends
-        found = [
-            TheirItem(
-                statement_id=statement.id,
-                number=int(each.id.rpartition("/")[2]),
-                booked_on=ends,
-                item=msgspec.structs.replace(each, id=f"{ends.isoformat()}/{each.id}"),
+        head = statement.head
+        dates = {each.number: each.booking_date for each in said.entries}
+        found = []
+        for each in theirs_of(said, str(account_id)):
+            number = int(each.id.rpartition("/")[2])
+            day = counted_on(head.begins, head.ends, dates[number])
+            item = msgspec.structs.replace(each, id=f"{day.isoformat()}/{each.id}")
+            found.append(
+                TheirItem(statement_id=statement.id, number=number, booked_on=day, item=item)
             )
-            for each in theirs_of(said, str(account_id))
-        ]
         theirs = tuple(each for each in found if each.number > done)[:ENTRIES_AT_ONCE]
         result = self._match((account_id, zone), run_id, theirs, match, are_new=True)
         is_last = len(theirs) < ENTRIES_AT_ONCE
@@ -351,38 +351,3 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks):
                 said = ("engine", "an entry of the bank came late")
                 found += break_corrections.take_back(self._records, self, number, said, zone)
         return found
-
-    # --- proofs -------------------------------------------------------------------------------------
-
-    async def books(self, account_id: int, begins: date | None) -> ReconciledBooks:
-        """Return the sums of an account's days, its balance, and what is open before its first statement."""
-        account = self._records.accounts.get(account_id)
-        if account is None:
-            raise NotFound(f"there is no account {account_id}")
-        before = [
-            ours.item.minor
-            for (owner, _), ours in self._kept.ours.items()
-            if owner == account_id and begins is not None and ours.booked_on < begins
-        ]
-        days = [each for (owner, _), each in self._kept.days.items() if owner == account_id]
-        return ReconciledBooks(
-            days=tuple(sorted(days, key=lambda each: each.day)),
-            balance_minor=account.debits_posted - account.credits_posted,
-            open_before_minor=sum(before),
-            open_before=len(before),
-        )
-
-    async def keep_proofs(
-        self, account_id: int, run_id: UUID, currency: str, proofs: Sequence[BalanceProof]
-    ) -> int:
-        """Append the proofs that differ from the last ones of their days, and record the last proved day."""
-        del currency
-        known = {each.booking_date: each for each in self._kept.proofs.get(account_id, [])}
-        fresh = [each for each in proofs if known.get(each.booking_date) != each]
-        notice_proofs(self._records, (account_id, run_id), fresh, known)
-        self._kept.proofs.setdefault(account_id, []).extend(fresh)
-        known_account = self._records.accounts[account_id]
-        self._records.accounts[account_id] = replace(
-            known_account, last_reconciled=last_proved(proofs)
-        )
-        return len(fresh)

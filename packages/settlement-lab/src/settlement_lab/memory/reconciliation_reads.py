@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from settlement_engine.domain.proof import at_day
 from settlement_engine.domain.reconciliation import (
     ReconciliationBreak,
     ReconciliationReport,
@@ -16,7 +18,6 @@ from settlement_lab.memory.statements import AT_BANKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date
     from uuid import UUID
 
     from settlement_engine.domain.proof import BalanceProof
@@ -75,10 +76,10 @@ class MemoryReconciliationReader:
         found: list[tuple[int, str, BalanceProof]] = []
         for owner, kept in sorted(self._kept.proofs.items()):
             latest = {each.booking_date: each for each in kept}
-            wanted = max(latest, default=None) if day is None else day
-            if wanted in latest and owner > after_account and account_id in (None, owner):
-                currency = self._records.accounts[owner].currency
-                found.append((owner, currency, latest[wanted]))
+            proofs = [proof for _, proof in sorted(latest.items())]
+            wanted = at_day(proofs, day or max(latest, default=date.min))
+            if wanted is not None and owner > after_account and account_id in (None, owner):
+                found.append((owner, self._records.accounts[owner].currency, wanted))
         return found[:limit]
 
     async def breaks(self, wanted: BreakFilter) -> list[ReconciliationBreak]:

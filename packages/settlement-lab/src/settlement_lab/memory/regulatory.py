@@ -119,7 +119,7 @@ class MemoryRegulatory:
             )
             for (currency, from_bank, to_bank, purpose), own in sorted(groups.items())
         ]
-        require_groups(found, order)
+        require_groups(found, order.booking_date)
         return found
 
     def _returned(self, settlement_id: UUID, as_of: datetime) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.bank_codes import folded_bank
+from settlement_engine.domain.booking_days import is_misdated
 from settlement_engine.domain.chain_problems import KeptHead
 from settlement_engine.domain.continuity import KEPT, StatementOutcome
 from settlement_engine.domain.ledger import AccountKind
@@ -15,7 +16,7 @@ from settlement_engine.domain.statement_import import (
     StatementWithEntries,
     imported,
 )
-from settlement_engine.domain.statements import END_OF_DAY, Statement
+from settlement_engine.domain.statements import END_OF_DAY, EntryStatus, Statement
 from settlement_engine.ports import FilePart
 from settlement_lab.memory.records import KeptStatement
 
@@ -32,6 +33,16 @@ if TYPE_CHECKING:
     from settlement_lab.memory.records import Records
 
 AT_BANKS = frozenset({AccountKind.NOSTRO, AccountKind.SETTLEMENT})
+
+
+def misdated_in(said: Statement) -> int:
+    """Return how many booked entries have a booking date outside of their statement's days."""
+    head = head_of(said)
+    return sum(
+        is_misdated(head.begins, head.ends, each.booking_date)
+        for each in said.entries
+        if each.status is EntryStatus.BOOKED
+    )
 
 
 class MemoryStatements:
@@ -85,8 +96,13 @@ class MemoryStatements:
 
     async def kept_heads(self, account_id: int) -> list[KeptHead]:
         """Return the kept end-of-day statements of an account."""
+        progress = self._records.reconciled.progress
         kept = [
-            KeptHead(id=each.result.id, head=head_of(each.said))
+            KeptHead(
+                id=each.result.id,
+                head=head_of(each.said),
+                misdated=misdated_in(each.said) if each.result.id in progress else 0,
+            )
             for each in self._records.statements
             if each.is_kept and each.result.account_id == account_id
             if isinstance(each.said, Statement) and each.said.source in END_OF_DAY

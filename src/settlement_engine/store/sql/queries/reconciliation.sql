@@ -312,6 +312,24 @@ ON CONFLICT DO NOTHING;
 INSERT INTO matched_statements AS m (statement_id, account_id, entries_done) VALUES ($1, $2, $3)
 ON CONFLICT (statement_id) DO UPDATE SET entries_done = excluded.entries_done;
 
+-- name: add_to_statement_days
+-- Add to the days of a statement, as parallel arrays.
+INSERT INTO statement_days AS d (statement_id, day, minor, entries, misdated)
+SELECT $1, q.* FROM unnest(
+    $2::text::date[], $3::text::numeric[], $4::text::integer[], $5::text::integer[]
+) AS q (day, minor, entries, misdated)
+ON CONFLICT (statement_id, day) DO UPDATE SET
+    minor = d.minor + excluded.minor, entries = d.entries + excluded.entries,
+    misdated = d.misdated + excluded.misdated;
+
+-- name: statement_days
+-- The days of an account's matched statements.
+SELECT s.content_hash, d.day, d.minor, d.entries, d.misdated
+FROM matched_statements AS m
+JOIN statement_days AS d ON d.statement_id = m.statement_id
+JOIN statements AS s ON s.id = m.statement_id
+WHERE m.account_id = $1 ORDER BY d.statement_id, d.day;
+
 -- name: add_to_days
 -- Add to the sums of an account's days, as parallel arrays.
 INSERT INTO reconciliation_days AS d (
@@ -460,19 +478,28 @@ SELECT $1, $2, $3, q.* FROM unnest(
 UPDATE accounts SET last_reconciled_at = ($2::date)::timestamp AT TIME ZONE 'UTC'
 WHERE id = $1 AND last_reconciled_at IS DISTINCT FROM ($2::date)::timestamp AT TIME ZONE 'UTC';
 
+-- name: keep_proved_account
+-- What the proofs of an account are made of is what there is now, with the statements up to $2.
+INSERT INTO proved_accounts AS p (account_id, unproved_from, last_statement_id) VALUES ($1, NULL, $2)
+ON CONFLICT (account_id) DO UPDATE SET
+    unproved_from = excluded.unproved_from, last_statement_id = excluded.last_statement_id;
+
 -- name: list_proofs
--- The last proof of each account for a day ($1), or the last one of its last day.
+-- The last proof of each account for a day ($1), or the last one of its last day. A day on which nothing was booked has
+-- the proof of the day before it, if a later one was proved.
 SELECT a.id AS account_id, a.currency, p.*
 FROM accounts AS a
 CROSS JOIN LATERAL (
-    SELECT q.booking_date, q.our_closing_minor, q.unmatched_theirs_minor, q.unmatched_ours_minor,
+    SELECT coalesce($1::date, q.booking_date) AS booking_date, q.our_closing_minor, q.unmatched_theirs_minor, q.unmatched_ours_minor,
         q.opening_difference_minor, q.difference_minor, q.their_closing_minor, q.unmatched_theirs,
         q.unmatched_ours, q.held_back_by
     FROM proofs AS q
-    WHERE q.account_id = a.id AND ($1::date IS NULL OR q.booking_date = $1)
+    WHERE q.account_id = a.id AND ($1::date IS NULL OR q.booking_date <= $1)
     ORDER BY q.booking_date DESC, q.id DESC LIMIT 1
 ) AS p
-WHERE a.kind IN ('nostro', 'settlement') AND ($2::bigint IS NULL OR a.id = $2) AND a.id > $3
+WHERE ($1::date IS NULL OR EXISTS (
+    SELECT 1 FROM proofs AS l WHERE l.account_id = a.id AND l.booking_date >= $1
+)) AND a.kind IN ('nostro', 'settlement') AND ($2::bigint IS NULL OR a.id = $2) AND a.id > $3
 ORDER BY a.id LIMIT $4;
 
 -- name: list_reports

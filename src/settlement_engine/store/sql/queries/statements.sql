@@ -51,11 +51,13 @@ CROSS JOIN LATERAL (
 ) AS s;
 
 -- name: kept_heads
--- The kept end-of-day statements ($2) of an account.
+-- The kept end-of-day statements ($2) of an account, each with the number of matched entries that have a booking date
+-- outside of its days.
 SELECT s.id, s.content_hash, s.source, s.bank_statement_id, s.sequence, s.page, s.is_last_page, s.created, s.begins,
     s.ends, s.opening_minor, s.opening_is_final, s.closing_minor, s.closing_is_final, s.booked_minor,
-    s.totals_differ
+    s.totals_differ, coalesce(d.misdated, 0) AS misdated
 FROM statements AS s
+LEFT JOIN statement_days AS d ON d.statement_id = s.id AND d.day = s.ends
 WHERE s.is_kept AND s.account_id = $1 AND s.source = ANY ($2::text[])
 ORDER BY s.ends, s.id LIMIT $3;
 
