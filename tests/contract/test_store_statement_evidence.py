@@ -8,11 +8,13 @@ import itertools
 
 import pytest
 
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.statement_evidence import EntrySays
 from settlement_engine.domain.statements import EntryStatus, StatementReferences
-from settlement_engine.ports import ReportClosing, ReportOutcome
+from settlement_engine.errors import InvariantViolated
+from settlement_engine.ports import CaseFilter, ReportClosing, ReportOutcome, Result
 from tests.support.booked import BankAccount, booking, named, take
 from tests.support.histories import Scene, funding, spec
 
@@ -226,3 +228,24 @@ async def test_a_search_that_is_cut_off_is_gone_on_with(stores):
                 await stores.evidence.search_next(1)
     await searched(stores, 1)
     assert len(await told(scene, *settlements)) == 8
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.RETURNED])
+async def test_a_second_debit_below_the_limit_is_refused_and_its_exception_is_not(stores, state):
+    """The limit refuses the posting whole; what the engine then writes instead passes at once."""
+    scene = await Scene.open(stores, funds_minor=100)
+    settlement = await scene.bring(state)
+    if state is State.RETURNED:
+        await scene.bring(State.COMPLETED)
+    before = await scene.everything(settlement)
+    with pytest.raises(InvariantViolated):
+        await scene.apply(scene.step(settlement, Event.DEBITED_TWICE))
+    assert await scene.everything(settlement) == before
+    detail = {"exception": CaseKind.SECOND_DEBIT.value}
+    told = scene.step(settlement, Event.CONTRADICTED, detail=detail)
+    [outcome] = await scene.apply(told)
+    assert outcome.result is Result.APPLIED
+    after = await scene.load(settlement)
+    assert (after.state, after.is_frozen) == (state, True)
+    [case] = await stores.cases.cases(CaseFilter(settlement_id=settlement.id, has_closed=False))
+    assert case.kind is CaseKind.SECOND_DEBIT

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain.decisions.after_the_end import stated_in
+from settlement_engine.domain.decisions.after_the_end import UNPOSTED, is_unposted, stated_in
 from settlement_engine.domain.decisions.before_the_end import (
     decide,
     is_return_to_come,
@@ -298,6 +298,8 @@ def _detail(
         found |= _plain(stated_in(answer).words())
     if chosen.kind is not None:
         found |= {"exception": chosen.kind.value, "said": answer.event.value}
+    if is_unposted(answer, chosen):
+        found["why"] = UNPOSTED
     if chosen.back is not None:
         found |= chosen.back.words()
     if refusal is not None:

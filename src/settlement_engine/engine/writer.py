@@ -3,7 +3,7 @@
 After a connection failure it is unknown whether the batch was written. The guards make a second write harmless, so
 the same batch is written again; a transition that is stale then may be our own first write, and is looked up.
 Promises: a transition that the database refuses as broken is found by halving the batch, and does not stop the
-others. Must never: report a transition as written before the commit.
+others; a second debit that the ledger refuses is *short*, and is decided again. Must never: report a transition as written before the commit.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from settlement_engine.domain.lifecycle import is_recorded
-from settlement_engine.errors import Broken, Contention, Unavailable
-from settlement_engine.ports import Result
+from settlement_engine.domain.lifecycle import Event, is_recorded
+from settlement_engine.errors import Broken, Contention, InvariantViolated, Unavailable
+from settlement_engine.ports import Result, TransitionResult
 
 if TYPE_CHECKING:
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.errors import SettlementEngineError
-    from settlement_engine.ports import Meter, SettlementStore, TransitionCommand, TransitionResult
+    from settlement_engine.ports import Meter, SettlementStore, TransitionCommand
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +65,8 @@ class TransitionWriter:
         self, error: Broken, steps: list[TransitionCommand], *, is_repeat: bool
     ) -> list[TransitionResult | Broken]:
         """Halve a batch that the database refuses as broken, until the broken transition is found."""
+        if len(steps) == 1 and _is_uncovered(steps[0], error):
+            return [TransitionResult(result=Result.SHORT, at=self._lease.now())]
         if len(steps) == 1:
             self._tell(steps[0], error)
             return [error]
@@ -114,3 +116,11 @@ class TransitionWriter:
                 msgspec.structs.replace(outcome, result=Result.APPLIED) if is_ours else outcome
             )
         return recognised
+
+
+def _is_uncovered(step: TransitionCommand, error: Broken) -> bool:
+    """Say whether a guard of the books keeps a second debit from our account at the bank.
+
+    No other step from outside takes from an account whose limit is guarded without a hold, or a result of its own.
+    """
+    return step.event is Event.DEBITED_TWICE and isinstance(error, InvariantViolated)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from settlement_engine.domain.decisions.after_the_end import UNPOSTED
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
@@ -127,6 +128,20 @@ async def test_two_debits_settle_once_and_the_second_goes_to_suspense() -> None:
         assert kinds(world) == [CaseKind.DEBITED_TWICE]
         assert (await world.nostro()).posted == 10_000 - 200
         assert await posted(world, AccountKind.SUSPENSE) == -100
+
+
+async def test_a_second_debit_that_is_not_covered_is_an_exception_at_once() -> None:
+    async with running(funds=100) as world:
+        found = await doubted(world)
+        await imported(world, booking(found), booking(found))
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.COMPLETED, True)
+        assert kinds(world) == [CaseKind.SECOND_DEBIT]
+        [case] = world.records.cases.values()
+        assert case.detail["why"] == UNPOSTED
+        assert (await world.nostro()).posted == 0
+        assert "step_broken" not in world.meter.invariant_warnings
+        assert outcomes(world) == [ReportOutcome.APPLIED] * 2
 
 
 async def test_the_debit_of_a_confirmed_payment_is_a_match_and_no_report() -> None:

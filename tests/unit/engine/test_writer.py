@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import AsyncMock, Mock, call
 
+import msgspec
 import pytest
 
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.engine.writer import TransitionWriter
 from settlement_engine.errors import (
     Contention,
+    CorruptRecord,
     InvariantViolated,
     SettlementEngineError,
     Unavailable,
@@ -34,7 +36,7 @@ def outcome(result: Result = Result.APPLIED) -> TransitionResult:
 
 
 def writer(store: Any) -> tuple[TransitionWriter, Mock]:
-    meter, lease = Mock(), Mock(engine_id=1, pause=AsyncMock())
+    meter, lease = Mock(), Mock(engine_id=1, pause=AsyncMock(), now=Mock(return_value=NOW))
     return TransitionWriter(store, lease, meter), meter
 
 
@@ -109,3 +111,20 @@ async def test_a_lost_connection_while_a_batch_is_halved_leads_to_a_look_at_what
     assert isinstance(first, TransitionResult)
     assert first.result is Result.APPLIED
     assert second is broken
+
+
+async def test_a_second_debit_that_a_guard_refuses_is_short_and_any_other_step_is_broken() -> None:
+    twice = msgspec.structs.replace(
+        step(1),
+        event=Event.DEBITED_TWICE,
+        transition=TRANSITIONS[State.COMPLETED][Event.DEBITED_TWICE],
+    )
+    refused = InvariantViolated("below its limit")
+    written, meter = writer(Mock(apply=AsyncMock(side_effect=refused)))
+    short, broken = await written.write_after(refused, [twice, step(2)])
+    assert isinstance(short, TransitionResult)
+    assert short.result is Result.SHORT
+    assert broken is refused
+    meter.invariant_warning.assert_called_once_with("step_broken")
+    damaged = CorruptRecord("damaged")
+    assert await written.write_after(damaged, [twice]) == [damaged]

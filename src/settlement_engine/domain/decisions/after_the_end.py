@@ -142,11 +142,26 @@ def needs_suspense(settlement: Settlement, answer: Answer, chosen: ChosenEvent |
 
 
 def uncovered(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
-    """Choose the event that books an uncovered return to suspense; None if it is not about a return."""
+    """Choose the event that books an uncovered return to suspense; None if the answer is about nothing of that kind.
+
+    A second debit that our account at the bank does not cover cannot be posted: it is told as an exception at once.
+    """
     found = judge(settlement, answer)
+    if found is not None and found.event is Event.DEBITED_TWICE:
+        return ChosenEvent(Event.CONTRADICTED, CaseKind.SECOND_DEBIT)
     if found is None or found.event not in UNCOVERED:
         return None
     return found._replace(event=UNCOVERED[found.event], kind=CaseKind.UNCOVERED_RETURN)
+
+
+UNPOSTED: Final = "our account at the bank does not cover it: nothing is booked"
+"""What the exception of a second debit says that the ledger's limit has refused."""
+
+
+def is_unposted(answer: Answer, chosen: ChosenEvent) -> bool:
+    """Say whether a second debit of a statement is only told, because it could not be posted."""
+    is_second = answer.entry is not None and answer.entry.says is EntrySays.SECOND_DEBIT
+    return is_second and chosen.kind is CaseKind.SECOND_DEBIT
 
 
 def stated_in(answer: Answer) -> StatedAmount:

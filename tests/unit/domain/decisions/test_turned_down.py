@@ -16,6 +16,7 @@ from settlement_engine.domain.money import Money
 from settlement_engine.domain.preconditions import RefusalCode, refuse_funds
 from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.domain.settlement import Attestation
+from settlement_engine.domain.statement_evidence import EntryEvidence, EntrySays
 from tests.support.decided import answer, settlement
 
 CLEARED = answer(Event.CLEARED, attempt=0)
@@ -87,3 +88,11 @@ def test_what_is_left_is_read_again_before_a_return_is_an_exception():
         assert decide_turned_down(completed, said, Result.LESS_LEFT, 0, repeats) is None
     found = decide_turned_down(completed, said, Result.LESS_LEFT, 0, GUARD_REPEATS_MAX)
     assert found == ChosenEvent(Event.CONTRADICTED, CaseKind.AMOUNT_DIFFERS)
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.RETURNED])
+def test_a_second_debit_that_is_not_covered_is_an_exception_at_once(state):
+    entry = EntryEvidence(says=EntrySays.SECOND_DEBIT, statement=1, entry=2, nth=2)
+    said = answer(Event.SETTLED, entry=entry)
+    found = decide_turned_down(settlement(state), said, Result.SHORT, 0, 0)
+    assert found == ChosenEvent(Event.CONTRADICTED, CaseKind.SECOND_DEBIT)

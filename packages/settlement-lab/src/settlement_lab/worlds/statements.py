@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from settlement_engine.domain.continuity import StatementOutcome
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import Leg
 from settlement_engine.domain.lifecycle import HOLDING, State
 from settlement_engine.domain.statement_import import ImportedStatement
@@ -55,7 +56,6 @@ ROWS_MAX: Final = 3
 OTHER_AMOUNT_SHARE: Final = 0.15
 UNTOLD_RETURN_SHARE: Final = 0.06
 SECOND_DEBIT_SHARE: Final = 0.04
-COVERED_TIMES: Final = 3
 """How many of the payments that were booked before have such an entry in a statement."""
 
 
@@ -106,8 +106,14 @@ class BankStatements:
             for each in self._records.transfers.values()
             if each.leg is Leg.SECOND_DEBIT
         )
+        told = {
+            each.settlement_id
+            for each in self._records.cases.values()
+            if each.kind is CaseKind.SECOND_DEBIT
+        }
         for key in self._twice | booked.keys():
-            if booked[key] != int(key in self._twice):
+            # One that our account does not cover is told, and is not booked.
+            if booked[key] + (key in told) != int(key in self._twice):
                 yield f"settlement {key.int}: a second debit was booked {booked[key]} times"
 
     def _by_account(self) -> dict[int, list[SimulatedPayment]]:
@@ -185,21 +191,13 @@ class BankStatements:
             self._world.bank.returned[key] = minor
             self._world.faults.note(STATEMENT_RETURNS)
             return _entry(payment, minor, EntryStatus.BOOKED)
-        if drawn < UNTOLD_RETURN_SHARE + SECOND_DEBIT_SHARE and self._is_covered(key, minor):
+        if drawn < UNTOLD_RETURN_SHARE + SECOND_DEBIT_SHARE:
             self._touched.add(key)
             self._twice.add(key)
             self._world.bank.contradicted.add(key)
             self._world.faults.note(STATEMENT_SECOND_DEBITS)
             return _entry(payment, -minor, EntryStatus.BOOKED)
         return None
-
-    def _is_covered(self, key: UUID, minor: int) -> bool:
-        """Say whether our account has far more than a second debit takes: the bank does not overdraw it."""
-        assert self._records is not None, "this world has statements"
-        attempt = self._records.histories[key].attempt
-        assert attempt is not None, "the bank has its payment"
-        account = self._records.accounts[attempt.route.source_id]
-        return account.available >= COVERED_TIMES * minor
 
     def _tell_absent(
         self, evidence: MemoryEvidence, payment: SimulatedPayment, statement: int
