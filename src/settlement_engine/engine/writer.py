@@ -3,7 +3,8 @@
 After a connection failure it is unknown whether the batch was written. The guards make a second write harmless, so
 the same batch is written again; a transition that is stale then may be our own first write, and is looked up.
 Promises: a transition that the database refuses as broken is found by halving the batch, and does not stop the
-others; a second debit that the ledger refuses is *short*, and is decided again. Must never: report a transition as written before the commit.
+others; a second debit that the ledger refuses is *short*, and is decided again. Must never: report a transition as
+written before the commit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What follows when the guards of the ledger did not let a transition through.
 
 Promises: a hold that is not covered is refused; an uncovered return is booked to suspense; an uncovered second
-debit is an exception; accounts, windows and what is left of a settlement are read again a bounded number of times before they are a reason to refuse. Must never: retry
-without a limit.
+debit is an exception; accounts, windows and what is left of a settlement are read again a bounded number of times
+before they are a reason to refuse. Must never: retry without a limit.
 """
 
 from __future__ import annotations
