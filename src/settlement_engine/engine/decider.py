@@ -298,8 +298,8 @@ def _detail(
         found |= _plain(stated_in(answer).words())
     if chosen.kind is not None:
         found |= {"exception": chosen.kind.value, "said": answer.event.value}
-    if is_unposted(answer, chosen):
-        found["why"] = UNPOSTED
+        if is_unposted(answer, chosen):
+            found["why"] = UNPOSTED
     if chosen.back is not None:
         found |= chosen.back.words()
     if refusal is not None:
