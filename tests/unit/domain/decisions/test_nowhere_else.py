@@ -29,7 +29,10 @@ PASSED_ON = {
     # What two people found: each finding is one event.
     "domain/proposals.py": {"ATTESTED_SETTLED", "ATTESTED_NOT_SETTLED", "APPROVED", "DECLINED"},
     # What a caller asked for.
-    "engine/cancelling.py": {"CANCELLED"},
+    # ... and that the store has proved, by a lock, that the payment is in no file.
+    "engine/cancelling.py": {"CANCELLED", "UNDELIVERED"},
+    # What the store says: the payment is in no file, so nothing of it has left.
+    "engine/filing.py": {"UNDELIVERED"},
     # Nobody said anything.
     "engine/asker.py": {"NO_ANSWER"},
     "engine/integrity.py": {"NO_ANSWER"},
