@@ -206,6 +206,8 @@ class BankStatements:
         assert self._records is not None, "this world has statements"
         history = self._records.histories[payment.settlement_id]
         if payment.settlement_id not in self._told and history.state in HOLDING:
+            # One that the bank settles before the report is worked off is an exception: a person is told.
+            self._world.bank.contradicted.add(history.id)
             content, report = absence_of(AbsentPayment(history.id, payment.attempt, statement))
             evidence.store(content, [(history.id, payment.attempt, report)], "")
 
