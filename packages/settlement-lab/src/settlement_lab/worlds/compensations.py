@@ -40,6 +40,9 @@ WAIT_SECONDS: Final = 1.0
 SHARES: Final = (0.3, 0.5, 0.7, 1.0)
 """Which part of the whole amount one compensation is of; several together are often more."""
 
+RETURNS_RATE_MIN: Final = 0.2
+"""How often the bank returns what it has settled: what is paid back and returned as well is seldom otherwise."""
+
 CALLER: Final = "somebody"
 PEOPLE: Final = ("ada", "grace")
 VALID_SECONDS: Final = 1_000_000.0
@@ -121,8 +124,10 @@ def draw_compensations(
     world: CompensatingWorld, chance: random.Random
 ) -> CompensationRequests | None:
     """Draw whether people of this world have completed settlements paid back."""
-    if chance.random() >= world.faults.rates[COMPENSATIONS]:
+    rates = world.faults.rates
+    if chance.random() >= rates[COMPENSATIONS]:
         return None
+    rates["bank_returns"] = max(rates["bank_returns"], RETURNS_RATE_MIN)
     return CompensationRequests(world, chance)
 
 
