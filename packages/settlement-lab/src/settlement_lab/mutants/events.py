@@ -45,6 +45,29 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
         ),
         seed=6,
     ),
+    "notice_not_looked_for": Mutant(
+        "the recorded place of the last notice is not compared with the stream",
+        (
+            Cut(
+                "settlement_engine.events.notice_relay:NoticeRelay.look",
+                "await self._cursor.find(jetstream, known)",
+                "known",
+            ),
+        ),
+        emphasis={"recalls": 1.0, "bus_answer_lost": 0.5, "crash": 0.6},
+        seed=1,
+    ),
+    "recalled_unnoticed": Mutant(
+        "a step of a recall may be committed without its notice",
+        (
+            Cut(
+                "settlement_lab.memory.recalls:MemoryRecalls.step_recall",
+                "        notice_recall(self._records, made)\n",
+            ),
+        ),
+        emphasis={"recalls": 1.0},
+        seed=0,
+    ),
     "consumer_without_inbox": Mutant(
         "a consumer processes every redelivery",
         (

@@ -126,7 +126,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "        if event is not None:\n",
             ),
         ),
-        seed=0,
+        seed=12,
         emphasis=_RECALLING,
     ),
     "silence_refuses_a_recall": Mutant(
@@ -152,7 +152,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "        pass\n",
             ),
         ),
-        seed=1,
+        seed=14,
         emphasis={**_RECALLING, "bank_returns": 1.0},
     ),
     "overdue_recall_is_asked_for_ever": Mutant(

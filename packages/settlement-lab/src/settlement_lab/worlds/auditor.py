@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.announcement import event_id
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, State, is_recorded
 from settlement_engine.domain.recalls import ASKING, RECALL_TRANSITIONS, RecallState
-from settlement_engine.events.announce import ID_HEADER
+from settlement_engine.events.announce import ID_HEADER, NOTICE_HEADER
 from settlement_lab.worlds.charges import billed_minor
 from settlement_lab.worlds.compensations import paid_back
 from settlement_lab.worlds.recalls import PROMISED, REFUSED
@@ -110,16 +110,29 @@ def paths(histories: dict[UUID, Settlement], moves: Sequence[Moved]) -> Iterator
 
 
 def announcements(bus: Bus, consumer: SimulatedConsumer, moves: Sequence[Moved]) -> Iterator[str]:
-    """Check that the stream has every move once and in order, and that each had one effect."""
-    stored = [headers[ID_HEADER] for headers in bus.log]
+    """Check that the stream has every move once and in order, and that each message had one effect."""
+    everything = [headers[ID_HEADER] for headers in bus.log]
+    stored = [headers[ID_HEADER] for headers in bus.log if NOTICE_HEADER not in headers]
     made = [event_id(moved) for moved in moves]
     if stored != made:
         pairs = enumerate(zip(stored, made, strict=False))
         ends = min(len(stored), len(made))
         place = next((number for number, (one, two) in pairs if one != two), ends)
         yield f"the stream has {len(stored)} of {len(made)} moves and differs at {place}"
-    if consumer.effects != stored:
-        yield f"{len(consumer.effects)} effects of {len(stored)} events, or in another order"
+    if consumer.effects != everything:
+        yield f"{len(consumer.effects)} effects of {len(everything)} events, or in another order"
+
+
+def notices(bus: Bus, recalls: Mapping[UUID, RecallRequest]) -> Iterator[str]:
+    """Check that the stream has a notice of each step of each recall, once, and their numbers in order."""
+    told = [headers for headers in bus.log if NOTICE_HEADER in headers]
+    numbers = [int(headers[NOTICE_HEADER]) for headers in told]
+    if numbers != list(range(1, len(told) + 1)):
+        yield f"the numbers of the notices are {numbers}"
+    found = sorted(headers[ID_HEADER] for headers in told)
+    made = sorted(f"recall.{key}.{step.seq}" for key, one in recalls.items() for step in one.steps)
+    if found != made:
+        yield f"the stream has {len(found)} notices of {len(made)} steps of recalls"
 
 
 def answers(callers: Sequence[Caller], histories: dict[UUID, Settlement]) -> Iterator[str]:

@@ -228,20 +228,23 @@ class Wire:
             self._bus.faults.note("bus_one_by_one")
         return SimpleNamespace(config=config)
 
-    async def get_msg(self, _name: str, seq: int) -> Any:
-        """Return one message."""
+    async def get_msg(self, _name: str, seq: int, subject: str = ">", *, next: bool = False) -> Any:  # noqa: A002 - nats-py's
+        """Return one message, or the next one under subjects."""
         await self._ask()
-        if not 0 < seq <= len(self._bus.log):
-            raise NotFoundError
-        subject, body = self._bus.texts[seq - 1]
-        headers = self._bus.log[seq - 1]
-        return SimpleNamespace(headers=headers, subject=subject, data=body, time=None)
+        last = len(self._bus.log) if next else seq
+        for number in range(seq, min(last, len(self._bus.log)) + 1):
+            if number > 0 and _is_under(self._bus.texts[number - 1][0], subject):
+                found, body = self._bus.texts[number - 1]
+                headers = self._bus.log[number - 1]
+                return SimpleNamespace(
+                    seq=number, headers=headers, subject=found, data=body, time=None
+                )
+        raise NotFoundError
 
     async def get_last_msg(self, _name: str, subjects: str) -> Any:
-        """Return the last message under subjects of as many words; it comes with the answer before."""
-        words = subjects.count(".")
+        """Return the last message under subjects; it comes with the answer before."""
         for seq in range(len(self._bus.log), 0, -1):
-            if self._bus.texts[seq - 1][0].count(".") == words:
+            if _is_under(self._bus.texts[seq - 1][0], subjects):
                 return SimpleNamespace(seq=seq)
         raise NotFoundError
 
@@ -249,6 +252,16 @@ class Wire:
         await asyncio.sleep(self._bus.faults.seconds(WIRE_SECONDS))
         if self.lost.is_set():
             raise self.lost_error()
+
+
+def _is_under(subject: str, subjects: str) -> bool:
+    """Say whether a subject is one of those that wildcards name."""
+    words, wanted = subject.split("."), subjects.split(".")
+    is_open = wanted[-1] == ">"
+    if len(words) < len(wanted) or (len(words) > len(wanted) and not is_open):
+        return False
+    pairs = zip(words, wanted[:-1] if is_open else wanted, strict=False)
+    return all(two in ("*", one) for one, two in pairs)
 
 
 def _read(frames: bytes) -> list[Frame]:

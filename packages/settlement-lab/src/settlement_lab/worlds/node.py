@@ -258,7 +258,12 @@ class Node:
             meter=self.meter,
             recaller=self.recaller,
         )
-        self.relay = self._make_relay(bus, faults, books, stream)
+        notices = (
+            Gated(books.stream.notices, self.boundary)
+            if network.bank.recalls is not None  # only recalls have notices in a world
+            else None
+        )
+        self.relay = self._make_relay(bus, faults, books, (stream, notices))
 
     def _make_recaller(
         self, books: Books, network: RailNetwork, rail: SimulatedRail
@@ -269,9 +274,13 @@ class Node:
         recalls: Any = Gated(books.recalls, self.boundary)
         return Recaller(EngineSettings(**SETTINGS), recalls, {rail.name: rail})
 
-    def _make_relay(self, bus: Bus, faults: Faults, books: Books, stream: Any) -> Relay:
+    def _make_relay(
+        self, bus: Bus, faults: Faults, books: Books, outboxes: tuple[Any, Any]
+    ) -> Relay:
+        stream, notices = outboxes
         return Relay(
             outbox=stream,
+            notices=notices,
             nats=NatsAccess(servers=()),
             meter=self.meter,
             settings=RelaySettings(

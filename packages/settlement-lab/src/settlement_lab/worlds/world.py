@@ -16,7 +16,7 @@ from uuid import UUID
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, Event, State
 from settlement_engine.domain.money import Money
-from settlement_engine.domain.recalls import RecallState
+from settlement_engine.domain.recalls import RecallRequest, RecallState
 from settlement_engine.ports import AccountSpec, Funding
 from settlement_lab.worlds import auditor
 from settlement_lab.worlds import loop as virtual
@@ -311,10 +311,15 @@ class World:
         is_ended = all(found_history.state in ENDS for found_history in histories.values())
         if await self.ground.open_reports():
             return False
-        recalls = self.ground.recalls() if self.bank.recalls is not None else {}
+        recalls = self._recalls()
         if not all(is_settled(recall, histories[key]) for key, recall in recalls.items()):
             return False
-        return is_ended and len(self.bus.log) == moves == len(self.consumer.effects)
+        told = moves + sum(len(recall.steps) for recall in recalls.values())
+        return is_ended and len(self.bus.log) == told == len(self.consumer.effects)
+
+    def _recalls(self) -> dict[UUID, RecallRequest]:
+        """Return the recalls of a world that has any."""
+        return self.ground.recalls() if self.bank.recalls is not None else {}
 
     def _truth(self, settlement: Settlement) -> Event:
         """Return what two people find out at the bank, with evidence."""
@@ -335,6 +340,7 @@ class World:
             *auditor.money(self.bank, histories, moves),
             *auditor.paths(histories, moves),
             *auditor.announcements(self.bus, self.consumer, moves),
+            *auditor.notices(self.bus, self._recalls()),
             *auditor.answers(self.people.callers, histories),
             *auditor.obligations(histories),
             *auditor.engines(history.invariant_warnings),
