@@ -32,12 +32,7 @@ from settlement_lab.worlds.operators import Operators
 from settlement_lab.worlds.people import BANKS, Caller, People, draw_request
 from settlement_lab.worlds.rail import RailNetwork
 from settlement_lab.worlds.rail_rules import draw_rules
-from settlement_lab.worlds.recalls import (
-    ANSWER_SECONDS,
-    BankRecalls,
-    RecallRequests,
-    is_settled,
-)
+from settlement_lab.worlds.recalls import ANSWER_SECONDS, BankRecalls, RecallRequests, is_settled
 from settlement_lab.worlds.silence import silent
 from settlement_lab.worlds.statements import BankStatements
 
@@ -318,7 +313,6 @@ class World:
         return is_ended and len(self.bus.log) == told == len(self.consumer.effects)
 
     def _recalls(self) -> dict[UUID, RecallRequest]:
-        """Return the recalls of a world that has any."""
         return self.ground.recalls() if self.bank.recalls is not None else {}
 
     def _truth(self, settlement: Settlement) -> Event:
