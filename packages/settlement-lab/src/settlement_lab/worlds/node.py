@@ -258,12 +258,7 @@ class Node:
             meter=self.meter,
             recaller=self.recaller,
         )
-        notices = (
-            Gated(books.stream.notices, self.boundary)
-            if network.bank.recalls is not None  # only recalls have notices in a world
-            else None
-        )
-        self.relay = self._make_relay(bus, faults, books, (stream, notices))
+        self.relay = self._make_relay(bus, faults, books, (stream, self._notices(books, network)))
 
     def _make_recaller(
         self, books: Books, network: RailNetwork, rail: SimulatedRail
@@ -273,6 +268,12 @@ class Node:
             return None
         recalls: Any = Gated(books.recalls, self.boundary)
         return Recaller(EngineSettings(**SETTINGS), recalls, {rail.name: rail})
+
+    def _notices(self, books: Books, network: RailNetwork) -> Any:
+        """Only recalls have notices in a world."""
+        if network.bank.recalls is None:
+            return None
+        return Gated(books.stream.notices, self.boundary)
 
     def _make_relay(
         self, bus: Bus, faults: Faults, books: Books, outboxes: tuple[Any, Any]
