@@ -91,7 +91,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
                 "if True or",
             ),
         ),
-        seed=20,
+        seed=39,
         emphasis=_COMPENSATING,
     ),
     "compensated_is_returned_too": Mutant(
