@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from settlement_engine.domain.balance_comparison import StatedBalance
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.payment import Delivery
@@ -19,8 +20,18 @@ from settlement_engine.domain.reconciliation import (
     RunBegin,
     StartedFor,
 )
+from settlement_engine.domain.statement_import import ReceivedFile
+from settlement_engine.domain.statements import (
+    BalanceType,
+    Source,
+    Statement,
+    StatementAccount,
+    StatementBalance,
+)
 from settlement_engine.engine.reconciliation import Reconciliation
+from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import Contention, NotFound, WrongState
+from settlement_engine.messages.camt052_building import build_camt052
 from settlement_engine.ports import BreakFilter, ReportFilter
 from tests.support.bank_statements import BankDay, Booked, debit, take, today
 from tests.support.histories import Scene, funding
@@ -29,7 +40,11 @@ if TYPE_CHECKING:
     from datetime import date
 
     from settlement_engine.domain.proof import BalanceProof
-    from settlement_engine.domain.reconciliation import AccountResult, ReconciliationBreak
+    from settlement_engine.domain.reconciliation import (
+        AccountResult,
+        AccountToReconcile,
+        ReconciliationBreak,
+    )
     from settlement_engine.domain.settlement import Settlement
     from tests.support.stores import Stores
 
@@ -569,3 +584,94 @@ async def test_any_statements_of_the_same_entries_end_in_the_same_books(stores, 
     ]
     sums = (await stores.reconciliation.books(books.id, None)).days
     assert (sum(each.matched_ours for each in sums), sum(each.theirs for each in sums)) == (9, 11)
+
+
+# --- where a bank gives only a balance ---------------------------------------------------------------
+
+
+class Teller:
+    """Banks that state one balance."""
+
+    def __init__(self, minor: int | None) -> None:
+        self.minor = minor
+
+    async def balance(self, account: AccountToReconcile) -> StatedBalance | None:
+        if self.minor is None:
+            return None
+        return StatedBalance(self.minor, datetime.now(UTC), "swift")
+
+
+async def compared(books: Books, minor: int | None = None) -> AccountResult:
+    reconciliation = Reconciliation(books.stores.reconciliation, balances=Teller(minor))
+    [result] = await reconciliation.reconcile(run_of(books.id))
+    return result
+
+
+async def report_balance(books: Books, minor: int, *, is_dated: bool = True) -> None:
+    """Import an intraday report (camt.052) of a balance, without entries."""
+    account = await books.scene.source()
+    now = datetime.now(UTC)
+    report = Statement(
+        source=Source.CAMT052,
+        account=StatementAccount(account.account_number, "OTHER", account.currency),
+        id=f"BAL{minor}",
+        entries=(),
+        balances=(StatementBalance(BalanceType.INTERMEDIATE, minor, account.currency, now.date()),),
+        created=now.isoformat() if is_dated else now.replace(tzinfo=None).isoformat(),
+    )
+    file = ReceivedFile(name=f"{minor}.xml", content=build_camt052(report), who="ada")
+    [taken] = await StatementImport(books.stores.statements).import_file(file)
+    assert taken.outcome == "IMPORTED"
+
+
+async def test_an_equal_balance_is_compared_and_proves_nothing(stores):
+    books = await Books.open(stores)
+    [paid] = await books.settled(100)
+    result = await compared(books, PAID_IN - 100)
+    assert result.outcome is AccountOutcome.COMPARED
+    assert result.proof is None
+    assert result.comparison is not None
+    assert (result.comparison.our_minor, result.comparison.source) == (PAID_IN - 100, "swift")
+    assert result.reason.startswith("balance compared, no proof")
+    assert await stores.reconciled.proofs(None, books.id, 0, 10) == []
+    assert await stores.reconciled.proved([paid.id]) == frozenset()
+    [report] = await stores.reconciled.reports(ReportFilter(limit=1))
+    [part] = report.parts
+    counts = (part.balanced_accounts, part.discrepancy_accounts, part.compared_accounts)
+    assert counts == (0, 0, 1)
+    assert part.accounts == (result,)
+
+
+async def test_another_balance_is_a_discrepancy_that_nothing_explains(stores):
+    books = await Books.open(stores)
+    result = await compared(books, PAID_IN - 1)
+    assert result.outcome is AccountOutcome.UNRESOLVED
+    assert result.discrepancy_minor == -1
+    assert "the bank states another" in result.reason
+    [report] = await stores.reconciled.reports(ReportFilter(limit=1))
+    assert (report.parts[0].discrepancy_accounts, report.parts[0].total_discrepancy_minor) == (1, 1)
+
+
+async def test_a_report_of_a_balance_without_entries_is_compared_as_of_its_instant(stores):
+    books = await Books.open(stores)
+    await report_balance(books, PAID_IN)
+    await books.settled(100)  # after the report: not part of what is compared
+    result = await compared(books)
+    assert result.outcome is AccountOutcome.COMPARED
+    assert result.comparison is not None
+    assert (result.comparison.our_minor, result.comparison.source) == (PAID_IN, "camt.052")
+    assert (await books.reconcile(business_date=today())).outcome is AccountOutcome.PENDING
+
+
+async def test_a_balance_without_an_instant_is_not_compared(stores):
+    books = await Books.open(stores)
+    await report_balance(books, PAID_IN, is_dated=False)
+    assert (await compared(books)).outcome is AccountOutcome.PENDING
+
+
+async def test_an_account_with_statements_is_proved_by_them_only(stores):
+    books = await Books.open(stores)
+    await report_balance(books, PAID_IN + 5)
+    await take(stores, await books.day(FUNDED))
+    result = await compared(books, PAID_IN + 5)
+    assert (result.outcome, result.comparison) == (AccountOutcome.BALANCED, None)

@@ -237,6 +237,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "keep_proved_account": ("int8 int8", ""),
     "add_to_statement_days": ("int8 text text text text", ""),
+    "intraday_reports": ("int8 int8", "content text"),
     "statement_days": (
         "int8",
         "content_hash bytea, day date, minor numeric, entries int4, misdated int4",

@@ -56,6 +56,7 @@ def connection(
     banks: tuple[str, ...] = (),
     currencies: tuple[str, ...] = (),
     answer_seconds: int = 5,
+    states_balances: bool = False,
 ) -> BankConnection:
     return BankConnection(
         name=name,
@@ -65,6 +66,7 @@ def connection(
         answer_seconds=answer_seconds,
         banks=frozenset(banks),
         currencies=frozenset(currencies),
+        states_balances=states_balances,
     )
 
 

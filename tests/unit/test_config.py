@@ -74,6 +74,7 @@ def secret_file(tmp_path: Path, text: str = PASSWORD + "\n", mode: int = 0o600) 
 
 TABLES = (
     *(f"banks.{name}." for name in ("ach", "breakers", "swift", "sepa", "realtime", "windows")),
+    "banks.balances.",
     *("reconciliation.accounts.", "reconciliation.tolerances.", "reconciliation.tariffs."),
     *("breaks.roles.", "breaks.escalation."),
 )

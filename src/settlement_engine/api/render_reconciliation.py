@@ -11,6 +11,7 @@ from settlement_engine.messages.amounts import decimals_of
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
+    from settlement_engine.domain.balance_comparison import BalanceComparison
     from settlement_engine.domain.breaks.history import BreakEvent
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import (
@@ -24,6 +25,7 @@ _STATUS: Final = {
     AccountOutcome.BALANCED: pb.RECONCILIATION_STATUS_BALANCED,
     AccountOutcome.IDENTIFIED: pb.RECONCILIATION_STATUS_IDENTIFIED,
     AccountOutcome.UNRESOLVED: pb.RECONCILIATION_STATUS_UNRESOLVED,
+    AccountOutcome.COMPARED: pb.RECONCILIATION_STATUS_COMPARED,
     AccountOutcome.PENDING: pb.RECONCILIATION_STATUS_PENDING,
     AccountOutcome.FAILED: pb.RECONCILIATION_STATUS_UNRESOLVED,
 }
@@ -60,6 +62,7 @@ def _total(part: CurrencyReport) -> pb.CurrencyDiscrepancy:
         discrepancy_accounts=part.discrepancy_accounts,
         closed_differences=part.closed_differences,
         closed_amount=amount(part.closed_minor, part.currency),
+        compared_accounts=part.compared_accounts,
     )
 
 
@@ -80,7 +83,22 @@ def _account(result: AccountResult) -> pb.AccountReconciliation:
         found.external_balance = amount(proof.their_closing_minor, result.currency)
         found.discrepancy = amount(result.discrepancy_minor, result.currency)
         found.proof.CopyFrom(to_proof(result.account_id, result.currency, proof))
+    if result.comparison is not None:
+        found.internal_balance = amount(result.comparison.our_minor, result.currency)
+        found.external_balance = amount(result.comparison.their_minor, result.currency)
+        found.discrepancy = amount(result.discrepancy_minor, result.currency)
+        found.comparison.CopyFrom(_comparison(result.currency, result.comparison))
     return found
+
+
+def _comparison(currency: str, found: BalanceComparison) -> pb.BalanceComparison:
+    return pb.BalanceComparison(
+        as_of_time=timestamp(found.as_of),
+        our_balance=amount(found.our_minor, currency),
+        their_balance=amount(found.their_minor, currency),
+        difference=amount(found.difference_minor, currency),
+        source=found.source,
+    )
 
 
 def to_proof(account_id: int, currency: str, proof: BalanceProof) -> pb.BalanceProof:

@@ -35,6 +35,7 @@ from settlement_engine.app.settings import (
 )
 from settlement_engine.app.statement_inbox import StatementInbox
 from settlement_engine.app.statement_reader import StatementReader
+from settlement_engine.engine.balance_fetch import BalanceFetch
 from settlement_engine.engine.breaks import BreakEscalator, EngineBreaks
 from settlement_engine.engine.case_worker import EngineCases
 from settlement_engine.engine.recaller import Recaller
@@ -148,8 +149,8 @@ class Application:
         self.finder = PostgresStuckFinder(self.readers)
         self.cases = PostgresCases(self.watched, self.readers)
         self.resolutions = PostgresResolutions(self.watched, self.readers)
-        self._build_reconciliation()
         self._build_rails()
+        self._build_reconciliation()
         self.case_management = EngineCases(
             engine_settings(config), self.cases, self.resolutions, self.rails
         )
@@ -167,7 +168,6 @@ class Application:
     def _build_statements(self) -> None:
         """Build the stores of statements, the ways in which they come, and the search in them."""
         named = statement_accounts(self.config)
-        self.statements = PostgresStatements(self.watched, self.readers)
         self.evidence = PostgresEvidence(self.watched)
         self.statement_search = StatementSearch(engine_settings(self.config), self.evidence)
         self.importer = StatementImport(
@@ -198,10 +198,15 @@ class Application:
 
     def _build_reconciliation(self) -> None:
         """Build what reconciles, when it does, and the import of statements that tells it."""
+        self.statements = PostgresStatements(self.watched, self.readers)
         self.reconciliation = PostgresReconciliation(self.watched, self.readers)
         named, times = statement_accounts(self.config), reconciliation_times(self.config)
         inner = Reconciliation(
-            self.reconciliation, named, zone=times.zone, rules=matching_rules(self.config)
+            self.reconciliation,
+            named,
+            zone=times.zone,
+            rules=matching_rules(self.config),
+            balances=BalanceFetch(self.statements, self.rails, SystemClock(), named),
         )
         self.reconciler = MeteredReconciliation(inner, self.metrics, times.alert_minor)
         self.reconciliation_schedule = ReconciliationSchedule(

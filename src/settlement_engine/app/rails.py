@@ -111,6 +111,7 @@ def _connection(rail: str, key: str, bank: RailBank, config: Config) -> BankConn
         answer_seconds=int(timeout_seconds) + MARGIN_SECONDS,
         banks=frozenset(map(folded_bank, bank.banks)),
         currencies=frozenset(bank.currencies),
+        states_balances=bank.states_balances,
     )
 
 

@@ -10,12 +10,13 @@ from settlement_engine.api.settings import ApiSettings, CallbackAccess, HttpBoun
 from settlement_engine.config import SepaBank, SwiftBank
 from settlement_engine.config.secrets import read_secret
 from settlement_engine.domain.backoff import Backoff
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.missing_statements import (
     StatementDue,
     StatementDueTimes,
     due_key,
 )
-from settlement_engine.domain.money import currencies, exponent
+from settlement_engine.domain.money import currencies, exponent, parse_amount
 from settlement_engine.domain.statement_import import AccountNames
 from settlement_engine.domain.stuck import StuckLimits
 from settlement_engine.domain.value_dates import ValueDateRange
@@ -238,6 +239,10 @@ def mock_settings(config: Config) -> MockSettings:
         answer_timeout_seconds=banks.mock_answer_timeout_ms / 1000,
         late_seconds=banks.mock_late_seconds,
         settlement_delay_seconds=banks.mock_settlement_delay_ms / 1000,
+        openings_minor={
+            (folded_bank(each.bank), each.currency): parse_amount(each.opening, each.currency).minor
+            for each in banks.balances
+        },
     )
 
 

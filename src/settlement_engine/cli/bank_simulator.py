@@ -81,6 +81,7 @@ def bank_simulator(*, is_listing: bool, is_json: bool, **given: Any) -> None:  #
     /sepa_sct/messages, /sepa_inst/messages and /realtime/messages, and treats each payment as its script says.
     GET /ledger lists the payments that it received and debited, as JSON lines. GET /statements gives out account
     statements (camt.053 or MT940), and GET /statements/planted lists the differences that the script puts into them.
+    GET /balance?bank=B&currency=C states a balance as of now; balances_off_minor of the script makes it a wrong one.
     With --orders and --reports it also acts as an ACH operator: it reads NACHA files, acknowledges them, returns
     entries, and writes each day's statement.
     """

@@ -48,7 +48,7 @@ RUNS: Final = ("REPORT", "STARTED", "FOR", "DAY", "CURRENCY", "ACCOUNTS", "BALAN
 EXPORTED: Final = (
     *("report_id", "account_id", "bank", "currency", "business_date", "internal_balance"),
     *("external_balance", "discrepancy", "status", "reason", "open_breaks", "is_zero"),
-    *("closed_differences", "closed_amount"),
+    *("closed_differences", "closed_amount", "kind"),
 )
 
 account_option = click.option(
@@ -90,7 +90,8 @@ def reconcile(  # noqa: PLR0913 -- each option of the command is an argument
     """Match what is new or open, and prove each account; exit code 1 if one is not balanced.
 
     The report is about the day of --date, or the last day of each account's statements. An account without a
-    statement is pending, and does not count.
+    statement is pending, and does not count. Where a bank gives only a balance, the balances are compared: that is no
+    proof, and says so.
     """
     wanted = wire.ReconcileRequest(
         bank=bank, currency=currency, business_date=day_text(day), account_id=account_id
@@ -99,7 +100,11 @@ def reconcile(  # noqa: PLR0913 -- each option of the command is an argument
     with reach(address) as engine, busy("reconciling"):
         found = engine.settlements.ReconcileAccounts(wanted, **options)
     _tell(found, is_json=is_json)
-    fine = (wire.RECONCILIATION_STATUS_BALANCED, wire.RECONCILIATION_STATUS_PENDING)
+    fine = (
+        wire.RECONCILIATION_STATUS_BALANCED,
+        wire.RECONCILIATION_STATUS_COMPARED,
+        wire.RECONCILIATION_STATUS_PENDING,
+    )
     is_fine = all(each.status in fine for each in found.accounts)
     return ExitCode.OK if is_fine else ExitCode.FAILED
 
@@ -223,7 +228,7 @@ def _exported(report: wire.ReconcileResponse, each: wire.AccountReconciliation) 
         "account_id": each.account_id,
         "bank": each.bank,
         "currency": each.currency,
-        "business_date": each.proof.booking_date,
+        "business_date": each.proof.booking_date or _compared_on(each),
         "internal_balance": each.internal_balance,
         "external_balance": each.external_balance,
         "discrepancy": each.discrepancy,
@@ -233,6 +238,7 @@ def _exported(report: wire.ReconcileResponse, each: wire.AccountReconciliation) 
         "is_zero": each.proof.is_zero,
         "closed_differences": each.closed_differences,
         "closed_amount": each.closed_amount,
+        "kind": "balance compared, no proof" if each.HasField("comparison") else "proof",
     }
 
 
@@ -261,18 +267,26 @@ def _tell(report: wire.ReconcileResponse, *, is_json: bool) -> None:
         return
     table(OURS, [_row(each) for each in report.accounts], right=AMOUNTS)
     for each in report.accounts:
-        if each.reason and each.status == wire.RECONCILIATION_STATUS_UNRESOLVED:
+        is_told = each.HasField("comparison")
+        if each.reason and (is_told or each.status == wire.RECONCILIATION_STATUS_UNRESOLVED):
             say(f"  account {each.account_id}: {each.reason}")
     sign = WARN if report.discrepancy_accounts else GOOD
     balanced = f"{report.balanced_accounts} of {counted(report.total_accounts, 'account')} balanced"
     mark(sign, f"{balanced}, report {report.report_id}")
 
 
+def _compared_on(each: wire.AccountReconciliation) -> str:
+    """Return the day of a comparison of balances, in UTC; empty without one."""
+    if not each.HasField("comparison"):
+        return ""
+    return each.comparison.as_of_time.ToDatetime().date().isoformat()
+
+
 def _row(each: wire.AccountReconciliation) -> tuple[str, ...]:
     return (
         each.account_id,
         each.bank,
-        each.proof.booking_date,
+        each.proof.booking_date or _compared_on(each),
         each.internal_balance,
         each.external_balance,
         each.discrepancy,

@@ -88,6 +88,7 @@ class RailBank(Section):
     our_account: Account = ""
     settlement_agent: OptionalBankCode = ""
     settlement_account: Account = ""
+    states_balances: bool = False
 
     @whole(mode="after")
     def _check_endpoint(self) -> Self:
@@ -230,6 +231,14 @@ class RailBreaker(Section):
         return self
 
 
+class MockBalance(Section):
+    """An account at the mock bank whose balance it states: what it began with, less what was paid from it."""
+
+    bank: BankCode
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    opening: Annotated[str, Field(pattern=r"^[0-9]{1,18}(\.[0-9]{1,4})?$")]
+
+
 class BanksConfig(Section):
     """The bank directory, the rails, and the behaviour of the mock bank."""
 
@@ -243,6 +252,7 @@ class BanksConfig(Section):
     mock_answer_timeout_ms: int = Field(default=2_000, ge=1, le=DAY_SECONDS * 1000)
     mock_late_seconds: SecondsOrZero = 3.0
     mock_settlement_delay_ms: Milliseconds = 0
+    balances: Annotated[tuple[MockBalance, ...], Field(max_length=1_000)] = ()
     windows: Annotated[tuple[RailWindow, ...], Field(max_length=1_000)] = ()
     breakers: Annotated[tuple[RailBreaker, ...], Field(max_length=100)] = ()
     swift: Annotated[tuple[SwiftBank, ...], Field(max_length=RAIL_BANKS_MAX)] = ()

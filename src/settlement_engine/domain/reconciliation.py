@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement_engine.domain.balance_comparison import BalanceComparison  # noqa: TC001 -- as the next
 from settlement_engine.domain.matching.breaks import BreakKind, BreakSeverity
 from settlement_engine.domain.proof import BalanceProof  # noqa: TC001 -- whoever decodes a report needs it
 
@@ -228,6 +229,8 @@ class AccountOutcome(StrEnum):
     """The proof is zero: the open items explain each difference."""
     UNRESOLVED = "unresolved"
     """A difference is left that no item explains, or statements are missing."""
+    COMPARED = "compared"
+    """The bank gives no statements, and its balance is ours: that is no proof."""
     PENDING = "pending"
     """There is no statement for the day."""
     FAILED = "failed"
@@ -247,11 +250,14 @@ class AccountResult(msgspec.Struct, frozen=True):
     closed_differences: int = 0
     closed_minor: int = 0
     """How many differences the run closed by the rules, and their sum without signs, in minor units."""
+    comparison: BalanceComparison | None = None
 
     @property
     def discrepancy_minor(self) -> int:
-        """Return their closing balance less ours; 0 if there is no statement."""
+        """Return their balance less ours; 0 if there is neither a statement nor a balance."""
         proof = self.proof
+        if self.comparison is not None:
+            return self.comparison.difference_minor
         return 0 if proof is None else proof.their_closing_minor - proof.our_closing_minor
 
 
@@ -275,6 +281,11 @@ class CurrencyReport(msgspec.Struct, frozen=True):
         """Return the sum of these differences without signs, in minor units."""
         return sum(each.closed_minor for each in self.accounts)
 
+    @property
+    def compared_accounts(self) -> int:
+        """Return of how many accounts only balances were compared, and equal: neither balanced nor a discrepancy."""
+        return sum(each.outcome is AccountOutcome.COMPARED for each in self.accounts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconciliationReport:
@@ -296,11 +307,12 @@ def reported(results: Sequence[AccountResult]) -> tuple[CurrencyReport, ...]:
 
 def _part(currency: str, found: list[AccountResult]) -> CurrencyReport:
     balanced = sum(each.outcome is AccountOutcome.BALANCED for each in found)
+    compared = sum(each.outcome is AccountOutcome.COMPARED for each in found)
     return CurrencyReport(
         currency=currency,
         total_accounts=len(found),
         balanced_accounts=balanced,
-        discrepancy_accounts=len(found) - balanced,
+        discrepancy_accounts=len(found) - balanced - compared,
         total_discrepancy_minor=sum(abs(each.discrepancy_minor) for each in found),
         accounts=tuple(found),
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from settlement_engine.domain.balance_comparison import BalanceComparison
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.booking_days import first_day
 from settlement_engine.domain.break_search import found_breaks
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
         ReconciliationRun,
     )
     from settlement_engine.domain.statement_chain import StatementChain
-    from settlement_engine.ports import ReconciliationStore, StatementToMatch
+    from settlement_engine.ports import BalanceAsker, ReconciliationStore, StatementToMatch
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +88,10 @@ class Reconciliation:
         *,
         zone: str = "UTC",
         rules: Rules = RULES,
+        balances: BalanceAsker | None = None,
     ) -> None:
         self._store = store
+        self._balances = balances
         self._zone = zone
         self._rules = rules
         self._named = {
@@ -172,11 +175,33 @@ class Reconciliation:
         )
         last_id = max((each.id for each in statements), default=0)
         await self._store.keep_proofs(account, run.id, proofs, last_statement_id=last_id)
-        found = _result(account, _wanted(proofs, run.business_date), open_breaks)
-        return msgspec.structs.replace(
-            found,
+        result = msgspec.structs.replace(
+            _result(account, _wanted(proofs, run.business_date), open_breaks),
             closed_differences=sum(each.differences for each in closed),
             closed_minor=sum(each.differences_minor for each in closed),
+        )
+        if statements or run.business_date is not None:
+            return result
+        return await self._compared(account, result)
+
+    async def _compared(self, account: AccountToReconcile, result: AccountResult) -> AccountResult:
+        """Compare the balances of an account that has no statements, if the bank states one: no proof is made of it."""
+        said = await self._balances.balance(account) if self._balances is not None else None
+        said = said or await self._store.reported_balance(account.id)
+        if said is None:
+            return result
+        found = BalanceComparison(
+            as_of=said.as_of,
+            our_minor=await self._store.balance_at(account.id, said.as_of),
+            their_minor=said.minor,
+            source=said.source,
+        )
+        is_same = found.difference_minor == 0
+        return msgspec.structs.replace(
+            result,
+            outcome=AccountOutcome.COMPARED if is_same else AccountOutcome.UNRESOLVED,
+            reason=found.reason,
+            comparison=found,
         )
 
     async def _match(

@@ -85,6 +85,8 @@ class MeteredReconciliation:
         differing = sum(each.discrepancy_accounts for each in parts)
         sums = {each.currency: each.total_discrepancy_minor for each in parts}
         self._meter.reconciled(differing, sums)
+        compared = [each.discrepancy_minor for each in results if each.comparison is not None]
+        self._meter.compared(equal=compared.count(0), differing=len(compared) - compared.count(0))
         for each in parts:
             limit = self._alert_minor.get(each.currency)
             if limit is not None and each.total_discrepancy_minor >= limit > 0:

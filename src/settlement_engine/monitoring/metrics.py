@@ -124,6 +124,7 @@ class Metrics:
         )
         self.reconciled(0, {})
         self.statements = StatementMetrics(families)
+        self.compared = self.statements.compared
         self.breaks = BreakMetrics(families)
 
     def _register_engine(self, families: Families) -> None:

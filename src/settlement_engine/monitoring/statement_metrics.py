@@ -1,4 +1,4 @@
-"""Metrics of the banks' statements: imports by outcome, and accounts whose statement is late.
+"""Metrics of the banks' statements: imports by outcome, accounts whose statement is late, compared balances.
 
 Promises: outcomes are a fixed set, and at most ``BANKS_SHOWN_MAX`` banks have a series of their own.
 """
@@ -38,6 +38,12 @@ class StatementMetrics:
             "statements_missing", "Accounts whose bank's statement is late.", "bank"
         )
         self.missing({})
+        self._compared = families.counter(
+            "reconciliation_balances_compared_total",
+            "Accounts without statements whose balances were compared: that is no proof.",
+            "outcome",
+        )
+        self.compared(equal=0, differing=0)
 
     def imported(self, outcome: str) -> None:
         """Count an imported statement; ``outcome`` is one of ``StatementOutcome``."""
@@ -46,6 +52,11 @@ class StatementMetrics:
     def taken_from_inbox(self, result: str) -> None:
         """Count a file of the watched folder: ``archived`` or ``problem``."""
         self._files(result).inc()
+
+    def compared(self, *, equal: int, differing: int) -> None:
+        """Count the accounts of a run of which only balances were compared."""
+        self._compared("equal").inc(equal)
+        self._compared("differing").inc(differing)
 
     def missing(self, counts: Mapping[str, int]) -> None:
         """Show how many accounts' statements are late, by bank; those of many banks are summed as ``other``."""

@@ -89,6 +89,9 @@ from settlement_engine.ports.proof import (
 )
 from settlement_engine.ports.rail_files import FileRail, RailFileStore
 from settlement_engine.ports.rails import (
+    BalanceAnswer,
+    BalanceQuestion,
+    BalanceSource,
     BankPage,
     BankPayment,
     DetailsRail,
@@ -109,6 +112,7 @@ from settlement_engine.ports.rails import (
 )
 from settlement_engine.ports.recalls import RecallCommand, Recalls, RecallStore
 from settlement_engine.ports.reconciliation import (
+    BalanceAsker,
     BreakFilter,
     BreakFinder,
     Matcher,
@@ -170,6 +174,10 @@ __all__ = [
     "Archive",
     "Auditor",
     "Balance",
+    "BalanceAnswer",
+    "BalanceAsker",
+    "BalanceQuestion",
+    "BalanceSource",
     "BankFilter",
     "BankPage",
     "BankPayment",

@@ -8,7 +8,7 @@ rail decide about a settlement; it only classifies what the bank says.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date  # noqa: TC003 - msgspec reads it at run time
+from datetime import date, datetime  # noqa: TC003 - msgspec reads them at run time
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -19,7 +19,6 @@ from settlement_engine.ports.lanes import LaneLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.domain.answer import Answer
@@ -254,6 +253,35 @@ class StatementSource(Protocol):
 
     async def statement(self, question: StatementQuestion) -> StatementAnswer:
         """Ask the bank for a statement. It may be asked again: nothing changes at the bank."""
+        ...
+
+
+class BalanceQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The booked balance of our account at a bank, by the number that the bank knows, as it is now."""
+
+    bank: str
+    account_number: str
+    currency: str
+
+
+class BalanceAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A booked balance in minor units, positive if the bank owes us, and its time; or why there is none."""
+
+    minor: int | None = None
+    as_of: datetime | None = None
+    reason: str = ""
+
+
+@runtime_checkable
+class BalanceSource(Protocol):
+    """The part of a rail whose bank states the balance of an account over it (``get_account_balance``)."""
+
+    def gives_balances(self, bank: str, currency: str) -> bool:
+        """Say whether this rail reaches the bank that keeps our account, and the bank states balances."""
+        ...
+
+    async def balance(self, question: BalanceQuestion) -> BalanceAnswer:
+        """Ask the bank for a balance. It may be asked again: nothing changes at the bank."""
         ...
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import date
+    from datetime import date, datetime
     from uuid import UUID
 
+    from settlement_engine.domain.balance_comparison import StatedBalance
     from settlement_engine.domain.booking_days import DaysByStatement
     from settlement_engine.domain.proof import BalanceProof, ReconciledBooks
     from settlement_engine.domain.reconciliation import (
@@ -194,6 +195,14 @@ class ReconciliationStore(Protocol):
         """Return the sums of an account's days, its balance, and what is open before its first statement."""
         ...
 
+    async def reported_balance(self, account_id: int) -> StatedBalance | None:
+        """Return the booked balance of the account's latest intraday report (camt.052) that has one."""
+        ...
+
+    async def balance_at(self, account_id: int, at: datetime) -> int:
+        """Return the account's balance at an instant, positive if the bank owes us."""
+        ...
+
     async def keep_proofs(
         self,
         account: AccountToReconcile,
@@ -210,6 +219,14 @@ class ReconciliationStore(Protocol):
 
     async def unmatch(self, match_id: int, *, who: str, reason: str) -> None:
         """Take a live match back: its items are open again. Raises NotFound, WrongState."""
+        ...
+
+
+class BalanceAsker(Protocol):
+    """Asks banks for balances: those that give no statements."""
+
+    async def balance(self, account: AccountToReconcile) -> StatedBalance | None:
+        """Ask for the balance of an account now; None where no bank states it. Raises nothing of the bank's."""
         ...
 
 
@@ -263,6 +280,10 @@ class ReconciliationMeter(Protocol):
 
     def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
         """Record one run: how many accounts differ, and the sum of the differences per currency."""
+        ...
+
+    def compared(self, *, equal: int, differing: int) -> None:
+        """Count the accounts of a run of which only balances were compared."""
         ...
 
 

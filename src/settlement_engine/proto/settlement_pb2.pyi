@@ -223,6 +223,8 @@ class _ReconciliationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     """There is a discrepancy, and the entries that explain it were found: the proof is zero."""
     RECONCILIATION_STATUS_UNRESOLVED: _ReconciliationStatus.ValueType  # 4
     """A difference is left that no item explains, statements are missing, or the account could not be read."""
+    RECONCILIATION_STATUS_COMPARED: _ReconciliationStatus.ValueType  # 5
+    """The bank gives a balance and no statements, and it is ours. That is no proof."""
 
 class ReconciliationStatus(_ReconciliationStatus, metaclass=_ReconciliationStatusEnumTypeWrapper): ...
 
@@ -235,6 +237,8 @@ RECONCILIATION_STATUS_IDENTIFIED: ReconciliationStatus.ValueType  # 3
 """There is a discrepancy, and the entries that explain it were found: the proof is zero."""
 RECONCILIATION_STATUS_UNRESOLVED: ReconciliationStatus.ValueType  # 4
 """A difference is left that no item explains, statements are missing, or the account could not be read."""
+RECONCILIATION_STATUS_COMPARED: ReconciliationStatus.ValueType  # 5
+"""The bank gives a balance and no statements, and it is ours. That is no proof."""
 Global___ReconciliationStatus: _TypeAlias = ReconciliationStatus  # noqa: Y015
 
 class _BreakKind:
@@ -2786,6 +2790,7 @@ class AccountReconciliation(_message.Message):
     OPEN_BREAKS_FIELD_NUMBER: _builtins.int
     CLOSED_DIFFERENCES_FIELD_NUMBER: _builtins.int
     CLOSED_AMOUNT_FIELD_NUMBER: _builtins.int
+    COMPARISON_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     bank: _builtins.str
     currency: _builtins.str
@@ -2803,6 +2808,10 @@ class AccountReconciliation(_message.Message):
     closed_amount: _builtins.str
     @_builtins.property
     def proof(self) -> Global___BalanceProof: ...
+    @_builtins.property
+    def comparison(self) -> Global___BalanceComparison:
+        """Instead of a proof: the bank gives a balance only."""
+
     def __init__(
         self,
         *,
@@ -2818,14 +2827,50 @@ class AccountReconciliation(_message.Message):
         open_breaks: _builtins.int = ...,
         closed_differences: _builtins.int = ...,
         closed_amount: _builtins.str = ...,
+        comparison: Global___BalanceComparison | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison", "proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bank", b"bank", "closed_amount", b"closed_amount", "closed_differences", b"closed_differences", "currency", b"currency", "discrepancy", b"discrepancy", "external_balance", b"external_balance", "internal_balance", b"internal_balance", "open_breaks", b"open_breaks", "proof", b"proof", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bank", b"bank", "closed_amount", b"closed_amount", "closed_differences", b"closed_differences", "comparison", b"comparison", "currency", b"currency", "discrepancy", b"discrepancy", "external_balance", b"external_balance", "internal_balance", b"internal_balance", "open_breaks", b"open_breaks", "proof", b"proof", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AccountReconciliation: _TypeAlias = AccountReconciliation  # noqa: Y015
+
+@_typing.final
+class BalanceComparison(_message.Message):
+    """The bank's balance and ours, of the same instant. Equal balances prove nothing: two errors may offset each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    OUR_BALANCE_FIELD_NUMBER: _builtins.int
+    THEIR_BALANCE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    our_balance: _builtins.str
+    their_balance: _builtins.str
+    difference: _builtins.str
+    source: _builtins.str
+    """The rail that was asked, or the kind of the report that stated it (camt.052)."""
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        our_balance: _builtins.str = ...,
+        their_balance: _builtins.str = ...,
+        difference: _builtins.str = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "difference", b"difference", "our_balance", b"our_balance", "source", b"source", "their_balance", b"their_balance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BalanceComparison: _TypeAlias = BalanceComparison  # noqa: Y015
 
 @_typing.final
 class CurrencyDiscrepancy(_message.Message):
@@ -2838,6 +2883,7 @@ class CurrencyDiscrepancy(_message.Message):
     DISCREPANCY_ACCOUNTS_FIELD_NUMBER: _builtins.int
     CLOSED_DIFFERENCES_FIELD_NUMBER: _builtins.int
     CLOSED_AMOUNT_FIELD_NUMBER: _builtins.int
+    COMPARED_ACCOUNTS_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     total_discrepancy: _builtins.str
     total_accounts: _builtins.int
@@ -2846,6 +2892,8 @@ class CurrencyDiscrepancy(_message.Message):
     closed_differences: _builtins.int
     """How many differences the run closed by a tariff or within the tolerance, and their sum without signs."""
     closed_amount: _builtins.str
+    compared_accounts: _builtins.int
+    """Accounts of which only balances were compared, and equal: neither balanced nor a discrepancy."""
     def __init__(
         self,
         *,
@@ -2856,10 +2904,11 @@ class CurrencyDiscrepancy(_message.Message):
         discrepancy_accounts: _builtins.int = ...,
         closed_differences: _builtins.int = ...,
         closed_amount: _builtins.str = ...,
+        compared_accounts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced_accounts", b"balanced_accounts", "closed_amount", b"closed_amount", "closed_differences", b"closed_differences", "currency", b"currency", "discrepancy_accounts", b"discrepancy_accounts", "total_accounts", b"total_accounts", "total_discrepancy", b"total_discrepancy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced_accounts", b"balanced_accounts", "closed_amount", b"closed_amount", "closed_differences", b"closed_differences", "compared_accounts", b"compared_accounts", "currency", b"currency", "discrepancy_accounts", b"discrepancy_accounts", "total_accounts", b"total_accounts", "total_discrepancy", b"total_discrepancy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

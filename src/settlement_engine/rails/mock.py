@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.lifecycle import Ask
 from settlement_engine.errors import Broken, Contention, Misconfigured, Unavailable
-from settlement_engine.ports import MessageType, RailCapabilities, RailClass
+from settlement_engine.ports import BalanceAnswer, MessageType, RailCapabilities, RailClass
 from settlement_engine.rails.mock_bank import MockBank
 from settlement_engine.rails.mock_book import LedgerEntry, MockBook
 from settlement_engine.rails.mock_message import (
@@ -34,14 +35,21 @@ from settlement_engine.rails.mock_message import (
 from settlement_engine.rails.scripts import MILLION, Fates
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Answer, BankPage, Clock, InboundMessage, Question
+    from settlement_engine.ports import (
+        Answer,
+        BalanceQuestion,
+        BankPage,
+        Clock,
+        InboundMessage,
+        Question,
+    )
     from settlement_engine.ports.rails import Receive
     from settlement_engine.rails.mock_bank import Visit
 
@@ -74,7 +82,8 @@ class MockSettings:
 
     ``success_rate`` is the share of payments without a script that settle. ``settlement_delay_seconds`` is the
     time from acknowledged to settled; at 0 the first answer is already *settled*. ``late_seconds`` is how long
-    the final status takes with the scripts ``late_settle`` and ``late_reject``.
+    the final status takes with the scripts ``late_settle`` and ``late_reject``. ``openings_minor`` are the accounts
+    whose balances it states, by folded bank and currency: what they began with.
     """
 
     book_file: Path
@@ -84,6 +93,7 @@ class MockSettings:
     answer_timeout_seconds: float = 5.0
     late_seconds: float = 5.0
     settlement_delay_seconds: float = 0.0
+    openings_minor: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the settings. Raises Misconfigured."""
@@ -208,6 +218,17 @@ class MockRail:
     async def payments_since(self, since: datetime, after: str = "") -> BankPage:
         """List the payments that the bank has received from us since then (``ports.PaymentLister``)."""
         return await self._at_the_bank(self._bank.list, since, after, self._clock.now())
+
+    def gives_balances(self, bank: str, currency: str) -> bool:
+        """Say whether the balance of this account is stated (``ports.BalanceSource``)."""
+        return (folded_bank(bank), currency) in self._settings.openings_minor
+
+    async def balance(self, question: BalanceQuestion) -> BalanceAnswer:
+        """State what an account began with, less what was paid from it."""
+        key = (folded_bank(question.bank), question.currency)
+        now = self._clock.now()
+        paid = await self._at_the_bank(self._bank.paid_from, *key, now)
+        return BalanceAnswer(minor=self._settings.openings_minor[key] - paid, as_of=now)
 
     async def ledger_pages(self) -> AsyncIterator[list[LedgerEntry]]:
         """Yield the pages of the bank's own ledger, in the order of receipt."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.money import parse_amount
 from settlement_engine.ports import Answer, BankPage, BankPayment
 from settlement_engine.rails.mock_book import (
     BookEntry,
@@ -85,6 +87,15 @@ class MockBank:
     def page(self, after_id: int, now: datetime) -> tuple[list[LedgerEntry], int]:
         """Return a page of the ledger after an id, with the id of its last payment."""
         return self._book.page(after_id, _milliseconds(now))
+
+    def paid_from(self, bank: str, currency: str, now: datetime) -> int:
+        """Return what was debited from the accounts of a bank (folded) in a currency, in minor units."""
+        found = self._book.ledger(_milliseconds(now))
+        return sum(
+            each["times_debited"] * parse_amount(each["amount"], currency).minor
+            for each in found
+            if each["currency"] == currency and folded_bank(each["from_bank"]) == bank
+        )
 
     def list(self, since: datetime, after: str, now: datetime) -> BankPage:
         """List the payments received since then, in any state."""

@@ -18,6 +18,7 @@ from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.simulator import answers
 from settlement_engine.simulator.ach import AchOperator
+from settlement_engine.simulator.balances import BalanceTeller
 from settlement_engine.simulator.events import Events, SimulatorState
 from settlement_engine.simulator.ledger import Names, Payment
 from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario, ScenarioStep
@@ -96,6 +97,7 @@ class ScriptedBank:
         self._operator = AchOperator(ledger, self._events)
         self.books = self._events.books
         self.issuer = StatementIssuer(ledger, self.books)
+        self.teller = BalanceTeller(ledger, self.books)
         self.script = script
 
     @property
@@ -140,7 +142,8 @@ class ScriptedBank:
             case "camt.056":
                 return self._recall(message, now_ms)
             case "camt.060":
-                body, is_there = answer_request(message.content, self.issuer, self.script, now_ms)
+                sources = (self.issuer, self.teller)
+                body, is_there = answer_request(message.content, sources, self.script, now_ms)
                 return BankResponse(status=OK if is_there else NOT_FOUND, body=body)
             case _:
                 return BankResponse(status=UNPROCESSABLE)

@@ -87,6 +87,7 @@ class BankServer:
                 web.get("/ledger", self._ledger),
                 web.get("/statements", self._statements.statement),
                 web.get("/statements/planted", self._statements.planted),
+                web.get("/balance", self._statements.balance),
                 web.put("/admin/accounts", self._statements.open_account),
                 web.post("/admin/bookings", self._statements.book),
                 web.get("/admin/script", self._script),

@@ -1,7 +1,8 @@
 """The bank's statements over HTTP, and what a test does to its accounts.
 
 ``GET /statements?bank=B&date=D`` gives out a statement, with ``account``, ``currency`` and ``format`` where they are
-needed; ``GET /statements/planted`` lists the differences in all of them, as JSON lines: the truth to test against.
+needed; ``GET /balance?bank=B`` states a balance as of now; ``GET /statements/planted`` lists the differences in all
+statements, as JSON lines: the truth to test against.
 """
 
 from __future__ import annotations
@@ -59,6 +60,23 @@ class StatementRoutes:
         except MessageError as error:
             return refused(error)
         return web.Response(body=body, content_type=_TYPES[form])
+
+    async def balance(self, request: web.Request) -> web.Response:
+        """State the balance of an account now."""
+        asked = request.query
+        try:
+            wanted = StatementWanted(
+                bank=asked["bank"],
+                number=asked.get("account", ""),
+                currency=asked.get("currency"),
+                day=date.min,
+            )
+        except KeyError as error:
+            return refused(ValueError(f"{error.args[0]} is missing"))
+        try:
+            return json_answer(await self._service.balance(wanted))
+        except NoStatement as error:
+            return refused(error, status=NOT_FOUND)
 
     async def planted(self, request: web.Request) -> web.StreamResponse:
         """List the differences that the bank has put into its statements."""

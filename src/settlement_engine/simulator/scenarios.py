@@ -228,7 +228,8 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What the bank does: the first rule that matches chooses the scenario, else it is ``default``.
 
     ``scenarios`` are defined by the script itself. ``differences`` are put into the statements. ``banks`` maps other
-    codes of a bank, such as its routing number, to the one under which its accounts are kept. With ``bars_recalled``
+    codes of a bank, such as its routing number, to the one under which its accounts are kept. ``balances_off_minor``
+    says by how much the balances that a bank states are wrong. With ``bars_recalled``
     the bank accepts the recall of a payment that it has not received, and rejects the payment if it arrives later.
     """
 
@@ -239,6 +240,7 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     scenarios: dict[str, Scenario] = {}
     differences: tuple[DifferenceRule, ...] = ()
     banks: dict[str, str] = {}
+    balances_off_minor: dict[str, int] = {}
 
     def checked(self) -> ScenarioScript:
         """Return the script. Raises Misconfigured, with what is wrong."""
@@ -248,8 +250,10 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise Misconfigured(f"there is no scenario {name!r}", why=f"there are {known}")
         if len(self.rules) > RULES_MAX or any(rule.one_in < 1 for rule in self.rules):
             raise Misconfigured(f"a script has at most {RULES_MAX} rules, and one_in is 1 or more")
-        if max(len(self.differences), len(self.banks)) > RULES_MAX:
-            what = f"a script has at most {RULES_MAX} differences, and as many codes of banks"
+        if max(map(len, (self.differences, self.banks, self.balances_off_minor))) > RULES_MAX:
+            what = (
+                f"a script has at most {RULES_MAX} differences, codes of banks, and wrong balances"
+            )
             raise Misconfigured(what)
         return self
 

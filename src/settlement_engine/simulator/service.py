@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from settlement_engine.simulator.account_books import AccountGiven, BookingGiven, parse_signed
+from settlement_engine.simulator.balances import line_of
 from settlement_engine.simulator.bank import FAILED, BankResponse, ReceivedMessage, ScriptedBank
 from settlement_engine.simulator.ledger import Ledger
 from settlement_engine.simulator.ledger_lines import LedgerLine, ledger_line
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from settlement_engine.simulator.balances import BalanceLine
     from settlement_engine.simulator.statement_issuing import (
         DueStatement,
         PlantedLine,
@@ -192,6 +194,16 @@ class BankService:
             return written(found, form)
 
         return await self._in_thread(issue)
+
+    async def balance(self, wanted: StatementWanted) -> BalanceLine:
+        """Return the balance of an account now. Raises NoStatement."""
+        now_ms = self.now_ms()
+
+        def tell() -> BalanceLine:
+            self._bank.work(now_ms)
+            return line_of(self._bank.teller.report(wanted, self._bank.script, now_ms), wanted.bank)
+
+        return await self._in_thread(tell)
 
     async def planted(self, after_id: int) -> tuple[list[PlantedLine], int]:
         """Return a page of the differences in the statements, and the last id in it."""

@@ -132,7 +132,7 @@ class StatementIssuer:
         account = found[0]
         statement = self._of_account(account, wanted.day, script, now_ms)
         number = wanted.number or account.number or f"{account.bank}-{account.currency}"
-        scheme = "IBAN" if _IBAN.fullmatch(number) else "OTHER"
+        scheme = scheme_of(number)
         named = msgspec.structs.replace(statement.account, identifier=number, scheme=scheme)
         return msgspec.structs.replace(statement, account=named)
 
@@ -249,7 +249,7 @@ def _statement(account: BankAccount, begun: _Begun, entries: list[Entry], now_ms
     closing_minor = opening_minor + sum(each.minor for each in entries)
     return Statement(
         source=Source.CAMT053,
-        account=StatementAccount("", "OTHER", account.currency, _servicer(account.bank)),
+        account=StatementAccount("", "OTHER", account.currency, servicer_of(account.bank)),
         id=f"STM{day:%Y%m%d}",
         entries=tuple(entries),
         balances=(
@@ -263,7 +263,13 @@ def _statement(account: BankAccount, begun: _Begun, entries: list[Entry], now_ms
     )
 
 
-def _servicer(bank: str) -> str:
+def scheme_of(number: str) -> str:
+    """Return by which scheme a number names an account."""
+    return "IBAN" if _IBAN.fullmatch(number) else "OTHER"
+
+
+def servicer_of(bank: str) -> str:
+    """Return the bank as a statement names it: by its BIC, if it has one."""
     return bank if _BIC.fullmatch(bank) else ""
 
 

@@ -108,6 +108,10 @@ SELECT b.id, b.kind, b.amount_minor, b.charges_minor, b.text, b.payment_id, p.ue
   FROM bookings AS b LEFT JOIN payments AS p ON p.id = b.payment_id
  WHERE b.account_id = :account_id AND b.day = :day ORDER BY b.id LIMIT :limit;
 
+-- name: booked_minor
+-- Return the sum of everything booked on an account.
+SELECT coalesce(sum(amount_minor), 0) AS minor FROM bookings WHERE account_id = :account_id;
+
 -- name: first_day
 -- Return the day of an account's first booking.
 SELECT min(day) AS day FROM bookings WHERE account_id = :account_id;

@@ -31,14 +31,16 @@ from settlement_engine.store import reconciliation_rows as rows_of
 from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.proof_rows import keep_proofs
 from settlement_engine.store.queries import query
+from settlement_engine.store.reported_balances import balance_at, reported_balance
 from settlement_engine.store.statement_rows import to_head
 from settlement_engine.store.statements import TRANSACTION_SECONDS as IMPORT_SECONDS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from datetime import date
+    from datetime import date, datetime
     from uuid import UUID
 
+    from settlement_engine.domain.balance_comparison import StatedBalance
     from settlement_engine.domain.booking_days import DaysByStatement
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import (
@@ -350,6 +352,14 @@ class PostgresReconciliation:
             open_before_minor=int(row["open_before_minor"]),
             open_before=row["open_before"],
         )
+
+    async def reported_balance(self, account_id: int) -> StatedBalance | None:
+        """Return the booked balance of the latest intraday report that has one."""
+        return await reported_balance(self._readers, account_id)
+
+    async def balance_at(self, account_id: int, at: datetime) -> int:
+        """Return the account's balance at an instant."""
+        return await balance_at(self._readers, account_id, at)
 
     async def keep_proofs(
         self,

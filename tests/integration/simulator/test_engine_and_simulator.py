@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -12,6 +13,14 @@ from aiohttp import web
 
 from settlement_engine.domain.kept_messages import MessageDirection
 from settlement_engine.domain.recalls import RecallState
+from settlement_engine.domain.reconciliation import (
+    AccountOutcome,
+    AccountResult,
+    ReconciliationRun,
+    StartedFor,
+)
+from settlement_engine.engine.balance_fetch import BalanceFetch
+from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.messages.envelope import opened
@@ -19,9 +28,13 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.naming import name_of
 from settlement_engine.ports.statements import FetchOutcome
 from settlement_engine.rails.transport.http import HttpSettings
+from settlement_engine.simulator.account_books import AccountGiven
+from settlement_lab.memory.accounts import MemoryAccounts
+from settlement_lab.memory.reconciliation import MemoryReconciliation
 from settlement_lab.memory.statements import MemoryStatements
 from tests.support.isorails import agreed_profile, connection, iso_rail
 from tests.support.scriptedbank import ScriptedBank
+from tests.support.stores import CountedIds
 from tests.support.waiting import until
 from tests.unit.engine.engine_world import EngineWorld, RealClock
 
@@ -84,7 +97,7 @@ async def callbacks(take) -> AsyncIterator[str]:
 
 def rail_to(endpoint: str) -> IsoRail:
     http = HttpSettings(endpoint=endpoint, timeout_seconds=4.0, connect_timeout_seconds=2.0)
-    return iso_rail(RealClock(), connection(agreed_profile(), http))
+    return iso_rail(RealClock(), connection(agreed_profile(), http, states_balances=True))
 
 
 @pytest.fixture
@@ -286,3 +299,34 @@ async def test_a_statement_is_fetched_from_the_bank_and_imported(world) -> None:
     await world.bank.close()
     [lost] = await fetch.fetch(FROM, today, "ada")
     assert lost.outcome is FetchOutcome.NOT_REACHED
+
+
+async def test_balances_are_compared_over_the_rail_and_a_wrong_one_is_told(world) -> None:
+    settlement = await world.settle("settle")
+    await world.state(settlement, "completed")
+    records, bank = world.engine_world.records, world.bank.service
+    await bank.open_account(AccountGiven(bank=FROM, currency="EUR", opening="1000.00"))
+    fetch = BalanceFetch(MemoryStatements(records), {"swift": world.rail}, RealClock())
+    reconciliation = Reconciliation(
+        MemoryReconciliation(records, MemoryAccounts(records, CountedIds())), balances=fetch
+    )
+
+    async def compared() -> dict[str, AccountResult]:
+        run = ReconciliationRun(
+            id=uuid4(), started_for=StartedFor.DEMAND, who="ada", rules_version=""
+        )
+        return {each.bank: each for each in await reconciliation.reconcile(run)}
+
+    found = (await compared())[FROM]
+    assert found.outcome is AccountOutcome.COMPARED
+    assert found.comparison is not None
+    assert found.comparison.their_minor == found.comparison.our_minor == FUNDS - 100
+    assert found.comparison.source == "swift"
+    assert (await compared())[
+        TO
+    ].outcome is AccountOutcome.PENDING  # the bank keeps no such account
+    bank._bank.script = msgspec.structs.replace(bank.script, balances_off_minor={FROM: -7})
+    wrong = (await compared())[FROM]
+    assert (wrong.outcome, wrong.discrepancy_minor) == (AccountOutcome.UNRESOLVED, -7)
+    await world.bank.close()
+    assert (await compared())[FROM].outcome is AccountOutcome.PENDING

@@ -107,3 +107,21 @@ async def test_yesterdays_statement_is_in_the_folder_once(start_bank, tmp_path) 
     await bank.start()
     await bank.call("POST", "/admin/clock", {"seconds": 1})
     assert statements() == []
+
+
+async def test_a_balance_is_stated_now_and_a_wrong_one_as_scripted(start_bank) -> None:
+    bank = await start_bank()
+    opening = {"bank": "DEUTDEFF", "currency": "EUR", "opening": "500.00"}
+    await bank.call("PUT", "/admin/accounts", opening)
+    funding = {"bank": "DEUTDEFF", "currency": "EUR", "amount": "-7.25", "text": "FEE"}
+    await bank.call("POST", "/admin/bookings", funding)
+    path = "/balance?bank=DEUTDEFF&currency=EUR"
+    found = json.loads(await bank.call("GET", path))
+    assert (found["balance"], found["currency"]) == ("492.75", "EUR")
+    script = json.loads(await bank.call("GET", "/admin/script"))
+    await bank.call("PUT", "/admin/script", {**script, "balances_off_minor": {"DEUTDEFF": 100}})
+    assert json.loads(await bank.call("GET", path))["balance"] == "493.75"
+    assert (
+        "no such account" in json.loads(await bank.call("GET", "/balance?bank=CHASUS33"))["error"]
+    )
+    assert "bank is missing" in json.loads(await bank.call("GET", "/balance"))["error"]

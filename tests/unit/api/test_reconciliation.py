@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import grpc
@@ -10,6 +11,16 @@ import pytest
 from settlement_engine.api.call import ACTOR_HEADER
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.reconciliation import ReconciliationRun, RunBegin, StartedFor
+from settlement_engine.domain.statement_import import ReceivedFile
+from settlement_engine.domain.statements import (
+    BalanceType,
+    Source,
+    Statement,
+    StatementAccount,
+    StatementBalance,
+)
+from settlement_engine.engine.statement_import import StatementImport
+from settlement_engine.messages.camt052_building import build_camt052
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.support.bank_statements import BankDay, Booked, debit, take
 from tests.support.histories import Scene
@@ -125,3 +136,36 @@ async def test_a_second_run_at_once_is_aborted(edge: Edge) -> None:
     assert await edge.world.stores.reconciliation.begin(run) is RunBegin.BEGUN
     error = await failed(edge.settlements.ReconcileAccounts(pb.ReconcileRequest()))
     assert error.code() is grpc.StatusCode.ABORTED
+
+
+async def test_a_comparison_of_balances_is_shown_as_no_proof(edge: Edge) -> None:
+    scene = await Scene.open(edge.world.stores, funds_minor=1_000)
+    account = await scene.source()
+    now = datetime.now(UTC)
+    report = Statement(
+        source=Source.CAMT052,
+        account=StatementAccount(account.account_number, "OTHER", account.currency),
+        id="BAL",
+        entries=(),
+        balances=(StatementBalance(BalanceType.INTERMEDIATE, 1_000, "EUR", now.date()),),
+        created=now.isoformat(),
+    )
+    file = ReceivedFile(name="balance.xml", content=build_camt052(report), who="ada")
+    await StatementImport(edge.world.stores.statements).import_file(file)
+    found = await reconciled(edge, str(account.id))
+    [shown] = found.accounts
+    assert shown.status == pb.RECONCILIATION_STATUS_COMPARED
+    assert not shown.HasField("proof")
+    assert shown.reason.startswith("balance compared, no proof")
+    said = shown.comparison
+    assert (said.our_balance, said.their_balance, said.difference) == ("10.00", "10.00", "0.00")
+    assert said.source == "camt.052"
+    [total] = found.totals
+    assert (total.balanced_accounts, total.discrepancy_accounts, total.compared_accounts) == (
+        0,
+        0,
+        1,
+    )
+    assert (
+        await edge.reconciliation.GetReport(pb.GetReportRequest(report_id=found.report_id)) == found
+    )

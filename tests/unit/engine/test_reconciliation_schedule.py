@@ -161,6 +161,9 @@ class Meter:
     def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
         self.said.append((differences, amounts_minor))
 
+    def compared(self, *, equal: int, differing: int) -> None:
+        self.balances = (equal, differing)
+
 
 def result(account_id: int, currency: str, theirs: int) -> AccountResult:
     proof = BalanceProof(

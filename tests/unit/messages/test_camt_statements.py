@@ -1,10 +1,22 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
+import msgspec
 import pytest
 
-from settlement_engine.domain.statements import BalanceType, EntryStatus, FaultKind, Source
+from settlement_engine.domain.balance_comparison import StatedBalance, booked_balance
+from settlement_engine.domain.statements import (
+    BalanceType,
+    EntryStatus,
+    FaultKind,
+    Source,
+    Statement,
+    StatementAccount,
+    StatementBalance,
+)
+from settlement_engine.messages.camt052_building import CAMT052, build_camt052
+from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.statements import read_statements
 
 ACCOUNT = (
@@ -207,3 +219,35 @@ def test_the_content_of_a_statement_is_the_same_in_another_file():
     second = read_statements(document(statement(), statement(*BOTH)).encode()).statements[0]
     assert alone.place != second.place
     assert alone.content_hash() == second.content_hash()
+
+
+def test_a_report_of_a_balance_reads_back_as_it_was_written():
+    report = Statement(
+        source=Source.CAMT052,
+        account=StatementAccount("NOSTRO-1", "OTHER", "EUR", "DEUTDEFF"),
+        id="BAL1",
+        entries=(),
+        balances=(StatementBalance(BalanceType.INTERMEDIATE, -4_275, "EUR", date(2026, 11, 25)),),
+        created="2026-11-25T22:00:00+00:00",
+        version=CAMT052,
+        message_id="M1",
+    )
+    [read] = read_statements(build_camt052(report)).statements
+    assert read == msgspec.structs.replace(report, place=read.place, balances=read.balances)
+    found = booked_balance(read, "camt.052")
+    assert found == StatedBalance(-4_275, datetime(2026, 11, 25, 22, tzinfo=UTC), "camt.052")
+    undated = msgspec.structs.replace(read, created="2026-11-25T22:00:00")
+    assert booked_balance(undated, "camt.052") is None
+    foreign = msgspec.structs.replace(read.account, currency="USD")
+    assert booked_balance(msgspec.structs.replace(read, account=foreign), "camt.052") is None
+    [available] = read_statements(
+        document(
+            statement(balance("CLAV", "5.00")).replace("Stmt>", "Rpt>"),
+            version="052.001.08",
+            container="BkToCstmrAcctRpt",
+        ).encode()
+    ).statements
+    assert booked_balance(available, "camt.052") is None
+    with_entries = msgspec.structs.replace(report, entries=("any",))
+    with pytest.raises(MessageError):
+        build_camt052(with_entries)

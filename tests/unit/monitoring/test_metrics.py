@@ -41,6 +41,7 @@ SPECIFIED = {
     "settlement_duration_seconds_count": set(),
     "settlement_amount_total": {"currency"},
     "reconciliation_discrepancies_total": set(),
+    "reconciliation_balances_compared_total": {"outcome"},
     "reconciliation_discrepancy_amount": {"currency"},
     "atomic_operations_total": {"state"},
     "atomic_rollback_duration_seconds_count": set(),

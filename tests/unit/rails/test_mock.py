@@ -11,6 +11,7 @@ import pytest
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.errors import Misconfigured, Unavailable
+from settlement_engine.ports import BalanceQuestion
 from settlement_engine.rails import mock
 from settlement_engine.rails.mock import MockRail
 from settlement_engine.rails.mock_message import status_message
@@ -370,3 +371,24 @@ async def test_certainty_leaves_nothing_to_luck(
 def test_a_bank_that_cannot_be_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(Misconfigured):
         mock_settings(tmp_path, **changes)
+
+
+async def test_the_balance_is_what_an_account_began_with_less_what_was_paid(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    rail = MockRail(mock_settings(tmp_path, openings_minor={("DEUTDEFF", "EUR"): 100_000}), clock)
+    await rail.start()
+    try:
+        asked = BalanceQuestion(bank="deutdeffxxx", account_number="1", currency="EUR")
+        assert rail.gives_balances("deutdeffxxx", "EUR")
+        assert not rail.gives_balances("DEUTDEFF", "USD")
+        assert not rail.gives_balances("BANK0002", "EUR")
+        assert (await rail.balance(asked)).minor == 100_000
+        await ask(rail, "send", question(rail, "one", "settle"), question(rail, "two", "reject"))
+        paid = next(each for each in (await book_of(rail)).values() if each["state"] == "settled")
+        assert (paid["from_bank"], paid["currency"]) == ("DEUTDEFF", "EUR")
+        answer = await rail.balance(asked)
+        assert answer.minor == 100_000 - round(float(str(paid["amount"])) * 100)
+        assert answer.as_of == clock.now()
+    finally:
+        await rail.stop()

@@ -38,6 +38,7 @@ class BankConnection:
 
     ``name`` is what the configuration calls it. ``banks`` (folded codes) keep the accounts that it pays from; none
     at all means every bank, as with ``currencies``. ``answer_seconds`` is how long one exchange may take.
+    ``states_balances``: it answers a request for a balance (camt.060) with a camt.052.
     """
 
     name: str
@@ -47,6 +48,7 @@ class BankConnection:
     answer_seconds: int
     banks: frozenset[str] = frozenset()
     currencies: frozenset[str] = frozenset()
+    states_balances: bool = False
 
     @property
     def carried(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ from settlement_engine.messages.head import Head
 from settlement_engine.messages.parties import Agent
 from settlement_engine.messages.references import OriginalGroup, Reason
 from settlement_engine.rails.iso20022.orders import OrderWriter
-from settlement_engine.rails.iso20022.statement_requests import request_of
+from settlement_engine.rails.iso20022.statement_requests import balance_request_of, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.settlement import Instruction, Settlement
-    from settlement_engine.ports import StatementQuestion
+    from settlement_engine.ports import BalanceQuestion, StatementQuestion
     from settlement_engine.rails.iso20022.orders import Order
     from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
     from settlement_engine.rails.iso20022.profile import IsoProfile
@@ -112,6 +112,10 @@ class Dialect:
     def statement_request(self, question: StatementQuestion, now: datetime) -> bytes:
         """Ask for the statement of a day. Raises MessageError."""
         return request_of(question, self._us, now)
+
+    def balance_request(self, question: BalanceQuestion, now: datetime) -> bytes:
+        """Ask for the balance of an account. Raises MessageError."""
+        return balance_request_of(question, self._us, now)
 
 
 def _group(order: Order, references: References) -> OriginalGroup:

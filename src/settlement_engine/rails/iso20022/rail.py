@@ -26,6 +26,7 @@ from settlement_engine.ports import (
 )
 from settlement_engine.ports.inbound import CONTENT_BYTES_MAX, REPORTS_MAX
 from settlement_engine.rails.classification import Asked, Purpose, classify, read_body
+from settlement_engine.rails.iso20022.balance_requests import IsoBalances
 from settlement_engine.rails.iso20022.connections import heard_scope
 from settlement_engine.rails.iso20022.orders import read_order, read_terms
 from settlement_engine.rails.iso20022.statement_requests import STATEMENT_BYTES_MAX, answer_of
@@ -48,7 +49,12 @@ if TYPE_CHECKING:
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.messages.envelope import Opened
     from settlement_engine.messages.schemas import MessageSchemas
-    from settlement_engine.ports import Clock, Question, RailCapabilities, StatementQuestion
+    from settlement_engine.ports import (
+        Clock,
+        Question,
+        RailCapabilities,
+        StatementQuestion,
+    )
     from settlement_engine.ports.messages import Keep
     from settlement_engine.ports.rails import Receive, Report
     from settlement_engine.rails.iso20022.connections import BankConnection, Connections
@@ -82,7 +88,7 @@ class Leaving(NamedTuple):
     message: KeptMessage | None = None
 
 
-class IsoRail:
+class IsoRail(IsoBalances):
     """A rail that takes payments, enquiries and recalls."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Requests for account statements (camt.060), and what a bank's answer to one is. No settlement is involved.
+"""Requests for account statements and balances (camt.060), and what a bank's answer to one is: bytes, or why not.
 
 Promises: the answer's bytes are returned unchanged, and only if they begin like statements; a bank that says no, or
 nothing, is no error. Must never: read what a statement says.
@@ -7,6 +7,7 @@ nothing, is no error. Must never: read what a statement says.
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
@@ -20,14 +21,15 @@ from settlement_engine.rails.iso20022.parties import account, agent
 from settlement_engine.rails.transport.results import Response
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from settlement_engine.messages.parties import Agent
-    from settlement_engine.ports import StatementQuestion
+    from settlement_engine.ports import BalanceQuestion, StatementQuestion
     from settlement_engine.rails.transport.results import ExchangeResult
 
 REQUEST: Final = "camt.060.001.05"
 WANTED: Final = "camt.053.001.08"
+BALANCE_WANTED: Final = "camt.052.001.08"
 STATEMENT_BYTES_MAX: Final = 64 * 1024 * 1024
 """The longest answer that is read."""
 
@@ -38,15 +40,26 @@ ID_CHARACTERS: Final = 31
 
 def request_of(question: StatementQuestion, us: Agent, now: datetime) -> bytes:
     """Write the request. Raises MessageError for an account that no message can name."""
+    return _request(WANTED, question, question.day, us, now)
+
+
+def balance_request_of(question: BalanceQuestion, us: Agent, now: datetime) -> bytes:
+    """Write the request for a balance: an intraday report. Raises MessageError."""
+    return _request(BALANCE_WANTED, question, now.astimezone(UTC).date(), us, now)
+
+
+def _request(
+    wanted: str, question: StatementQuestion | BalanceQuestion, day: date, us: Agent, now: datetime
+) -> bytes:
     named = account(question.account_number)
-    key = f"{question.bank} {question.account_number} {question.currency} {question.day} {now}"
+    key = f"{question.bank} {question.account_number} {question.currency} {day} {now}"
     asked = ReportAsked(
-        message_name=WANTED,
+        message_name=wanted,
         account=None if named is None else structs.replace(named, currency=question.currency),
         owner_institution=us,
         servicer=agent(question.bank),
-        from_date=question.day,
-        to_date=question.day,
+        from_date=day,
+        to_date=day,
         from_time="00:00:00Z",
         query="ALLL",
     )

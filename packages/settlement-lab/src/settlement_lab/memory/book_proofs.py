@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING
 
+from settlement_engine.domain.balance_comparison import booked_balance
 from settlement_engine.domain.booking_days import days_of
 from settlement_engine.domain.proof import ReconciledBooks, changed_proofs, last_proved
 from settlement_engine.domain.statement_chain import head_of
-from settlement_engine.domain.statements import EntryStatus, Statement
+from settlement_engine.domain.statements import EntryStatus, Source, Statement
 from settlement_engine.errors import NotFound
 from settlement_lab.memory.notices import notice_proofs
+from settlement_lab.memory.past_balances import balances_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
+    from datetime import datetime
     from uuid import UUID
 
+    from settlement_engine.domain.balance_comparison import StatedBalance
     from settlement_engine.domain.booking_days import DaysByStatement
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import AccountToReconcile
@@ -67,6 +71,28 @@ class MemoryBookProofs:
             open_before_minor=sum(before),
             open_before=len(before),
         )
+
+    async def reported_balance(self, account_id: int) -> StatedBalance | None:
+        """Return the booked balance of the latest intraday report that has one."""
+        reports = [
+            each
+            for each in self._records.statements
+            if each.is_kept and each.result.account_id == account_id
+            if isinstance(each.said, Statement) and each.said.source is Source.CAMT052
+        ]
+        reports.sort(key=lambda each: (each.result.day or date.min, each.result.id), reverse=True)
+        for each in reports:
+            assert isinstance(each.said, Statement), "only statements are kept"
+            found = booked_balance(each.said, Source.CAMT052.value)
+            if found is not None:
+                return found
+        return None
+
+    async def balance_at(self, account_id: int, at: datetime) -> int:
+        """Return the account's balance at an instant."""
+        before = (each for each in self._records.transfers.values() if each.at and each.at < at)
+        found = balances_before(before).get(account_id)
+        return 0 if found is None else found.debits_posted - found.credits_posted
 
     async def keep_proofs(
         self,

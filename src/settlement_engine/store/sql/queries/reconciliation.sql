@@ -452,6 +452,12 @@ LEFT JOIN LATERAL (
 ) AS o ON true
 WHERE a.id = $1;
 
+-- name: intraday_reports
+-- The latest kept intraday reports (camt.052) of an account, without their entries.
+SELECT s.content::text AS content FROM statements AS s
+WHERE s.is_kept AND s.account_id = $1 AND s.source = 'camt.052'
+ORDER BY s.ends DESC, s.id DESC LIMIT $2;
+
 -- name: last_proofs
 -- The last proof of each of these days of an account.
 SELECT DISTINCT ON (p.booking_date) p.booking_date, p.our_closing_minor, p.unmatched_theirs_minor,
