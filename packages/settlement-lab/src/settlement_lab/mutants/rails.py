@@ -126,7 +126,7 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "        if event is not None:\n",
             ),
         ),
-        seed=12,
+        seed=19,
         emphasis=_RECALLING,
     ),
     "silence_refuses_a_recall": Mutant(

@@ -69,7 +69,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
                 "if False:",
             ),
         ),
-        seed=1,
+        seed=7,
         emphasis=_COMPENSATING,
     ),
     "more_compensated_than_settled": Mutant(
@@ -91,7 +91,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
                 "if True or",
             ),
         ),
-        seed=39,
+        seed=7,
         emphasis=_COMPENSATING,
     ),
     "compensated_is_returned_too": Mutant(
@@ -108,7 +108,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
                 "if True or",
             ),
         ),
-        seed=13,
+        seed=7,
         emphasis=_COMPENSATING,
     ),
     # --- guards --------------------------------------------------------------------------------

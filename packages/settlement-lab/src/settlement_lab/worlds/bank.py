@@ -377,8 +377,8 @@ class Bank:
         """Promise the money of a recalled payment without being asked."""
         self._say(self._status(payment, Event.RECALLED), self.faults.seconds(NETWORK_SECONDS))
 
-    def return_recalled(self, payment: SimulatedPayment) -> None:
-        """Send the money of a recalled payment back, unless some was sent back already."""
+    def send_all_back(self, payment: SimulatedPayment) -> None:
+        """Send all the money of a payment back, unless some was sent back already."""
         if not self.returned.get(payment.settlement_id):
             self._give_back(payment, self.amount_of(payment.settlement_id), NOT_STATED)
 

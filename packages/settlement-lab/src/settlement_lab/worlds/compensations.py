@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.proposals import Proposal
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.ports import ResolutionStore
+    from settlement_lab.worlds.bank import Bank
     from settlement_lab.worlds.chronicle import Chronicle
     from settlement_lab.worlds.faults import Faults
     from settlement_lab.worlds.node import Node
@@ -40,8 +41,9 @@ WAIT_SECONDS: Final = 1.0
 SHARES: Final = (0.3, 0.5, 0.7, 1.0)
 """Which part of the whole amount one compensation is of; several together are often more."""
 
-RETURNS_RATE_MIN: Final = 0.2
-"""How often the bank returns what it has settled: what is paid back and returned as well is seldom otherwise."""
+RETURNED_SHARE: Final = 0.5
+RETURN_SECONDS: Final = 8.0
+"""How often, and how soon, the bank sends back what is being compensated: by itself that would be seldom."""
 
 CALLER: Final = "somebody"
 PEOPLE: Final = ("ada", "grace")
@@ -51,6 +53,7 @@ VALID_SECONDS: Final = 1_000_000.0
 class CompensatingWorld(Protocol):
     """What the people act on."""
 
+    bank: Bank
     chronicle: Chronicle
     faults: Faults
     ground: Any
@@ -78,7 +81,16 @@ class CompensationRequests:
             settlement = completed[int(self._chance.random() * len(completed))]
             count = 1 + int(self._chance.random() * AT_ONCE_MAX)
             wanted = [self._draw(settlement) for _ in range(count)]
+            if not self._world.faults.is_over and self._chance.random() < RETURNED_SHARE:
+                self._let_return(settlement.id)
             await asyncio.gather(*map(self._submit, wanted))
+
+    def _let_return(self, settlement_id: UUID) -> None:
+        """Let the bank send the same money back meanwhile."""
+        bank = self._world.bank
+        paid = next(each for each in bank.book.values() if each.settlement_id == settlement_id)
+        seconds = self._chance.expovariate(1 / RETURN_SECONDS)
+        bank.later(seconds, bank.send_all_back, paid)
 
     def _draw(self, settlement: Settlement) -> Instruction:
         self._count += 1
@@ -124,10 +136,8 @@ def draw_compensations(
     world: CompensatingWorld, chance: random.Random
 ) -> CompensationRequests | None:
     """Draw whether people of this world have completed settlements paid back."""
-    rates = world.faults.rates
-    if chance.random() >= rates[COMPENSATIONS]:
+    if chance.random() >= world.faults.rates[COMPENSATIONS]:
         return None
-    rates["bank_returns"] = max(rates["bank_returns"], RETURNS_RATE_MIN)
     return CompensationRequests(world, chance)
 
 

@@ -85,7 +85,7 @@ class BankRecalls:
                 self._bank.later(self._seconds(DECISION_SECONDS), self._decide, payment)
             return Event.ACKNOWLEDGED
         if verdict is RecallVerdict.RETURNED and is_new:
-            self._bank.later(self._seconds(RETURN_SECONDS), self._bank.return_recalled, payment)
+            self._bank.later(self._seconds(RETURN_SECONDS), self._bank.send_all_back, payment)
         if verdict in PROMISED:
             return Event.RECALLED
         return _WORDS[verdict]
@@ -94,7 +94,7 @@ class BankRecalls:
         """Promise the money without being asked; the message may be lost."""
         self._decided.add(payment.settlement_id)
         self._bank.speak_of_recall(payment)
-        self._bank.later(self._seconds(RETURN_SECONDS), self._bank.return_recalled, payment)
+        self._bank.later(self._seconds(RETURN_SECONDS), self._bank.send_all_back, payment)
 
     def _seconds(self, choices: tuple[float, ...]) -> float:
         return choices[int(self._chance.random() * len(choices))]
