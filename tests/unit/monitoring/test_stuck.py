@@ -68,7 +68,8 @@ def shown(metrics):
 
 async def test_stuck_settlements_are_counted_listed_and_logged_once(finder, metrics, capsys):
     watch = StuckWatch(finder, StuckLimits(), metrics.show_stuck)
-    assert shown(metrics) == {"no_next_action": 0, "unattended": 0, "past_limit": 0}
+    reasons = ("no_next_action", "unattended", "past_limit", "not_filed")
+    assert shown(metrics) == dict.fromkeys(reasons, 0)
     await watch.refresh()
     assert watch.text == NOTHING
     assert "stuck" not in capsys.readouterr().out

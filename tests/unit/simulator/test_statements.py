@@ -278,7 +278,7 @@ def test_a_camt060_is_answered_with_the_statement(world):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"name": "camt.052.001.08"},
+        {"name": "camt.052.001.08", "servicer": "CHASUS33"},
         {"servicer": "CHASUS33"},
         {"day": DAY + timedelta(days=2)},
         {"to_date": DAY + timedelta(days=1)},
