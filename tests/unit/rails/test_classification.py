@@ -400,7 +400,7 @@ def test_row_23_a_return_is_a_return_under_any_code(code) -> None:
         charges_minor=100,
         value_date=date(2026, 11, 30),
         reference="RT1",
-        charged_by=((BANK, 100),),
+        charged_by=((str(BANK.bic), 100),),
     )
 
 
