@@ -184,10 +184,10 @@ def unmatch(
 @_number
 @_ours
 @_theirs
-@click.option("--suspense", "kind", flag_value="SUSPENSE", help="Into suspense instead.")
-@click.option("--funding", "kind", flag_value="FUNDING", help="The credit is a funding.")
-@click.option("--return", "kind", flag_value="RETURN", help="The credit goes back.")
-@click.option("--explain", "kind", flag_value="EXPLANATION", help="Explain an opening difference.")
+@click.option("--suspense", "SUSPENSE", is_flag=True, help="Into suspense instead.")
+@click.option("--funding", "FUNDING", is_flag=True, help="The credit is a funding.")
+@click.option("--return", "RETURN", is_flag=True, help="The credit goes back.")
+@click.option("--explain", "EXPLANATION", is_flag=True, help="Explain an opening difference.")
 @_reason
 @_evidence
 @who_option
@@ -203,20 +203,20 @@ def write_off(  # noqa: PLR0913 -- each option of the command is an argument
     break_id: str,
     ours: tuple[str, ...],
     theirs: tuple[str, ...],
-    kind: str | None,
     reason: str,
     file: Path | None,
     who: str | None,
     dry_run: bool,
     address: EngineAddress,
     is_json: bool,
+    **kinds: bool,
 ) -> None:
     """Propose to close a break with a transfer; another person has to approve it."""
     request = wire.ProposeWriteOffRequest(
         break_id=break_id,
         our_postings=ours,
         their_entries=theirs,
-        resolution=wire.BreakResolution.Value(RESOLUTION + (kind or "WRITE_OFF")),
+        resolution=_resolution(kinds),
         reason=reason,
         validate_only=dry_run,
         **_file(file),
@@ -227,6 +227,15 @@ def write_off(  # noqa: PLR0913 -- each option of the command is an argument
         print_json(as_dict(found))
         return
     _say_proposed(found, is_dry_run=dry_run)
+
+
+def _resolution(kinds: dict[str, bool]) -> wire.BreakResolution.ValueType:
+    """Return the only resolution that was asked for; a write-off without any."""
+    chosen = [kind for kind, is_chosen in kinds.items() if is_chosen]
+    if len(chosen) > 1:
+        message = "give one of --suspense, --funding, --return and --explain"
+        raise click.UsageError(message)
+    return wire.BreakResolution.Value(RESOLUTION + (chosen[0] if chosen else "WRITE_OFF"))
 
 
 @lasting

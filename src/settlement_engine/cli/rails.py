@@ -157,8 +157,11 @@ def _state(rail: wire.Rail) -> str:
         return "paused by a recovery"
     if any(not order.bank for order in rail.stops):
         return "stopped"
-    closed = sum(lane.breaker != "CLOSED" for lane in rail.lanes)
-    return f"open, except for {closed} banks" if closed or rail.stops else "open"
+    stopped = {lane.bank for lane in rail.lanes if lane.breaker != "CLOSED"}
+    count = len(stopped | {order.bank for order in rail.stops})
+    if not count:
+        return "open"
+    return f"open, except for {count} {'bank' if count == 1 else 'banks'}"
 
 
 def _print(rail: wire.Rail, *, is_json: bool) -> None:

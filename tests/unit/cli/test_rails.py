@@ -75,7 +75,11 @@ def test_the_list_says_whether_payments_are_sent(command: Run, rails: FakeRails)
     line = next(line for line in said.out.splitlines() if "swift" in line)
     assert line.split()[1:4] == ["D", "open", "2"]
     rails.rail.lanes[0].breaker = "OPEN"
-    assert "open, except for 1 banks" in command("rails", "list").out
+    assert "open, except for 1 bank " in command("rails", "list").out
+    rails.rail.stops.add(bank=rails.rail.lanes[0].bank)
+    assert "open, except for 1 bank " in command("rails", "list").out
+    rails.rail.stops.add(bank="A-BANK-WITHOUT-A-LANE")
+    assert "open, except for 2 banks" in command("rails", "list").out
     rails.rail.stops.add(bank="")
     assert "stopped" in command("rails", "list").out
     rails.rail.is_paused = True
