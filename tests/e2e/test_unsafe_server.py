@@ -65,10 +65,14 @@ def test_an_unsafe_setting_stops_the_engine_until_it_is_corrected(
         assert world.execute(amount="1.00").status == pb.COMPLETED
         before = tell(server, "SELECT count(*) FROM settlement_transactions")
         alter(server, f"SET {setting} = off")
-        until(lambda: not is_ready(world), TIMEOUT_SECONDS, "the engine to notice")
-        checks = readiness(world)[1]["checks"]
-        assert f"{setting} is off" in checks["sending"]["text"]
-        assert checks["sending"]["ok"] is False, "an engine that is not open is not ready"
+        sending = lambda: readiness(world)[1]["checks"]["sending"]  # noqa: E731
+        until(
+            lambda: f"{setting} is off" in sending()["text"],
+            TIMEOUT_SECONDS,
+            "the engine to notice",
+        )
+        assert not is_ready(world)
+        assert sending()["ok"] is False, "an engine that is not open is not ready"
         refused = payment_request(amount="2.00")
         with pytest.raises(grpc.RpcError) as caught:
             world.settlements.ExecuteSettlement(refused, timeout=3)
