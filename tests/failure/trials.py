@@ -237,7 +237,9 @@ class Trial(Watch):
         """Cause the fault when the transition is about to be written."""
         for step in steps:
             if self._is_ours(step) and (step.settlement.state, step.event) == self.place:
-                self._reach(engine, step.settlement.id.hex.encode())
+                # What gives money back is written in a transaction of several calls.
+                named = b"COMMIT" if step.gives_back else step.settlement.id.hex.encode()
+                self._reach(engine, named)
 
     def after_steps(
         self, steps: Sequence[TransitionCommand], outcomes: Sequence[TransitionResult]
