@@ -3561,6 +3561,7 @@ CREATE TRIGGER entry_details_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON 
 ALTER TABLE entry_details ENABLE ALWAYS TRIGGER entry_details_append_only;
 
 CREATE TRIGGER no_orphans AFTER INSERT ON public.entry_details REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE entry_details ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER environments_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.environments FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE environments ENABLE ALWAYS TRIGGER environments_stay;
@@ -3614,6 +3615,7 @@ CREATE TRIGGER match_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON 
 ALTER TABLE match_entries ENABLE ALWAYS TRIGGER match_entries_append_only;
 
 CREATE TRIGGER no_orphans AFTER INSERT ON public.match_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE match_entries ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER one_live_match AFTER INSERT ON public.match_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_live_match();
 ALTER TABLE match_entries ENABLE ALWAYS TRIGGER one_live_match;
@@ -3622,6 +3624,7 @@ CREATE TRIGGER match_postings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON
 ALTER TABLE match_postings ENABLE ALWAYS TRIGGER match_postings_append_only;
 
 CREATE TRIGGER no_orphans AFTER INSERT ON public.match_postings REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE match_postings ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER one_live_match AFTER INSERT ON public.match_postings REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_live_match();
 ALTER TABLE match_postings ENABLE ALWAYS TRIGGER one_live_match;
@@ -3633,6 +3636,7 @@ CREATE TRIGGER matches_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public
 ALTER TABLE matches ENABLE ALWAYS TRIGGER matches_append_only;
 
 CREATE TRIGGER no_orphans AFTER INSERT ON public.matches REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE matches ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER messages_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE messages ENABLE ALWAYS TRIGGER messages_append_only;
@@ -3749,11 +3753,13 @@ CREATE TRIGGER settlements_stay BEFORE DELETE OR TRUNCATE ON public.settlement_t
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlements_stay;
 
 CREATE TRIGGER no_orphans AFTER INSERT ON public.statement_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE statement_entries ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER statement_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statement_entries ENABLE ALWAYS TRIGGER statement_entries_append_only;
 
 CREATE TRIGGER no_orphans AFTER INSERT ON public.statement_evidence REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE statement_evidence ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER statement_evidence_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_evidence FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statement_evidence ENABLE ALWAYS TRIGGER statement_evidence_append_only;

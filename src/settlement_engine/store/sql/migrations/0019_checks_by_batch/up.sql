@@ -40,16 +40,22 @@ END $$;
 
 CREATE TRIGGER no_orphans AFTER INSERT ON statement_entries
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE statement_entries ENABLE ALWAYS TRIGGER no_orphans;
 CREATE TRIGGER no_orphans AFTER INSERT ON entry_details
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE entry_details ENABLE ALWAYS TRIGGER no_orphans;
 CREATE TRIGGER no_orphans AFTER INSERT ON statement_evidence
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE statement_evidence ENABLE ALWAYS TRIGGER no_orphans;
 CREATE TRIGGER no_orphans AFTER INSERT ON matches
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE matches ENABLE ALWAYS TRIGGER no_orphans;
 CREATE TRIGGER no_orphans AFTER INSERT ON match_postings
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE match_postings ENABLE ALWAYS TRIGGER no_orphans;
 CREATE TRIGGER no_orphans AFTER INSERT ON match_entries
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
+ALTER TABLE match_entries ENABLE ALWAYS TRIGGER no_orphans;
 
 -- The triggers above refuse the same.
 -- squawk-ignore ban-drop-constraint
