@@ -43,9 +43,6 @@ NOT_REPLICATED: Final = frozenset({"01000", "57P01"})
 """The server's warnings when it stops waiting for the synchronous standby because the wait was cancelled or the
 session ended. They are recognised by code, because the text depends on the server's language."""
 
-CONTEXTS_MAX: Final = 8
-"""How many errors behind an error are looked at."""
-
 CURRENCY: Final = "currency"
 """The column of rows that may be in a currency that is unknown here."""
 
@@ -267,23 +264,8 @@ class _Session:
         self._line.give_back(error)
         if error is not None:
             self._line.failed(error)
-            if _is_of_a_cancelled_block(error):
-                raise asyncio.CancelledError from error
             with translated():
                 raise error
-
-
-def _is_of_a_cancelled_block(error: BaseException) -> bool:
-    """Say whether the block was cancelled and its rollback then failed: the task must end, whatever the driver says."""
-    task = asyncio.current_task()
-    if task is None or not task.cancelling():
-        return False
-    found: BaseException | None = error
-    for _ in range(CONTEXTS_MAX):
-        if found is None or isinstance(found, asyncio.CancelledError):
-            break
-        found = found.__context__
-    return isinstance(found, asyncio.CancelledError)
 
 
 async def connect(settings: DatabaseSettings, plan: dict[str, str] | None = None) -> Connection:

@@ -7,6 +7,7 @@ what no other server and no other setting would fix.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,9 @@ DRIVER_ERRORS: Final = (
     OSError,  # TimeoutError is one
 )
 """What the driver raises when a connection fails, at any moment."""
+
+CONTEXTS_MAX: Final = 8
+"""How many errors behind an error are looked at."""
 
 _CONTENTION: Final = (
     asyncpg.DeadlockDetectedError,
@@ -106,11 +110,26 @@ SENTENCES: Final[tuple[tuple[type[Exception], tuple[str, str]], ...]] = (
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Translate the driver's exceptions into ours."""
+    """Translate the driver's exceptions into ours; one that came out of a cancelled block ends the task."""
     try:
         yield
     except DRIVER_ERRORS as error:
+        if _is_of_a_cancelled_block(error):
+            raise asyncio.CancelledError from error
         raise _translation(error) from error
+
+
+def _is_of_a_cancelled_block(error: BaseException) -> bool:
+    """Say whether the block was cancelled and its rollback then failed, which would hide the cancellation."""
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        return False
+    found: BaseException | None = error
+    for _ in range(CONTEXTS_MAX):
+        if found is None or isinstance(found, asyncio.CancelledError):
+            break
+        found = found.__context__
+    return isinstance(found, asyncio.CancelledError)
 
 
 def is_of_the_server(error: BaseException) -> bool:
