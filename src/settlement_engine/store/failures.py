@@ -121,15 +121,15 @@ def translated() -> Iterator[None]:
 
 def _is_of_a_cancelled_block(error: BaseException) -> bool:
     """Say whether the block was cancelled and its rollback then failed, which would hide the cancellation."""
-    task = asyncio.current_task()
-    if task is None or not task.cancelling():
-        return False
     found: BaseException | None = error
     for _ in range(CONTEXTS_MAX):
-        if found is None or isinstance(found, asyncio.CancelledError):
-            break
+        if found is None:
+            return False
+        if isinstance(found, asyncio.CancelledError):
+            task = asyncio.current_task()
+            return task is not None and task.cancelling() > 0
         found = found.__context__
-    return isinstance(found, asyncio.CancelledError)
+    return False
 
 
 def is_of_the_server(error: BaseException) -> bool:
