@@ -32,6 +32,9 @@ AT_ONCE = 500
 
 FILL = """
 SET session_replication_role = replica;
+ALTER TABLE statement_entries DISABLE TRIGGER no_orphans;
+ALTER TABLE entry_details DISABLE TRIGGER no_orphans;
+ALTER TABLE statement_evidence DISABLE TRIGGER no_orphans;
 ALTER TABLE attempts SET (autovacuum_enabled = off);
 DROP INDEX attempts_by_message_id;
 CREATE INDEX attempts_by_message_id ON attempts USING brin (message_id text_bloom_ops) WITH (pages_per_range = 16);

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
@@ -18,7 +19,7 @@ from settlement_engine.errors import Contention, Unavailable
 from settlement_engine.store.accounts import PostgresAccounts
 from settlement_engine.store.announcement_cache import AnnouncementCache
 from settlement_engine.store.inbound import PostgresInbound
-from settlement_engine.store.queries import query
+from settlement_engine.store.queries import queries, query
 from settlement_engine.store.settlements import APPLYING_MAX, PostgresSettlements
 from settlement_engine.store.stream import PostgresRegistry, PostgresStream
 
@@ -77,42 +78,106 @@ class SchedulePoints:
 
     async def write(self, name: str, arguments: tuple[object, ...]) -> list[Any]:
         """Run a statement in a transaction, with a scheduling point at each place where it can fail."""
+        async with self.transaction() as transaction:
+            return await transaction.fetch(query(name), *arguments)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[_Transaction]:
+        """Run the statements of the block in one transaction; an error rolls it back."""
         await self.point()
         if self._faults.happens("commit_never_came", 0.2):
             await self._fail("simulated: lost before the statement")
         wire = self.ground.take()
         self._open.append(wire)
+        transaction = _Transaction(self, wire)
         try:
-            rows = await self._transact(wire, name, arguments)
+            yield transaction
+            transaction.commit()
+        except Contention:
+            self._faults.note("contention")
+            raise
         finally:
             self._open.remove(wire)
             wire.is_dropped = False
             self.ground.give_back(wire)
-        self.wrote(name, rows)
+        for name, rows in transaction.done:
+            self.wrote(name, rows)
         await self.point()
         if self._faults.happens("commit_answer_lost", 0.3):
             await self._fail("simulated: lost after the commit")
-        return rows
-
-    async def _transact(
-        self, wire: GroundConnection, name: str, arguments: tuple[object, ...]
-    ) -> list[Any]:
-        try:
-            rows = wire.begin(self.ground.now(), query(name), arguments)
-        except Contention:
-            self._faults.note("contention")
-            raise
-        if rows:  # a statement that has found nothing holds no locks
-            await self.point()
-            await self.point()
-        if wire.is_dropped:
-            raise Unavailable("simulated: the connection was lost before the commit")
-        wire.commit()
-        return rows
 
     async def _fail(self, why: str) -> None:
         await asyncio.sleep(self._faults.seconds(LOST_SECONDS))
         raise Unavailable(why)
+
+
+class _Transaction:
+    """A transaction with its statements; there are scheduling points after each of them."""
+
+    def __init__(self, points: SchedulePoints, wire: GroundConnection) -> None:
+        self._points = points
+        self._wire = wire
+        self.done: list[tuple[str, list[Any]]] = []
+
+    async def fetch(self, sql: str, *arguments: object) -> list[Any]:
+        """Run a statement and return its rows. Raises Contention, and Unavailable without a connection."""
+        self._require_connection()
+        if self._wire.is_begun:
+            rows = self._wire.fetch("", sql, *arguments)
+        else:
+            rows = self._wire.begin(self._points.ground.now(), sql, arguments)
+        if rows:  # a statement that has found nothing holds no locks
+            await self._points.point()
+            await self._points.point()
+        self.done.append((_names()[sql], rows))
+        return rows
+
+    async def fetchrow(self, sql: str, *arguments: object) -> Any:
+        """Run a statement and return its first row."""
+        rows = await self.fetch(sql, *arguments)
+        return rows[0] if rows else None
+
+    def commit(self) -> None:
+        """Commit what the statements have done."""
+        self._require_connection()
+        if self._wire.is_begun:
+            self._wire.commit()
+
+    def _require_connection(self) -> None:
+        if self._wire.is_dropped:
+            raise Unavailable("simulated: the connection was lost before the commit")
+
+
+@cache
+def _names() -> dict[str, str]:
+    """Return the names of the engine's statements by their text."""
+    return {text: name for name, text in queries().items()}
+
+
+class _Line:
+    """Replaces ``store.database.DatabaseConnection``: its session is one transaction, begun at once."""
+
+    def __init__(self, points: SchedulePoints) -> None:
+        self._points = points
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[_LineStatements]:
+        """Hold the connection for a transaction."""
+        async with self._points.transaction() as transaction:
+            yield _LineStatements(transaction)
+
+
+class _LineStatements:
+    """The connection inside the session of a line."""
+
+    def __init__(self, transaction: _Transaction) -> None:
+        self.fetch = transaction.fetch
+        self.fetchrow = transaction.fetchrow
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Do nothing: the session is the transaction."""
+        yield
 
 
 class GatedConnection:
@@ -121,6 +186,12 @@ class GatedConnection:
     def __init__(self, points: SchedulePoints, count: int) -> None:
         self._points = points
         self._free = asyncio.Semaphore(count)
+
+    @asynccontextmanager
+    async def line(self) -> AsyncIterator[_Line]:
+        """Borrow a connection for a transaction of several statements."""
+        async with self._free:
+            yield _Line(self._points)
 
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a named statement and return its rows."""
