@@ -230,6 +230,33 @@ async def test_one_entry_more_than_there_are_twins_is_a_duplicate(stores):
     assert await books.kinds() == ["DUPLICATE"]
 
 
+@pytest.mark.parametrize("said", [{"end_to_end": "INVOICE-7"}, {"text": "for INVOICE-7"}])
+async def test_a_funding_that_the_bank_books_twice_is_a_duplicate(stores, said):
+    books = await Books.open(stores)
+    await _fund(books.scene, reference="invoice-7")
+    entry = Booked(minor=PAID_IN, **said)
+    first = await books.day(FUNDED, entry)
+    await take(stores, first)
+    assert (await books.reconcile()).outcome is AccountOutcome.BALANCED
+    await take(stores, first.next(entry))
+    await books.reconcile()
+    assert await books.kinds() == ["DUPLICATE"]
+
+
+async def test_a_second_debit_that_only_the_trace_names_is_a_duplicate(stores):
+    books = await Books.open(stores)
+    trace = f"{uuid.uuid4().int % 10**15:015d}"
+    sent = await books.scene.locked(trace)
+    paid = await books.scene.move(sent, Event.SETTLED)
+    entry = debit(paid, end_to_end=trace)
+    first = await books.day(FUNDED, entry)
+    await take(stores, first)
+    assert (await books.reconcile()).outcome is AccountOutcome.BALANCED
+    await take(stores, first.next(entry))
+    await books.reconcile()
+    assert await books.kinds() == ["DUPLICATE"]
+
+
 async def test_a_later_entry_closes_the_break(stores):
     books = await Books.open(stores)
     early, late = await books.settled(100, 200)

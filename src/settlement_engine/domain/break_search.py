@@ -30,14 +30,15 @@ def found_breaks(page: BreakPage, rules: Rules) -> list[FoundBreak]:
     """Return the break of each entry of a page, in the order of the entries."""
     claimed = [each.item for each in page.ours if each.item.id in page.claimed]
     accounts = {each.item.account for each in page.theirs}
-    matched = {
-        (account, name): minor for account in accounts for name, minor in page.matched.items()
-    }
+    matched = references_of_matched(claimed)
+    for account in accounts:
+        for name, minors in page.matched.items():
+            matched[account, name] = matched.get((account, name), frozenset()) | minors
     run = BreakRun(
         ours=tuple(each.item for each in page.ours if each.item.id not in page.claimed),
         theirs=tuple(each.item for each in page.theirs),
         rules=rules,
-        matched_references=matched | references_of_matched(claimed),
+        matched_references=matched,
     )
     items = {each.item.id: each for each in page.theirs}
     return [_found(each, items[each.theirs[0]]) for each in classify(run) if each.theirs]

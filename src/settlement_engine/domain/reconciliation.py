@@ -145,13 +145,13 @@ class BreakPage(msgspec.Struct, frozen=True):
     """Open entries with what may explain them.
 
     ``claimed`` are the ids of those of ours that another entry's break has already. ``matched`` are the references
-    of matched postings that the entries name, with the amount.
+    of matched postings that the entries name, with the amounts.
     """
 
     ours: tuple[OurItem, ...]
     theirs: tuple[TheirItem, ...]
     claimed: frozenset[str]
-    matched: dict[str, int]
+    matched: dict[str, frozenset[int]]
 
 
 class FoundBreak(msgspec.Struct, frozen=True):

@@ -124,7 +124,7 @@ async def set_opening(
 
 async def _matched(
     connection: Connection, account_id: int, theirs: tuple[TheirItem, ...]
-) -> dict[str, int]:
+) -> dict[str, frozenset[int]]:
     """Return the amounts of matched postings that the entries name, also in their texts."""
     names = {name for each in theirs for name in every_name_of(each.item)}
     identifiers = [found for name in names if (found := _uuid(name)) is not None]
@@ -134,7 +134,10 @@ async def _matched(
         arrays.texts(sorted(names)),
         arrays.uuids(identifiers),
     )
-    return {row["named"]: row["amount_minor"] for row in rows}
+    amounts: dict[str, frozenset[int]] = {}
+    for row in rows:
+        amounts[row["named"]] = amounts.get(row["named"], frozenset()) | {row["amount_minor"]}
+    return amounts
 
 
 def _uuid(name: str) -> UUID | None:

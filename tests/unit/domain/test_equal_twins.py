@@ -71,6 +71,14 @@ def test_the_earliest_entries_are_the_payments():
     assert match.theirs == (theirs[1].id, theirs[2].id)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_entry_that_names_nothing_else_is_the_payment(swapped):
+    ours, theirs = made_twins(1, 2)
+    theirs[swapped] = msgspec.structs.replace(theirs[swapped], text="SOMETHING-ELSE-77")
+    (match,) = match_items(ours, theirs, RULES).matches
+    assert match.theirs == (theirs[not swapped].id,)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -231,6 +231,18 @@ def test_two_entries_with_the_same_payments_inside_are_a_question():
     assert match_items(case.ours, [*case.theirs, again], RULES).matches == ()
 
 
+@pytest.mark.parametrize("last", [-10_000, 10_000])
+def test_a_second_debit_of_what_was_returned_is_a_duplicate_and_so_is_a_second_return(last):
+    made = maker()
+    paid = made.ours(-10_000)
+    returned = msgspec.structs.replace(paid, id="returned", minor=10_000)
+    again = made.theirs(paid, minor=last, given=paid.references)
+    case = Case("returned", [], [again])
+    for known in ([paid, returned], [returned, paid]):
+        (found,) = broken(case, result=run(case), known=known)
+        assert found.kind is BreakKind.DUPLICATE
+
+
 def test_a_second_debit_of_what_is_matched_is_a_duplicate_and_its_return_a_reversal():
     made = maker()
     ours = made.ours(-10_000)

@@ -15,7 +15,7 @@ from settlement_engine.domain.matching.text import text_references
 from settlement_engine.domain.matching.values import Ours, Rules, Theirs, spelled_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 
 class BreakKind(StrEnum):
@@ -76,8 +76,8 @@ class BreakRun(msgspec.Struct, frozen=True):
     ours: tuple[Ours, ...]
     theirs: tuple[Theirs, ...]
     rules: Rules
-    matched_references: Mapping[tuple[str, str], int]
-    """Account and reference of each matched item, and its booked amount in minor units."""
+    matched_references: Mapping[tuple[str, str], frozenset[int]]
+    """Account and reference of matched items, and their booked amounts: a payment and its return share references."""
 
 
 def references_of(ours: Ours) -> tuple[str, ...]:
@@ -85,9 +85,14 @@ def references_of(ours: Ours) -> tuple[str, ...]:
     return spelled_all((*ours.references, ours.end_to_end, *ours.rail_references))
 
 
-def references_of_matched(items: Iterable[Ours]) -> dict[tuple[str, str], int]:
+def references_of_matched(items: Iterable[Ours]) -> dict[tuple[str, str], frozenset[int]]:
     """Return the references of the matched items, as ``classify`` needs them."""
-    return {(each.account, name): each.minor for each in items for name in references_of(each)}
+    found: dict[tuple[str, str], frozenset[int]] = {}
+    for each in items:
+        for name in references_of(each):
+            key = (each.account, name)
+            found[key] = found.get(key, frozenset()) | {each.minor}
+    return found
 
 
 class _Named:
@@ -95,12 +100,12 @@ class _Named:
 
     def __init__(self, ours: Iterable[Ours]) -> None:
         self._lists: dict[tuple[str, str], list[Ours]] = {}
-        self._minors: dict[tuple[str, str], int] = {}
+        self._minors: dict[tuple[str, str], set[int]] = {}
         self.explained: set[str] = set()
         for each in sorted(ours, key=lambda each: each.id, reverse=True):
             for name in references_of(each):
                 self._lists.setdefault((each.account, name), []).append(each)
-                self._minors[each.account, name] = each.minor
+                self._minors.setdefault((each.account, name), set()).add(each.minor)
 
     def take(self, account: str, names: Iterable[str]) -> Ours | None:
         """Return the first item with one of these references that is not explained yet."""
@@ -114,10 +119,11 @@ class _Named:
                 return found
         return None
 
-    def minor(self, account: str, names: Iterable[str]) -> int | None:
-        """Return the amount of an item with one of these references, explained or not."""
+    def minors(self, account: str, names: Iterable[str]) -> set[int]:
+        """Return the amounts of the items with the first of these references that is one, explained or not."""
         return next(
-            (self._minors[account, name] for name in names if (account, name) in self._minors), None
+            (self._minors[account, name] for name in names if (account, name) in self._minors),
+            set(),
         )
 
 
@@ -128,11 +134,11 @@ def classify(run: BreakRun) -> list[Break]:
     for theirs in sorted(run.theirs, key=lambda each: each.id):
         names = spelled_all((*theirs.given, theirs.end_to_end, *theirs.rail_references))
         ours = named.take(theirs.account, (*names, *text_references(theirs)))
-        minor = named.minor(theirs.account, names)
+        minors = named.minors(theirs.account, names)
         if ours is not None:
             breaks.append(_of_pair(run.rules, ours, theirs))
-        elif minor is not None:
-            breaks.append(_of_second(theirs, minor))
+        elif minors:
+            breaks.append(_of_second(theirs, minors))
         else:
             breaks.append(_of_theirs(run, theirs, names))
     for ours in sorted(run.ours, key=lambda each: each.id):
@@ -161,9 +167,10 @@ def _of_pair(rules: Rules, ours: Ours, theirs: Theirs) -> Break:
     return _break(BreakKind.AMBIGUOUS, ours, theirs, "several fit: see what is suggested")
 
 
-def _of_second(theirs: Theirs, minor: int) -> Break:
-    """Classify an entry whose payment has another entry already."""
-    if theirs.is_reversal or theirs.minor == -minor:
+def _of_second(theirs: Theirs, minors: Collection[int]) -> Break:
+    """Classify an entry whose payment has another entry already, of one of these amounts."""
+    takes_back = -theirs.minor in minors and theirs.minor not in minors
+    if theirs.is_reversal or takes_back:
         return _break(BreakKind.REVERSAL, None, theirs, "it takes back what another entry booked")
     return _break(
         BreakKind.DUPLICATE, None, theirs, "another entry has booked this payment already"
@@ -173,13 +180,13 @@ def _of_second(theirs: Theirs, minor: int) -> Break:
 def _of_theirs(run: BreakRun, theirs: Theirs, names: tuple[str, ...]) -> Break:
     """Classify an entry that refers to none of our open items."""
     for name in names:
-        minor = run.matched_references.get((theirs.account, name))
-        if minor is not None:
-            return _of_second(theirs, minor)
+        minors = run.matched_references.get((theirs.account, name))
+        if minors:
+            return _of_second(theirs, minors)
     for name in text_references(theirs):
-        minor = run.matched_references.get((theirs.account, name))
-        if minor in (theirs.minor, -theirs.minor):
-            return _of_second(theirs, minor)
+        minors = run.matched_references.get((theirs.account, name), frozenset())
+        if not minors.isdisjoint((theirs.minor, -theirs.minor)):
+            return _of_second(theirs, minors)
     if theirs.is_reversal:
         return _break(BreakKind.REVERSAL, None, theirs, "it takes back what is not known")
     if theirs.minor < 0:

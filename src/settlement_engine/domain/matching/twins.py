@@ -32,10 +32,7 @@ def match_twins(pool: Pool, join: Join, key: Key) -> bool:
     if _name_others(pool, our_ids, theirs):
         return False
     names = {name for each in ours for name in _names_of_ours(each)}
-    # The entries that name the most of ours come first, then those of the earliest day.
-    theirs.sort(
-        key=lambda each: (-len(names & _names_of_theirs(each)), str(each.value_date), each.id)
-    )
+    theirs.sort(key=lambda each: _likeness(names, each))
     text = f"{count} of ours and {count + left} of theirs have {said(key)}, and nothing tells them apart"
     if left:
         text += f": {left} of theirs left over"
@@ -43,6 +40,17 @@ def match_twins(pool: Pool, join: Join, key: Key) -> bool:
     pool.match(pool.made(Pass.EQUAL_TWINS, our_ids, chosen, text))
     pool.unsure_theirs.update(each.id for each in theirs[count:])
     return True
+
+
+def _likeness(names: set[str], each: Theirs) -> tuple[object, ...]:
+    """Return the sort key of an entry: what names the most of ours and is earliest comes first.
+
+    Among those, what names the fewest others; what an entry says comes before how it is called here.
+    """
+    said_names = _names_of_theirs(each)
+    others = sorted(said_names - names)
+    known = len(said_names) - len(others)
+    return (-known, str(each.value_date), len(others), others, each.text, each.id)
 
 
 def _are_near(pool: Pool, ours: Sequence[Ours], theirs: Sequence[Theirs]) -> bool:

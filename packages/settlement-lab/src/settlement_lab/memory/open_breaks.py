@@ -67,14 +67,12 @@ class MemoryBreaks:
             for item in each.found.ours
         }
         named = {name for each in theirs for name in every_name_of(each.item)}
-        matched = {
-            name: ours.item.minor
-            for kept in self._kept.matches
-            if kept.account_id == account_id and not kept.reason
-            for ours in kept.ours
-            for name in references_of(ours.item)
-            if name in named
-        }
+        matched: dict[str, frozenset[int]] = {}
+        for kept in self._kept.matches:
+            if kept.account_id == account_id and not kept.reason:
+                for each in kept.ours:
+                    for name in named.intersection(references_of(each.item)):
+                        matched[name] = matched.get(name, frozenset()) | {each.item.minor}
         ours = self._kept.candidates(account_id, theirs)
         return BreakPage(
             ours=ours,

@@ -216,13 +216,29 @@ WHERE p.id IN (
 ORDER BY p.id LIMIT $3;
 
 -- name: matched_by_reference
--- The amounts of matched postings of an account that have one of these references: end-to-end ids, or UETRs and
--- settlements.
+-- The amounts of matched postings of an account that have one of these references: end-to-end ids, traces and references
+-- of what was posted outside of settlements, or UETRs and settlements.
 SELECT q.named, p.amount_minor
 FROM unnest($2::text::text[]) AS q (named)
 JOIN attempts AS a ON a.end_to_end_id = q.named
 JOIN match_postings AS p ON p.group_id = a.settlement_id AND p.account_id = $1
 WHERE NOT EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = p.match_id)
+UNION
+SELECT q.named, p.amount_minor
+FROM unnest($2::text::text[]) AS q (named)
+JOIN attempts AS a ON a.trace = q.named AND a.trace IS NOT NULL
+JOIN match_postings AS p ON p.group_id = a.settlement_id AND p.account_id = $1
+WHERE NOT EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = p.match_id)
+UNION
+SELECT o.named, p.amount_minor
+FROM (
+    SELECT t.group_id, spelled_reference(t.reference) AS named FROM transfers AS t WHERE t.debit_id = $1 AND t.leg = 3
+    UNION ALL
+    SELECT t.group_id, spelled_reference(t.reference) FROM transfers AS t WHERE t.credit_id = $1 AND t.leg = 3
+) AS o
+JOIN match_postings AS p ON p.group_id = o.group_id AND p.account_id = $1
+WHERE o.named = ANY ($2::text::text[])
+    AND NOT EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = p.match_id)
 UNION
 SELECT upper(q.named::text), p.amount_minor
 FROM unnest($3::text::uuid[]) AS q (named)
