@@ -22,7 +22,7 @@ from settlement_engine.evidence import bundle
 from settlement_engine.evidence.dossier import Dossier
 from settlement_engine.evidence.explanation import as_text, explain
 from settlement_engine.evidence.verification import verify
-from settlement_engine.ports import ProposalSpec, Verdict
+from settlement_engine.ports import ProposalSpec, SettlementFilter, Verdict
 from tests.support.histories import Scene, admission, back_of, spec, verdict_on
 
 if TYPE_CHECKING:
@@ -92,6 +92,58 @@ async def test_a_compensation_is_read_with_what_it_compensates_and_the_other_way
         Compensation(settlement_id=compensation.id, state=State.VALIDATING, amount_minor=60),
     )
     assert compensable_minor(found) == 40
+
+
+async def test_compensations_are_listed_with_what_they_compensate(scene):
+    """Also those that failed; and every filter holds beside."""
+    first, second, alone = [await scene.bring(State.COMPLETED, minor=100) for _ in range(3)]
+    back = await way_back(scene)
+    one, other = [
+        (await scene.admit(back.payment_request(minor=60, compensates=each.id)))[0]
+        for each in (first, second)
+    ]
+    failed = await release_and_refuse(back, one)
+    [again] = await scene.admit(back.payment_request(minor=50, compensates=first.id))
+    store, bank = scene.stores.settlements, scene.source_bank
+
+    async def listed(**wanted):
+        asked = SettlementFilter(**wanted)
+        found = await store.list_settlements(asked)
+        assert await store.count_settlements(asked) == len(found)
+        return [each.id for each in found]
+
+    name = first.instruction.obligation_id
+    for wanted, expected in (
+        ({"compensates": first.id}, [again, one]),
+        ({"compensates": second.id}, [other]),
+        ({"compensates": alone.id}, []),
+        ({"compensates": one.id}, []),
+        ({"compensates": first.id, "states": frozenset({State.FAILED})}, [failed]),
+        ({"compensates": first.id, "before_id": again.id}, [one]),
+        ({"compensates": first.id, "obligation_id": name}, []),
+        ({"compensates": first.id, "only_compensations": True}, [again, one]),
+        ({"compensates": first.id, "only_compensated": True}, []),
+        ({"compensates": first.id, "limit": 1}, [again]),
+        ({"only_compensations": True, "bank": bank}, [again, other, one]),
+        ({"only_compensations": True, "bank": bank, "currency": "USD"}, []),
+        ({"only_compensations": True, "bank": bank, "from_id": other.id}, [again, other]),
+        ({"only_compensations": True, "only_compensated": True, "bank": bank}, []),
+        ({"only_compensations": True, "obligation_id": name}, []),
+        ({"only_compensated": True, "bank": bank}, [second, first]),
+        ({"only_compensated": True, "bank": bank, "limit": 1}, [second]),
+        ({"only_compensated": True, "bank": bank, "before_id": second.id}, [first]),
+        ({"only_compensated": True, "bank": bank, "states": frozenset({State.SENT})}, []),
+        ({"only_compensated": True, "obligation_id": name}, [first]),
+        ({"only_compensated": True, "obligation_id": alone.instruction.obligation_id}, []),
+    ):
+        assert await listed(**wanted) == [each.id for each in expected], wanted
+
+
+async def release_and_refuse(scene: Scene, settlement: Settlement) -> Settlement:
+    """End a compensation before it has moved anything."""
+    failed = await scene.move(settlement, Event.REFUSED)
+    assert failed.state is State.FAILED
+    return failed
 
 
 async def test_together_they_are_never_more_than_was_settled(scene):

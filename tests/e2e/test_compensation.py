@@ -57,6 +57,15 @@ def test_two_people_release_a_compensation_and_both_settlements_name_the_other(
     assert read(world, "show", settlement_id)["compensates"] == paid
     [linked] = read(world, "show", paid)["compensations"]
     assert (linked["settlementId"], linked["amount"]) == (settlement_id, PAID_BACK)
+    for listing, expected in (
+        (("--compensates", paid), [settlement_id]),
+        (("--compensates", settlement_id), []),
+        (("--compensations",), [settlement_id]),
+        (("--compensated", "--status", "completed"), [paid]),
+    ):
+        listed = read(world, "list", *listing)["settlements"]
+        ids = {each["settlementId"] for each in listed}
+        assert ids & {paid, settlement_id} == {*expected}, listing
     assert f"It is compensated by settlement {settlement_id}" in run(world, "explain", paid)[1]
     code, text = submitted(world, paid, "40.01")
     assert code == ExitCode.USAGE

@@ -46,19 +46,23 @@ BRIN = (
 
 FILL = """
 SET session_replication_role = replica;
+ALTER TABLE settlement_transactions DISABLE TRIGGER compensation_is_admitted;
 INSERT INTO settlement_transactions (
     id, key_hash, caller, idempotency_key, content_hash, obligation_id, from_bank, to_bank,
-    amount_minor, currency, value_date, priority, state, seq, holds_obligation, created_at, ended_at
+    amount_minor, currency, value_date, priority, state, seq, holds_obligation, created_at, ended_at, compensates
 )
 SELECT lpad(to_hex(n), 32, '0')::uuid, md5(n::text)::uuid, 'fill', n::text, '\\x00', 'OB-' || n,
     CASE WHEN n % 100000 = 7 THEN 'RAREBANK' ELSE 'ALPHA' || n % 3 END, 'beta' || n % 3, 100,
     CASE WHEN n % 100000 = 9 THEN 'CHF' ELSE 'EUR' END, '2026-01-01', 1, e.state, 3,
-    e.state = 'completed' OR n > $1, clock_timestamp(), CASE WHEN n <= $1 THEN clock_timestamp() END
+    e.state = 'completed' OR n > $1, clock_timestamp(), CASE WHEN n <= $1 THEN clock_timestamp() END,
+    CASE WHEN n % 100 = 50 THEN lpad(to_hex(n - 1), 32, '0')::uuid
+        WHEN n = 4713 OR n = $1 THEN lpad(to_hex(4649), 32, '0')::uuid END
 FROM generate_series(1, $1 + $2) AS n
 CROSS JOIN LATERAL (SELECT (CASE
     WHEN n > $1 THEN 'sent' WHEN n % 50000 = 11 THEN 'failed' WHEN n % 50000 = 12 THEN 'returned'
     ELSE 'completed'
 END)::settlement_state AS state) AS e;
+ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensation_is_admitted;
 INSERT INTO open_settlements (settlement_id, owner, epoch, due_at)
 SELECT id, 1, 1, clock_timestamp() FROM settlement_transactions WHERE state = 'sent';
 INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail)
@@ -147,6 +151,22 @@ FILTERS: dict[str, dict[str, Any]] = {
     "an obligation": {"obligation_id": "OB-4711"},
     "an unknown obligation": {"obligation_id": "OB-0"},
     "a rare end of a bank": {"bank": "ALPHA1", "states": frozenset({State.FAILED})},
+    "compensations of one": {"compensates": numbered(4649)},
+    "compensations of one that has none": {"compensates": numbered(4648)},
+    "failed compensations of one": {
+        "compensates": numbered(4649),
+        "states": frozenset({State.FAILED}),
+    },
+    "compensations": {"only_compensations": True},
+    "compensations of a bank": {"only_compensations": True, "bank": "alpha1"},
+    "what is compensated": {"only_compensated": True},
+    "what is compensated, of a bank": {"only_compensated": True, "bank": "BETA2"},
+    "compensations of an obligation": {"only_compensations": True, "obligation_id": "OB-4650"},
+    "what is compensated of an obligation": {"only_compensated": True, "obligation_id": "OB-4649"},
+    "what is not compensated of an obligation": {
+        "only_compensated": True,
+        "obligation_id": "OB-4650",
+    },
     "an end of a rare bank": {"bank": "RAREBANK", "states": frozenset({State.COMPLETED})},
 }
 PAGES: dict[str, dict[str, Any]] = {
@@ -181,7 +201,7 @@ def literal(value: object) -> str:
         return "NULL"
     if isinstance(value, list):
         return "'{" + ",".join(value) + "}'"
-    return str(value) if isinstance(value, int) else f"'{value}'"
+    return str(value) if isinstance(value, int) else f"'{value}'"  # also "True"
 
 
 def rows_read(node: dict[str, Any]) -> float:
@@ -232,8 +252,10 @@ async def test_no_plan_of_a_list_is_kept_for_other_filters(url):
 async def test_lists_by_index_equal_a_full_scan(url, connection):
     rows = await connection.fetch(
         "SELECT id, state::text, upper(from_bank) AS sender, upper(to_bank) AS receiver, currency,"
-        " obligation_id FROM settlement_transactions ORDER BY id DESC"
+        " obligation_id, compensates FROM settlement_transactions ORDER BY id DESC"
     )
+    compensated = {row["compensates"] for row in rows} - {None}
+    assert len(compensated) > PAGE
     stores = PostgresStores(url)
     for name, filters in FILTERS.items():
         states, bank = filters.get("states"), filters.get("bank", "").upper()
@@ -244,6 +266,9 @@ async def test_lists_by_index_equal_a_full_scan(url, connection):
             and (not bank or bank in (row["sender"], row["receiver"]))
             and filters.get("currency", row["currency"]) == row["currency"]
             and filters.get("obligation_id", row["obligation_id"]) == row["obligation_id"]
+            and filters.get("compensates", row["compensates"]) == row["compensates"]
+            and (not filters.get("only_compensations") or row["compensates"] is not None)
+            and (not filters.get("only_compensated") or row["id"] in compensated)
         ]
         for page, bounds in PAGES.items():
             wanted = SettlementFilter(**filters, **bounds, limit=PAGE)

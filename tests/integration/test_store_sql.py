@@ -671,7 +671,10 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "list_settlements": LISTED,
     "list_settlements_in_states": LISTED,
-    "list_settlements_of_obligation": LISTED,
+    "list_settlements_of_obligation": (f"{LISTED[0]} bool bool", LISTED[1]),
+    "list_compensations": (f"{LISTED[0]} bool", LISTED[1]),
+    "list_compensations_of": (f"{LISTED[0]} uuid bool", LISTED[1]),
+    "list_compensated_settlements": LISTED,
     "list_transfers": ("int8 uuid uuid int2 int2 int8", TRANSFER),
     "load": ("uuid[]", SETTLEMENT),
     "currencies": ("", "code text, exponent int2"),
@@ -838,10 +841,14 @@ async def test_lookups_use_indices(connection, name, indices):
     """Independent of the tables' size: no statement scans a whole table."""
     arguments = {
         "find_by_any_id": ["'x'", f"'{uuid.UUID(int=7)}'::uuid", "64"],
-        "list_settlements_of_obligation": [*["NULL"] * 3, "'x'", *["NULL"] * 4, "100"],
+        "list_settlements_of_obligation": [
+            *[*["NULL"] * 3, "'x'", *["NULL"] * 4],
+            *["100", "false", "false"],
+        ],
     }
     statement = queries()[name]
-    for number, value in enumerate(arguments.get(name, ["'x'"]), start=1):
+    values = list(enumerate(arguments.get(name, ["'x'"]), start=1))
+    for number, value in reversed(values):  # $10 begins as $1 does
         statement = statement.replace(f"${number}", value)
     async with connection.transaction():
         await connection.execute("SET LOCAL enable_seqscan = off")

@@ -182,6 +182,7 @@ class SettlementCalls:
             tuple(sorted({int(STATUS[state]) for state in everything.states})),
             *(request.bank, request.currency, request.obligation_id),
             *((request.since, request.until) if request.since or request.until else ()),
+            *_compensation_filters(request),
         )
         size = check_page_size(request.page_size, found)
         position = read_token(request.page_token, filters, found)
@@ -224,6 +225,7 @@ def _filter(request: pb.ListSettlementsRequest, found: Found) -> SettlementFilte
         check_obligation(request.obligation_id, found)
     since = check_instant("since", request.since, found)
     until = check_instant("until", request.until, found)
+    compensates = request.compensates
     return SettlementFilter(
         states=frozenset(state for state, status in STATUS.items() if status in statuses),
         bank=request.bank,
@@ -231,10 +233,19 @@ def _filter(request: pb.ListSettlementsRequest, found: Found) -> SettlementFilte
         obligation_id=request.obligation_id,
         since=since,
         until=until,
+        compensates=check_uuid("compensates", compensates, found) if compensates else None,
+        only_compensations=request.only_compensations,
+        only_compensated=request.only_compensated,
         limit=TOTAL_MAX + 1,
         before_id=_near(until, CLOCKS_DIFFER_SECONDS_MAX),
         from_id=_near(since, -CLOCKS_DIFFER_SECONDS_MAX),
     )
+
+
+def _compensation_filters(request: pb.ListSettlementsRequest) -> tuple[object, ...]:
+    """Return what a page token keeps of these filters; nothing without them, so that older tokens stay valid."""
+    found = (request.compensates, request.only_compensations, request.only_compensated)
+    return found if any(found) else ()
 
 
 def _near(at: datetime | None, seconds: int) -> UUID | None:

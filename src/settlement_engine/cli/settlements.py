@@ -29,6 +29,8 @@ from settlement_engine.proto import settlement_pb2 as wire
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from settlement_engine.cli.pages import Listed
+
 TOTAL_MAX: Final = 10_000
 """The engine counts no further than this."""
 
@@ -54,6 +56,11 @@ STATUSES: Final = [name.lower() for name in wire.SettlementStatus.keys()]  # noq
 @click.option("--currency", default="", help="Only in this currency.")
 @click.option("--since", type=INSTANT, help="Only those accepted since: 2026-01-31, or 2h.")
 @click.option("--until", type=INSTANT, help="Only those accepted before this time.")
+@click.option(
+    "--compensates", default="", metavar="ID", help="Only those that compensate this settlement."
+)
+@click.option("--compensations", is_flag=True, help="Only those that compensate another one.")
+@click.option("--compensated", is_flag=True, help="Only those that have a compensation.")
 @limit_option(20)
 @engine_options
 @as_json
@@ -62,6 +69,8 @@ settlement-engine list --status in_doubt --status executing
 settlement-engine list --bank DEUTDEFF --currency EUR --limit 100 --json
 settlement-engine list --since 2h
 settlement-engine list --since 2026-01-30 --until 2026-01-31 --limit 1000
+settlement-engine list --compensates 0199c2d4-6f0e-7c1a-9d51-1f2a33445566
+settlement-engine list --compensations --status in_doubt
 settlement-engine list --stuck
 """)
 def list_(  # noqa: PLR0913 -- each option of the command is an argument
@@ -72,13 +81,20 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
     currency: str,
     since: datetime | None,
     until: datetime | None,
+    compensates: str,
+    compensations: bool,
+    compensated: bool,
     limit: int,
     address: EngineAddress,
     is_json: bool,
 ) -> None:
-    """List settlements, newest first; stuck ones oldest first."""
+    """List settlements, newest first; stuck ones oldest first.
+
+    The ID of --compensates is any reference, as for `show`. Compensations that failed are listed, too.
+    """
     if stuck:
-        if statuses or bank or currency or since or until:
+        others = (statuses, bank, currency, since, until, compensates)
+        if any(others) or compensations or compensated:
             raise click.UsageError("--stuck cannot be combined with another filter")
         _list_stuck(address, limit, is_json=is_json)
         return
@@ -89,9 +105,17 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
         since=_seconds(since),
         until=_seconds(until),
         with_total=True,
+        only_compensations=compensations,
+        only_compensated=compensated,
     )
     with reach(address) as engine:
+        if compensates:
+            wanted.compensates = settlement_id_of(engine, compensates)
         listed = read_pages(engine.settlements.ListSettlements, wanted, limit, "settlements")
+    _print_list(listed, is_json=is_json)
+
+
+def _print_list(listed: Listed, *, is_json: bool) -> None:
     if is_json:
         many = [as_dict(each) for each in listed.items]
         print_json({"settlements": many, "total": listed.total, "hasMore": listed.has_more})

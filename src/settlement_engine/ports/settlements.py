@@ -125,6 +125,9 @@ class SettlementFilter:
     obligation_id: str = ""
     since: datetime | None = None  # accepted then or later
     until: datetime | None = None  # accepted before then
+    compensates: UUID | None = None  # those that compensate this settlement
+    only_compensations: bool = False  # those that compensate any
+    only_compensated: bool = False  # those with a compensation, whatever became of it
     limit: int = 100
     before_id: UUID | None = None
     from_id: UUID | None = None

@@ -2377,6 +2377,9 @@ class ListSettlementsRequest(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
     WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    COMPENSATES_FIELD_NUMBER: _builtins.int
+    ONLY_COMPENSATIONS_FIELD_NUMBER: _builtins.int
+    ONLY_COMPENSATED_FIELD_NUMBER: _builtins.int
     bank: _builtins.str
     """Of either side, in any spelling."""
     currency: _builtins.str
@@ -2389,6 +2392,12 @@ class ListSettlementsRequest(_message.Message):
     until: _builtins.int
     with_total: _builtins.bool
     """Whether to count how many there are in all."""
+    compensates: _builtins.str
+    """The settlement_id of a settlement: only those that compensate it, whatever became of them."""
+    only_compensations: _builtins.bool
+    """Only those that compensate another settlement."""
+    only_compensated: _builtins.bool
+    """Only those that another settlement compensates, whatever became of that one."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___SettlementStatus.ValueType]:
         """Empty: whatever their status is."""
@@ -2405,10 +2414,13 @@ class ListSettlementsRequest(_message.Message):
         since: _builtins.int = ...,
         until: _builtins.int = ...,
         with_total: _builtins.bool = ...,
+        compensates: _builtins.str = ...,
+        only_compensations: _builtins.bool = ...,
+        only_compensated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "currency", b"currency", "obligation_id", b"obligation_id", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "statuses", b"statuses", "until", b"until", "with_total", b"with_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank", b"bank", "compensates", b"compensates", "currency", b"currency", "obligation_id", b"obligation_id", "only_compensated", b"only_compensated", "only_compensations", b"only_compensations", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "statuses", b"statuses", "until", b"until", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,16 +15,22 @@ if TYPE_CHECKING:
 
 def list_statement(wanted: SettlementFilter) -> str:
     """Choose the list statement whose index serves the most selective filter."""
+    if wanted.compensates is not None:
+        return "list_compensations_of"
     if wanted.obligation_id:
         return "list_settlements_of_obligation"
+    if wanted.only_compensations:  # few are: two people release each
+        return "list_compensations"
+    if wanted.only_compensated:
+        return "list_compensated_settlements"
     if wanted.states and State.COMPLETED not in wanted.states:
         return "list_settlements_in_states"
     return "list_settlements"
 
 
 def filter_values(wanted: SettlementFilter) -> tuple[object, ...]:
-    """Return the parameters that all list statements share."""
-    return (
+    """Return the parameters of the list statement: those that all of them share, and its own."""
+    shared = (
         sorted(wanted.states) or None,
         wanted.bank or None,
         wanted.currency or None,
@@ -35,3 +41,9 @@ def filter_values(wanted: SettlementFilter) -> tuple[object, ...]:
         wanted.until,
         wanted.limit,
     )
+    own: dict[str, tuple[object, ...]] = {
+        "list_compensations_of": (wanted.compensates, wanted.only_compensated),
+        "list_settlements_of_obligation": (wanted.only_compensations, wanted.only_compensated),
+        "list_compensations": (wanted.only_compensated,),
+    }
+    return (*shared, *own.get(list_statement(wanted), ()))

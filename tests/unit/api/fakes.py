@@ -346,6 +346,7 @@ class World:
             if (not wanted.states or one.state in wanted.states)
             and (wanted.before_id is None or one.id < wanted.before_id)
             and wanted.obligation_id in ("", one.instruction.obligation_id)
+            and wanted.compensates in (None, one.instruction.compensates)
         ]
         return found[: wanted.limit]
 

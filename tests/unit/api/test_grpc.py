@@ -365,6 +365,7 @@ async def test_lists_are_paged(edge) -> None:
         ({"statuses": [99]}, "statuses"),
         ({"bank": "a b"}, "bank"),
         ({"currency": "zzz"}, "currency"),
+        ({"compensates": "O-1"}, "compensates"),
     ],
 )
 async def test_an_invalid_list_request_names_the_field(edge, change, field) -> None:
@@ -404,6 +405,24 @@ async def test_a_page_token_belongs_to_its_filter(edge) -> None:
     page = await edge.settlements.ListSettlements(pb.ListSettlementsRequest(page_size=1))
     other = pb.ListSettlementsRequest(page_token=page.next_page_token, currency="EUR")
     assert violations(await failed(edge.settlements.ListSettlements(other))) == ["page_token"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"compensates": str(UUID(int=7))}, {"only_compensations": True}, {"only_compensated": True}],
+)
+async def test_the_filters_of_compensations_reach_the_store(edge, change) -> None:
+    for number in range(2):
+        await edge.settlements.ExecuteSettlement(payment_request(number), timeout=5)
+    page = await edge.settlements.ListSettlements(pb.ListSettlementsRequest(page_size=1))
+    token = page.next_page_token
+    other = pb.ListSettlementsRequest(page_token=token, **change)
+    assert violations(await failed(edge.settlements.ListSettlements(other))) == ["page_token"]
+    await edge.settlements.ListSettlements(pb.ListSettlementsRequest(**change))
+    wanted = edge.world.listed[-1]
+    assert {name: str(getattr(wanted, name)) for name in change} == {
+        name: str(value) for name, value in change.items()
+    }
 
 
 async def test_cancellation_is_requested_or_refused_as_too_late(edge) -> None:

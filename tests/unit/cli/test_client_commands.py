@@ -137,6 +137,17 @@ def test_list_reads_as_many_pages_as_it_needs(command: Run, engine: FakeEngine) 
     assert list(engine.asked[0].statuses) == [wire.COMPLETED]
 
 
+def test_list_asks_for_compensations(command: Run, engine: FakeEngine) -> None:
+    assert command("list", "--compensates", "OB-7").code == ExitCode.OK
+    assert engine.asked[-1].compensates == ID
+    command("list", "--compensations")
+    assert (engine.asked[-1].only_compensations, engine.asked[-1].only_compensated) == (True, False)
+    command("list", "--compensated")
+    assert (engine.asked[-1].only_compensations, engine.asked[-1].only_compensated) == (False, True)
+    for other in ("--compensations", "--compensated"):
+        assert command("list", "--stuck", other).code == ExitCode.USAGE
+
+
 def test_list_prints_a_table(command: Run, engine: FakeEngine) -> None:
     said = command("list")
     assert "OBLIGATION" in said.out

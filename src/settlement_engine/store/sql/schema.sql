@@ -3382,6 +3382,8 @@ CREATE INDEX break_proposals_by_break ON public.break_proposals USING btree (bre
 
 CREATE INDEX breaker_orders_by_lane ON public.breaker_orders USING btree (rail, bank, id);
 
+CREATE INDEX compensations_by_id ON public.settlement_transactions USING btree (id) WHERE (compensates IS NOT NULL);
+
 CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
 
 CREATE INDEX dead_letter_acts_ended ON public.dead_letter_acts USING btree (at) WHERE (outcome <> 'refused'::text);

@@ -273,9 +273,11 @@ class MemorySettlements:
 
     async def list_settlements(self, wanted: SettlementFilter) -> list[Settlement]:
         """Return settlements, newest first."""
-        found = [
-            history for history in self._records.histories.values() if _is_wanted(history, wanted)
-        ]
+        histories = self._records.histories.values()
+        found = [history for history in histories if _is_wanted(history, wanted)]
+        if wanted.only_compensated:
+            compensated = {each.instruction.compensates for each in histories}
+            found = [history for history in found if history.id in compensated]
         found.sort(key=lambda history: history.id, reverse=True)
         return [self._records.copy(history.id) for history in found[: wanted.limit]]
 
@@ -292,4 +294,6 @@ def _is_wanted(history: Settlement, wanted: SettlementFilter) -> bool:
         and (wanted.from_id is None or history.id >= wanted.from_id)
         and (wanted.since is None or history.created_at >= wanted.since)
         and (wanted.until is None or history.created_at < wanted.until)
+        and wanted.compensates in (None, request.compensates)
+        and (not wanted.only_compensations or request.compensates is not None)
     )

@@ -200,7 +200,7 @@ WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
 ORDER BY s.id DESC LIMIT $9;
 
 -- name: list_settlements_of_obligation
--- Live and freed settlements of an obligation have an index each.
+-- Live and freed settlements of an obligation have an index each. $10: only compensations; $11: only compensated ones.
 SELECT found.id FROM (
     SELECT s.id FROM settlement_transactions AS s
     WHERE s.obligation_id = $4::text AND s.holds_obligation
@@ -211,6 +211,9 @@ SELECT found.id FROM (
         AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
         AND ($7::timestamptz IS NULL OR s.created_at >= $7)
         AND ($8::timestamptz IS NULL OR s.created_at < $8)
+        AND (NOT $10::boolean OR s.compensates IS NOT NULL)
+        AND (NOT $11::boolean
+            OR EXISTS (SELECT FROM settlement_transactions AS c WHERE c.compensates = s.id))
     UNION ALL
     SELECT s.id FROM settlement_transactions AS s
     WHERE s.obligation_id = $4::text AND NOT s.holds_obligation
@@ -221,7 +224,62 @@ SELECT found.id FROM (
         AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
         AND ($7::timestamptz IS NULL OR s.created_at >= $7)
         AND ($8::timestamptz IS NULL OR s.created_at < $8)
+        AND (NOT $10::boolean OR s.compensates IS NOT NULL)
+        AND (NOT $11::boolean
+            OR EXISTS (SELECT FROM settlement_transactions AS c WHERE c.compensates = s.id))
 ) AS found ORDER BY found.id DESC LIMIT $9;
+
+-- name: list_compensations_of
+-- Of one settlement ($10) there are at most a hundred: all are read by their index, and then sorted. $11: only
+-- compensated ones.
+SELECT s.id FROM (
+    SELECT c.* FROM settlement_transactions AS c WHERE c.compensates = $10::uuid OFFSET 0
+) AS s
+WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+    AND ($2::text IS NULL
+        OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+    AND ($3::text IS NULL OR s.currency = $3)
+    AND ($4::text IS NULL OR s.obligation_id = $4)
+    AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
+    AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+    AND ($8::timestamptz IS NULL OR s.created_at < $8)
+    AND (NOT $11::boolean OR EXISTS (SELECT FROM settlement_transactions AS c WHERE c.compensates = s.id))
+ORDER BY s.id DESC LIMIT $9;
+
+-- name: list_compensations
+-- All compensations, which have an index in the order of the list. $10: only compensated ones.
+SELECT s.id FROM settlement_transactions AS s
+WHERE s.compensates IS NOT NULL
+    AND ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+    AND ($2::text IS NULL
+        OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+    AND ($3::text IS NULL OR s.currency = $3)
+    AND ($4::text IS NULL OR s.obligation_id = $4)
+    AND ($5::uuid IS NULL OR s.id < $5) AND ($6::uuid IS NULL OR s.id >= $6)
+    AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+    AND ($8::timestamptz IS NULL OR s.created_at < $8)
+    AND (NOT $10::boolean OR EXISTS (SELECT FROM settlement_transactions AS c WHERE c.compensates = s.id))
+ORDER BY s.id DESC LIMIT $9;
+
+-- name: list_compensated_settlements
+-- The index of compensations has what they compensate, in the order of the list.
+SELECT c.id FROM (
+    SELECT DISTINCT ON (k.compensates) k.compensates AS id FROM settlement_transactions AS k
+    WHERE k.compensates IS NOT NULL
+        AND ($5::uuid IS NULL OR k.compensates < $5) AND ($6::uuid IS NULL OR k.compensates >= $6)
+    ORDER BY k.compensates DESC
+) AS c
+CROSS JOIN LATERAL (
+    SELECT s.* FROM settlement_transactions AS s WHERE s.id = c.id OFFSET 0
+) AS s
+WHERE ($1::text[] IS NULL OR s.state = ANY ($1::text[]::settlement_state[]))
+    AND ($2::text IS NULL
+        OR folded_bank($2) IN (folded_bank(s.from_bank), folded_bank(s.to_bank)))
+    AND ($3::text IS NULL OR s.currency = $3)
+    AND ($4::text IS NULL OR s.obligation_id = $4)
+    AND ($7::timestamptz IS NULL OR s.created_at >= $7)
+    AND ($8::timestamptz IS NULL OR s.created_at < $8)
+ORDER BY c.id DESC LIMIT $9;
 
 -- name: list_settlements_in_states
 -- For states other than completed, in which most settlements end. No index has the state itself: open settlements
