@@ -415,10 +415,18 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8 text int8",
         "id int8, name text, amount_minor int8, currency text, booked_on date, value_date date, our_references text[], end_to_end text, rail_references text[], batch text",
     ),
+    "open_postings_of": (
+        "int8 int8",
+        "id int8, name text, amount_minor int8, currency text, booked_on date, value_date date, our_references text[], end_to_end text, rail_references text[], batch text",
+    ),
     "matched_by_reference": ("int8 text text", "named text, amount_minor int8"),
     "break_head": (
         "int8",
         "id int8, kind text, account_id int8, bank text, currency text, amount_minor numeric, business_date date, ours text[], theirs text[]",
+    ),
+    "suggestions_of_break": (
+        "int8 text text int8",
+        "matched_by text, explanation text, ours text[], theirs text[], open_ours text[], open_theirs text[]",
     ),
     "lock_open_break": (
         "int8",

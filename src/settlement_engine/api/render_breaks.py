@@ -60,6 +60,15 @@ def worked_break(
     answer.match_id = str(work.match_id or "")
     answer.open_postings.extend(file.ours)
     answer.open_entries.extend(file.theirs)
+    answer.suggestions.extend(
+        pb.MatchSuggestion(
+            matched_by=each.matched_by,
+            explanation=each.explanation,
+            our_postings=each.ours,
+            their_entries=each.theirs,
+        )
+        for each in file.suggestions
+    )
     return answer
 
 

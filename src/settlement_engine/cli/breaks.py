@@ -80,7 +80,7 @@ def list_(  # noqa: PLR0913 -- each option of the command is an argument
 settlement-engine breaks show 12
 """)
 def show(*, break_id: str, address: EngineAddress, is_json: bool) -> None:
-    """Show a break with its items and its history."""
+    """Show a break with its items, what is suggested about them, and its history."""
     with reach(address) as engine:
         wanted = wire.GetBreakRequest(id=break_id)
         found = engine.reconciliation.GetBreak(wanted, timeout=CALL_SECONDS)
@@ -90,6 +90,10 @@ def show(*, break_id: str, address: EngineAddress, is_json: bool) -> None:
     for title, text in _facts(found):
         if text:
             say(f"  {title:<9} {text}")
+    for each in found.suggestions:
+        say(f"  suggested {each.explanation}")
+        say(f"    ours    {', '.join(each.our_postings)}")
+        say(f"    theirs  {', '.join(each.their_entries)}")
     for event in found.events:
         said = f": {event.text}" if event.text else ""
         say(f"  {day_and_time(event.time)}  {event.kind} by {event.who}{said}")

@@ -32,6 +32,9 @@ ENTRIES_AT_ONCE: Final = 10_000
 CANDIDATES_AT_ONCE: Final = 100_000
 """The most postings of ours that one transaction compares with them."""
 
+UNNAMED_ITEMS_MAX: Final = 100
+"""Up to so many entries and open postings are compared whole, so that sums without a reference can be suggested."""
+
 MOVES_AT_ONCE: Final = 20_000
 """The most moves whose postings one transaction reads."""
 

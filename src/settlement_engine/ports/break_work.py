@@ -13,6 +13,7 @@ import msgspec
 
 from settlement_engine.domain.breaks.history import BreakEvent, BreakWork  # noqa: TC001 -- fields
 from settlement_engine.domain.breaks.resolutions import BreakHead  # noqa: TC001 -- a field
+from settlement_engine.domain.breaks.suggestions import BreakSuggestion  # noqa: TC001 -- a field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,8 @@ class BreakFile(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[BreakEvent, ...]
     ours: tuple[str, ...] = ()
     theirs: tuple[str, ...] = ()
+    suggestions: tuple[BreakSuggestion, ...] = ()
+    """Only where the break is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

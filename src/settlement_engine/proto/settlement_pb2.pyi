@@ -3138,6 +3138,7 @@ class ReconciliationBreak(_message.Message):
     MATCH_ID_FIELD_NUMBER: _builtins.int
     OPEN_POSTINGS_FIELD_NUMBER: _builtins.int
     OPEN_ENTRIES_FIELD_NUMBER: _builtins.int
+    SUGGESTIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     account_id: _builtins.str
     bank: _builtins.str
@@ -3182,6 +3183,10 @@ class ReconciliationBreak(_message.Message):
 
     @_builtins.property
     def open_entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchSuggestion]:
+        """Only in the answer to GetBreak: what may belong to its open items, the latest first. A person decides."""
+
     def __init__(
         self,
         *,
@@ -3209,14 +3214,48 @@ class ReconciliationBreak(_message.Message):
         match_id: _builtins.str = ...,
         open_postings: _abc.Iterable[_builtins.str] | None = ...,
         open_entries: _abc.Iterable[_builtins.str] | None = ...,
+        suggestions: _abc.Iterable[Global___MatchSuggestion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "opened_time", b"opened_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "age_bucket", b"age_bucket", "age_business_days", b"age_business_days", "amount", b"amount", "bank", b"bank", "business_date", b"business_date", "currency", b"currency", "due_time", b"due_time", "events", b"events", "id", b"id", "is_open", b"is_open", "kind", b"kind", "level", b"level", "match_id", b"match_id", "open_entries", b"open_entries", "open_postings", b"open_postings", "opened_time", b"opened_time", "our_postings", b"our_postings", "owner", b"owner", "proposal_id", b"proposal_id", "reason", b"reason", "severity", b"severity", "status", b"status", "their_entries", b"their_entries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "age_bucket", b"age_bucket", "age_business_days", b"age_business_days", "amount", b"amount", "bank", b"bank", "business_date", b"business_date", "currency", b"currency", "due_time", b"due_time", "events", b"events", "id", b"id", "is_open", b"is_open", "kind", b"kind", "level", b"level", "match_id", b"match_id", "open_entries", b"open_entries", "open_postings", b"open_postings", "opened_time", b"opened_time", "our_postings", b"our_postings", "owner", b"owner", "proposal_id", b"proposal_id", "reason", b"reason", "severity", b"severity", "status", b"status", "suggestions", b"suggestions", "their_entries", b"their_entries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReconciliationBreak: _TypeAlias = ReconciliationBreak  # noqa: Y015
+
+@_typing.final
+class MatchSuggestion(_message.Message):
+    """Open items that may belong together. ProposeMatch matches them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCHED_BY_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    OUR_POSTINGS_FIELD_NUMBER: _builtins.int
+    THEIR_ENTRIES_FIELD_NUMBER: _builtins.int
+    matched_by: _builtins.str
+    """The pass of matching that found them."""
+    explanation: _builtins.str
+    @_builtins.property
+    def our_postings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def their_entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        matched_by: _builtins.str = ...,
+        explanation: _builtins.str = ...,
+        our_postings: _abc.Iterable[_builtins.str] | None = ...,
+        their_entries: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "matched_by", b"matched_by", "our_postings", b"our_postings", "their_entries", b"their_entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchSuggestion: _TypeAlias = MatchSuggestion  # noqa: Y015
 
 @_typing.final
 class AssignBreakRequest(_message.Message):

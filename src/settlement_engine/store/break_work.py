@@ -10,6 +10,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from settlement_engine.domain.breaks.authority import check_has_role
 from settlement_engine.domain.breaks.history import BreakEventKind, check_event
 from settlement_engine.domain.breaks.proposals import (
@@ -37,6 +39,7 @@ from settlement_engine.store.break_work_rows import (
     no_break,
     no_proposal,
     read_file,
+    read_suggestions,
     to_break_proposal,
     to_break_to_escalate,
 )
@@ -74,9 +77,13 @@ class PostgresBreakWork:
         await self._writing.close()
 
     async def file(self, break_id: int) -> BreakFile | None:
-        """Return a break with its history."""
+        """Return a break with its history, and what is suggested about its open items."""
         async with self._readers.line() as line, line.session() as connection:
-            return await read_file(connection, break_id)
+            found = await read_file(connection, break_id)
+            if found is None:
+                return None
+            said = await read_suggestions(connection, found)
+            return msgspec.structs.replace(found, suggestions=said)
 
     # --- one person -----------------------------------------------------------------------------
 

@@ -15,9 +15,15 @@ from settlement_engine.domain.breaks.resolutions import (
     BreakResolution,
     BreakSide,
 )
+from settlement_engine.domain.breaks.suggestions import (
+    SUGGESTIONS_MAX,
+    BreakSuggestion,
+    still_open,
+)
 from settlement_engine.domain.proposals import Decision
 from settlement_engine.errors import NotFound
 from settlement_engine.ports import BreakFile, BreakToEscalate
+from settlement_engine.store import arrays
 from settlement_engine.store.queries import query
 from settlement_engine.store.reconciliation_reads import to_event
 
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
 
 EVENTS_MAX: Final = 10_000
 """The most events of a break that are read; escalation and runs add a few, people the others."""
+
+SUGGESTIONS_READ_MAX: Final = 100
+"""The most suggestions that are read of a break: some are about items that are not open any more."""
 
 
 class BreakEventDetail(msgspec.Struct, frozen=True):
@@ -73,6 +82,27 @@ async def read_file(connection: Connection, break_id: int) -> BreakFile | None:
         return None
     rows = await connection.fetch(query("events_of_break"), break_id, EVENTS_MAX)
     return to_file(row, rows)
+
+
+async def read_suggestions(connection: Connection, found: BreakFile) -> tuple[BreakSuggestion, ...]:
+    """Read what is suggested about the open items of a break, the latest first."""
+    rows = await connection.fetch(
+        query("suggestions_of_break"),
+        found.head.account_id,
+        arrays.texts(found.ours),
+        arrays.texts(found.theirs),
+        SUGGESTIONS_READ_MAX,
+    )
+    left: list[BreakSuggestion] = []
+    for row in rows:
+        open_items = {*row["open_ours"], *row["open_theirs"]}
+        said = BreakSuggestion(
+            row["matched_by"], row["explanation"], tuple(row["ours"]), tuple(row["theirs"])
+        )
+        shown = still_open(said, open_items.__contains__)
+        if shown is not None:
+            left.append(shown)
+    return tuple(left[:SUGGESTIONS_MAX])
 
 
 async def need_file(connection: Connection, break_id: int) -> BreakFile:

@@ -17,6 +17,7 @@ from settlement_engine.domain.matching_pages import (
 from settlement_engine.domain.reconciliation import (
     CANDIDATES_AT_ONCE,
     ENTRIES_AT_ONCE,
+    UNNAMED_ITEMS_MAX,
     EntryPlace,
     MatchingPage,
 )
@@ -45,6 +46,8 @@ async def matched(
 ) -> tuple[MatchingPage, PageMatches]:
     """Match entries with what they may name, beside the event loop."""
     ours = await candidates(connection, account_id, theirs)
+    if len(theirs) <= UNNAMED_ITEMS_MAX:
+        ours = await _open_postings(connection, account_id) or ours
     page = MatchingPage(ours, theirs)
     found = await asyncio.to_thread(match, page)
     rows = await connection.fetch(
@@ -69,6 +72,15 @@ async def candidates(
         what = f"the entries name more than {CANDIDATES_AT_ONCE:,} open postings"
         raise WrongState(what, todo="Match some of them by hand.")
     account = str(account_id)
+    return tuple(rows_of.to_our_item(row, account) for row in rows)
+
+
+async def _open_postings(connection: Connection, account_id: int) -> tuple[OurItem, ...]:
+    """Read every open posting of an account, whatever it is called; none if they are too many."""
+    rows = await connection.fetch(query("open_postings_of"), account_id, UNNAMED_ITEMS_MAX + 1)
+    account = str(account_id)
+    if len(rows) > UNNAMED_ITEMS_MAX:
+        return ()
     return tuple(rows_of.to_our_item(row, account) for row in rows)
 
 

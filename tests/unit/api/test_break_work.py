@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from settlement_engine.api.call import ACTOR_HEADER
+from settlement_engine.domain.lifecycle import State
 from settlement_engine.proto import settlement_pb2 as pb
 from tests.support.bank_statements import BankDay, Booked, take
 from tests.support.histories import Scene
@@ -141,3 +142,30 @@ async def test_wrong_fields_are_named_before_anything_is_done(edge: Edge, break_
     )
     for call in missing:
         assert (await failed(call)).code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_break_shows_what_may_belong_to_it(edge: Edge) -> None:
+    scene = await Scene.open(edge.world.stores, funds_minor=1_000)
+    for minor in (300, 450):
+        await scene.bring(State.COMPLETED, minor=minor)
+    source = await scene.source()
+    together = Booked(minor=-750, text="both orders")
+    await take(edge.world.stores, BankDay(account=source, opening=0, entries=[together]))
+    await edge.settlements.ReconcileAccounts(pb.ReconcileRequest(account_id=str(source.id)))
+    wanted = pb.ListBreaksRequest(kind=pb.BREAK_KIND_UNKNOWN_DEBIT)
+    [listed] = (await edge.reconciliation.ListBreaks(wanted)).breaks
+    assert list(listed.suggestions) == []
+    shown = await edge.reconciliation.GetBreak(pb.GetBreakRequest(id=listed.id))
+    [said] = shown.suggestions
+    assert said.matched_by == "sum"
+    assert said.explanation == "2 amounts within 5 days add up to -750"
+    assert (len(said.our_postings), list(said.their_entries)) == (2, list(shown.their_entries))
+    match = pb.ProposeMatchRequest(
+        break_id=listed.id,
+        our_postings=said.our_postings,
+        their_entries=said.their_entries,
+        reason="they add up",
+    )
+    assert (await edge.reconciliation.ProposeMatch(match, metadata=ADA)).match_id
+    again = await edge.reconciliation.GetBreak(pb.GetBreakRequest(id=listed.id))
+    assert list(again.suggestions) == []

@@ -25,6 +25,11 @@ from settlement_engine.domain.breaks.resolutions import (
     check_resolution,
     resolution_sha256,
 )
+from settlement_engine.domain.breaks.suggestions import (
+    SUGGESTIONS_MAX,
+    BreakSuggestion,
+    still_open,
+)
 from settlement_engine.domain.identity import is_same_person
 from settlement_engine.domain.proposals import Decision
 from settlement_engine.errors import NotFound, WrongState
@@ -72,10 +77,21 @@ class MemoryBreakWork:
         self._books = MemoryReconciliation(records, accounts)
 
     async def file(self, break_id: int) -> BreakFile | None:
-        """Return a break with its history."""
+        """Return a break with its history, and what is suggested about its open items."""
         if not 0 < break_id <= len(self._kept.breaks):
             return None
-        return file_of(self._records, break_id)
+        found = file_of(self._records, break_id)
+        return msgspec.structs.replace(found, suggestions=self._suggested(found))
+
+    def _suggested(self, found: BreakFile) -> tuple[BreakSuggestion, ...]:
+        account_id, items = found.head.account_id, {*found.ours, *found.theirs}
+        books = (self._kept.ours, self._kept.theirs)
+        left = [
+            still_open(said, lambda name: any((account_id, name) in book for book in books))
+            for (owner, _), said in reversed(self._kept.suggestions.items())
+            if owner == account_id and not items.isdisjoint((*said.ours, *said.theirs))
+        ]
+        return tuple(each for each in left if each is not None)[:SUGGESTIONS_MAX]
 
     def _need(self, break_id: int) -> BreakFile:
         kept_break(self._records, break_id)

@@ -13,6 +13,7 @@ from settlement_engine.domain.matching_pages import (
 )
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
+    UNNAMED_ITEMS_MAX,
     EntryPlace,
     FoundBreak,
     OurItem,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.breaks.proposals import BreakProposal
+    from settlement_engine.domain.breaks.suggestions import BreakSuggestion
     from settlement_engine.domain.matching.values import Match
     from settlement_engine.domain.proof import BalanceProof, DaySums
     from settlement_engine.domain.reconciliation import (
@@ -125,7 +127,7 @@ class Reconciled:
     progress: dict[int, int] = field(default_factory=dict)
     days: dict[tuple[int, date], DaySums] = field(default_factory=dict)
     matches: list[KeptMatch] = field(default_factory=list)
-    suggestions: dict[tuple[int, bytes], Match] = field(default_factory=dict)
+    suggestions: dict[tuple[int, bytes], BreakSuggestion] = field(default_factory=dict)
     breaks: dict[tuple[int, bytes], KeptBreak] = field(default_factory=dict)
     proofs: dict[int, list[BalanceProof]] = field(default_factory=dict)
     proposals: list[tuple[BreakProposal, bytes]] = field(default_factory=list)
@@ -151,6 +153,13 @@ class Reconciled:
         found = [item for (owner, _), item in self.theirs.items() if owner == account_id]
         found.sort(key=place_of)
         return tuple(each for each in found if place_of(each) > after)[:ENTRIES_AT_ONCE]
+
+    def to_match(self, account_id: int, theirs: tuple[TheirItem, ...]) -> tuple[OurItem, ...]:
+        """Return the candidates; of small pages and accounts every open posting, which sums may need."""
+        every = tuple(each for (owner, _), each in self.ours.items() if owner == account_id)
+        if len(theirs) <= UNNAMED_ITEMS_MAX and len(every) <= UNNAMED_ITEMS_MAX:
+            return every
+        return self.candidates(account_id, theirs)
 
     def candidates(self, account_id: int, theirs: tuple[TheirItem, ...]) -> tuple[OurItem, ...]:
         """Return the open postings of an account that one of the entries may name."""

@@ -8,6 +8,7 @@ import msgspec
 
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.booking_days import counted_on
+from settlement_engine.domain.breaks.suggestions import BreakSuggestion
 from settlement_engine.domain.closed_differences import parted
 from settlement_engine.domain.matching.breaks import references_of
 from settlement_engine.domain.matching.values import theirs_of
@@ -235,7 +236,7 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
     ) -> PageDone:
         """Match a page of an account, in its zone."""
         account_id, zone = account
-        page = MatchingPage(self._kept.candidates(account_id, theirs), theirs)
+        page = MatchingPage(self._kept.to_match(account_id, theirs), theirs)
         found = without_taken_back(page, match(page), self._kept.taken_back(account_id))
         exact, closing = parted(found)
         if are_new:
@@ -294,7 +295,13 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
             )
         for each in found.suggestions:
             words = sorted((*each.ours, *(names[item] for item in each.theirs)))
-            self._kept.suggestions.setdefault((account_id, "\x1f".join(words).encode()), each)
+            said = BreakSuggestion(
+                each.matched_by,
+                each.explanation,
+                each.ours,
+                tuple(names[item] for item in each.theirs),
+            )
+            self._kept.suggestions.setdefault((account_id, "\x1f".join(words).encode()), said)
 
     async def unmatch(self, match_id: int, *, who: str, reason: str) -> None:
         """Take a live match back: its items are open again."""

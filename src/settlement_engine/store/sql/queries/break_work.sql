@@ -17,6 +17,23 @@ SELECT b.id, b.kind, b.account_id, a.bank, a.currency, b.amount_minor, b.busines
     ) AS theirs
 FROM breaks AS b JOIN accounts AS a ON a.id = b.account_id WHERE b.id = $1;
 
+-- name: suggestions_of_break
+-- What is suggested about these open items of an account, the latest first, and which items of it are open.
+SELECT s.matched_by, s.explanation, s.ours, s.theirs,
+    ARRAY(
+        SELECT n.item FROM unnest(s.ours) AS n (item)
+        JOIN open_postings AS p ON p.account_id = $1 AND p.group_id = split_part(n.item, '/', 1)::uuid
+            AND p.posting = split_part(n.item, '/', 2)::smallint AND p.leg = split_part(n.item, '/', 3)::smallint
+    ) AS open_ours,
+    ARRAY(
+        SELECT n.item FROM unnest(s.theirs) AS n (item)
+        JOIN open_entries AS e ON e.statement_id = split_part(n.item, '/', 1)::bigint
+            AND e.entry_number = split_part(n.item, '/', 2)::integer
+    ) AS open_theirs
+FROM match_suggestions AS s
+WHERE s.account_id = $1 AND (s.ours && $2::text::text[] OR s.theirs && $3::text::text[])
+ORDER BY s.id DESC LIMIT $4;
+
 -- name: lock_open_break
 -- An open break's row is locked before anything is appended to its history.
 SELECT break_id FROM open_breaks WHERE break_id = $1 FOR UPDATE;

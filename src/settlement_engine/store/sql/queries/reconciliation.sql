@@ -215,6 +215,12 @@ WHERE p.id IN (
 )
 ORDER BY p.id LIMIT $3;
 
+-- name: open_postings_of
+-- Open postings of an account.
+SELECT p.id, p.group_id || '/' || p.posting || '/' || p.leg AS name, p.amount_minor, p.currency, p.booked_on,
+    p.value_date, p.our_references, p.end_to_end, p.rail_references, p.batch
+FROM open_postings AS p WHERE p.account_id = $1 ORDER BY p.booked_on, p.id LIMIT $2;
+
 -- name: matched_by_reference
 -- The amounts of matched postings of an account that have one of these references: end-to-end ids, traces and references
 -- of what was posted outside of settlements, or UETRs and settlements.
