@@ -702,3 +702,22 @@ async def test_an_account_with_statements_is_proved_by_them_only(stores):
     await take(stores, await books.day(FUNDED))
     result = await compared(books, PAID_IN + 5)
     assert (result.outcome, result.comparison) == (AccountOutcome.BALANCED, None)
+
+
+async def test_the_differences_that_monitoring_shows_are_those_of_every_account(stores):
+    async def shown() -> int:
+        found = await stores.gauges.gauges(0)
+        return int(found.discrepancies_minor.get("EUR", 0))
+
+    begun = await shown()
+    one, other = await Books.open(stores), await Books.open(stores)
+    first = await one.day(FUNDED, Booked(minor=-66, text="nobody ordered it"))
+    await take(stores, first)
+    await take(stores, await other.day(FUNDED, Booked(minor=40, text="nobody expects it")))
+    await one.reconcile()
+    assert await shown() == begun + 66
+    await other.reconcile()  # a run of one account changes nothing about the others
+    assert await shown() == begun + 66 + 40
+    await take(stores, first.next(Booked(minor=66, text="a mistake of ours")))
+    await one.reconcile()
+    assert await shown() == begun + 40

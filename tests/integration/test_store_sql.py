@@ -323,6 +323,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "open_overdue_recall": ("uuid int2", ""),
     "close_overdue_recall": ("uuid text text", ""),
     "open_recall_counts": ("int8", "state text, recalls int8"),
+    "discrepancy_sums": ("int8", "currency text, amount_minor numeric"),
     "expect_returns": ("uuid[]", ""),
     "close_recall": ("uuid", ""),
     "take_due_recalls": ("int8 float8 float8", "settlement_id uuid"),

@@ -83,8 +83,7 @@ class MeteredReconciliation:
             return results
         parts = reported(results)
         differing = sum(each.discrepancy_accounts for each in parts)
-        sums = {each.currency: each.total_discrepancy_minor for each in parts}
-        self._meter.reconciled(differing, sums)
+        self._meter.reconciled(differing)
         compared = [each.discrepancy_minor for each in results if each.comparison is not None]
         self._meter.compared(equal=compared.count(0), differing=len(compared) - compared.count(0))
         for each in parts:

@@ -119,10 +119,10 @@ class Metrics:
         )
         self._discrepancy_amount = families.table(
             "reconciliation_discrepancy_amount",
-            "Sum of the differences of the latest run, in minor units. Approximate.",
+            "Sum of the accounts' differences by their last proofs, in minor units. Approximate.",
             "currency",
         )
-        self.reconciled(0, {})
+        self._show_discrepancies({})
         self.statements = StatementMetrics(families)
         self.compared = self.statements.compared
         self.breaks = BreakMetrics(families)
@@ -332,11 +332,9 @@ class Metrics:
         """Count violations of expectations that did not stop the work."""
         self._invariant_warnings(kind).inc(count)
 
-    def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
-        """Record one reconciliation run: the number of differences, and their sum per currency."""
+    def reconciled(self, differences: int) -> None:
+        """Count the differences of one reconciliation run."""
         self._discrepancies.inc(differences)
-        sums = dict.fromkeys(FIRST_CURRENCIES, 0) | dict(amounts_minor)
-        self._discrepancy_amount.show({(code,): sum_ for code, sum_ in sums.items()})
 
     # --- what is measured periodically ----------------------------------------------------------
 
@@ -355,6 +353,7 @@ class Metrics:
             self._oldest_cases(*labels).set(gauges.oldest_cases_seconds.get(kind, 0.0))
         for recall in OPEN_RECALLS:
             self._recalls(recall.value).set(gauges.open_recalls.get(recall, 0))
+        self._show_discrepancies(gauges.discrepancies_minor)
         self._backlog.set(gauges.outbox_backlog)
         self._dead_letters.set(gauges.open_dead_letters)
         self._oldest_dead_letter.set(gauges.oldest_dead_letter_seconds)
@@ -373,6 +372,10 @@ class Metrics:
         """Show how many settlements are stuck, by reason."""
         for reason in StuckReason:
             self._stuck(reason.value).set(counts.get(reason, 0))
+
+    def _show_discrepancies(self, amounts_minor: Mapping[str, int]) -> None:
+        sums = dict.fromkeys(FIRST_CURRENCIES, 0) | dict(amounts_minor)
+        self._discrepancy_amount.show({(code,): sum_ for code, sum_ in sums.items()})
 
     def _show_balances(self, balances: Sequence[Balance]) -> None:
         for kind, table in self._balances.items():

@@ -140,6 +140,8 @@ class Gauges:
     open_inbound_reports: int = 0
     oldest_inbound_report_seconds: float = 0.0
     open_recalls: Mapping[str, int] = field(default_factory=dict)  # by the recall's state
+    discrepancies_minor: Mapping[str, int] = field(default_factory=dict)
+    """By currency: what the accounts' last proofs have between the bank's balance and ours, without signs."""
 
 
 class StuckFinder(Protocol):

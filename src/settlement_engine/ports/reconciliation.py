@@ -278,8 +278,8 @@ class ReconciliationReader(SettlementProofs, Protocol):
 class ReconciliationMeter(Protocol):
     """Counts what runs have found."""
 
-    def reconciled(self, differences: int, amounts_minor: Mapping[str, int]) -> None:
-        """Record one run: how many accounts differ, and the sum of the differences per currency."""
+    def reconciled(self, differences: int) -> None:
+        """Record one run: how many accounts differ."""
         ...
 
     def compared(self, *, equal: int, differing: int) -> None:

@@ -210,6 +210,7 @@ class PostgresGauges:
         reports = await self._readers.fetchrow("waiting_inbound_reports", COUNTED_MAX)
         assert reports is not None
         recalls = await self._readers.fetch("open_recall_counts", COUNTED_MAX)
+        differing = await self._readers.fetch("discrepancy_sums", COUNTED_MAX)
         balances, left_out = await self._balances(accounts_max)
         oldest = {row["state"]: float(row["oldest_seconds"]) for row in rows}
         return Gauges(
@@ -228,4 +229,5 @@ class PostgresGauges:
             open_inbound_reports=reports["reports"],
             oldest_inbound_report_seconds=reports["oldest_seconds"],
             open_recalls={row["state"]: row["recalls"] for row in recalls},
+            discrepancies_minor={row["currency"]: int(row["amount_minor"]) for row in differing},
         )

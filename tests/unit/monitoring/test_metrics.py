@@ -115,6 +115,7 @@ class Measured:
             outbox_backlog=42,
             balances=self.balances,
             accounts_left_out=self.left_out,
+            discrepancies_minor={"EUR": 12_34},
         )
 
 
@@ -143,7 +144,7 @@ async def test_every_specified_metric_has_its_labels() -> None:
     metrics.rail_answered("mock", "send", 0.1, 3, 0)
     metrics.rail_answered("mock", "send", 0.1, 3, 1)
     metrics.invariant_warning("stale_step")
-    metrics.reconciled(1, {"EUR": 12_34})
+    metrics.reconciled(1)
     await metrics.refresh(
         Measured(
             balance(AccountKind.NOSTRO, "DEUTDEFF", "EUR", 5),

@@ -123,6 +123,14 @@ class MemoryGauges:
     def __init__(self, records: Records) -> None:
         self._records = records
 
+    def _without_next_action(self) -> int:
+        return sum(
+            parked.engine_id == NOBODY
+            and parked.due_at is None
+            and self._records.histories[key].state is not State.HELD
+            for key, parked in self._records.open.items()
+        )
+
     def _open_settlements(self, now: datetime) -> tuple[dict[str, int], dict[str, float]]:
         counts: dict[str, int] = {}
         oldest: dict[str, float] = {}
@@ -166,12 +174,7 @@ class MemoryGauges:
             oldest_in_doubt_seconds=oldest.get(State.IN_DOUBT.value, 0.0),
             outbox_backlog=waiting(self._records.published, self._records.head)
             + waiting(self._records.notices_published[0], self._records.notice_head),
-            without_next_action=sum(
-                parked.engine_id == NOBODY
-                and parked.due_at is None
-                and self._records.histories[key].state is not State.HELD
-                for key, parked in self._records.open.items()
-            ),
+            without_next_action=self._without_next_action(),
             balances=balances,
             accounts_left_out=left_out,
             open_cases=cases,
@@ -183,7 +186,20 @@ class MemoryGauges:
             open_recalls=Counter(
                 self._records.recalls[key].state.value for key in self._records.open_recalls
             ),
+            discrepancies_minor=_discrepancies(self._records),
         )
+
+
+def _discrepancies(records: Records) -> Counter[str]:
+    """Sum the differences of each account's last day, without signs, by currency."""
+    sums: Counter[str] = Counter()
+    for account_id, kept in records.reconciled.proofs.items():
+        if not kept:
+            continue
+        last = max(enumerate(kept), key=lambda each: (each[1].booking_date, each[0]))[1]
+        differing = abs(last.their_closing_minor - last.our_closing_minor)
+        sums[records.accounts[account_id].currency] += differing
+    return sums
 
 
 def _balances(accounts: Iterable[Account], accounts_max: int) -> tuple[list[Balance], int]:

@@ -573,3 +573,13 @@ WHERE EXISTS (SELECT FROM transfers AS t WHERE t.group_id = s.id)
                 AND NOT EXISTS (SELECT FROM unmatches AS u WHERE u.match_id = k.id)
         )
     );
+
+-- name: discrepancy_sums
+-- What the last proofs of so many accounts have between the bank's balance and ours, without signs, by currency.
+SELECT p.currency, sum(abs(p.their_closing_minor - p.our_closing_minor)) AS amount_minor
+FROM (SELECT r.account_id FROM proved_accounts AS r ORDER BY r.account_id LIMIT $1) AS q
+CROSS JOIN LATERAL (
+    SELECT f.currency, f.their_closing_minor, f.our_closing_minor FROM proofs AS f
+    WHERE f.account_id = q.account_id ORDER BY f.booking_date DESC, f.id DESC LIMIT 1
+) AS p
+GROUP BY p.currency;
