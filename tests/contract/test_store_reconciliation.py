@@ -455,6 +455,8 @@ async def test_statements_that_no_ended_run_has_looked_at_are_found(stores):
     await take(stores, day := await books.day(FUNDED))
     assert await is_unseen()
     assert not await is_unseen(0)
+    assert books.id in await store.accounts_with_unseen_statements(1_000, older_seconds=-60)
+    assert await store.accounts_with_unseen_statements(1_000, older_seconds=3_600) == []
     other = await Books.open(stores)
     await other.reconcile()  # a run of another account has not looked
     assert await is_unseen()

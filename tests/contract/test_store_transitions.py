@@ -340,6 +340,18 @@ async def test_a_parked_settlement_has_a_due_time(scene):
     assert (await scene.load(settlement)).next_action_at is None
 
 
+async def test_what_an_engine_has_is_due_at_no_time(scene):
+    """Its due time is that of its last pause, and so in the past: also while it waits in an open file."""
+    for state in (State.VALIDATING, State.LOCKED):
+        assert (await scene.load(await scene.bring(state))).next_action_at is None
+    parked = await scene.bring(State.SENT)
+    await scene.apply(scene.step(parked, Event.NO_ANSWER, due_seconds=0.0))
+    assert (await scene.load(parked)).next_action_at is not None
+    claimed = await scene.stores.settlements.claim(scene.engine_id, 1_000)
+    assert parked.id in {each.settlement.id for each in claimed}
+    assert (await scene.load(parked)).next_action_at is None
+
+
 async def test_enquiries_about_a_payment_are_counted_until_its_end(scene):
     settlement = await scene.new()
     settlement = await scene.move(settlement, Event.NO_ANSWER, due_seconds=0.0)

@@ -93,6 +93,48 @@ def test_files_are_imported_in_the_order_in_which_they_are_given(
     ]
 
 
+def pages(number: str, place: int) -> list[str]:
+    """Write a statement of two pages: 10.00 comes in on each."""
+    head = f":20:P{place}\r\n:25:{number}\r\n:28C:{place}/"
+    opening, middle, closing = (f"C2603{place:02d}EUR{(2 * place + at) * 10},00" for at in range(3))
+    entry = f":61:2603{place:02d}03{place:02d}C10,00NTRFOURS//BANK{place}-"
+    return [
+        f"{head}1\r\n:60F:{opening}\r\n{entry}1\r\n:62M:{middle}\r\n-\r\n",
+        f"{head}2\r\n:60M:{middle}\r\n{entry}2\r\n:62F:{closing}\r\n-\r\n",
+    ]
+
+
+def test_pages_that_complete_each_other_are_no_problem(world: World, tmp_path: Path) -> None:
+    number = "0003334445"
+    opened = run(world, "accounts", "open", "nostro", "HOUSDEFF", "EUR", "--account-number", number)
+    assert opened.code == ExitCode.OK, opened
+    both, first, last = (tmp_path / f"{name}.sta" for name in ("both", "first", "last"))
+    both.write_text("".join(pages(number, 1)))
+    done = run(world, "statements", "import", str(both))
+    assert done.code == ExitCode.OK, done
+    assert "its last page has not come yet (here: page 1)" in done.out
+    assert "1 page completed by later ones, 0 problems" in done.out
+    for file, text in zip((first, last), pages(number, 2), strict=True):
+        file.write_text(text)
+    alone = run(world, "statements", "import", str(last), "--json")  # the last one comes first
+    assert alone.code == ExitCode.FAILED, alone
+    [found] = lines(alone.out)
+    assert (found["outcome"], found["reason"]) == (
+        "INCOMPLETE",
+        "its first page has not come yet (here: page 2)",
+    )
+    account = run(world, "statements", "list", "--limit", "1", "--json").json["statements"][0]
+    wanted = ("statements", "list", "--problems", "--account", account["accountId"], "--json")
+    kinds = {each["kind"] for each in run(world, *wanted).json["problems"]}
+    assert kinds == {"GAP", "INCOMPLETE"}
+    whole = run(world, "statements", "import", str(first), "--json")
+    assert whole.code == ExitCode.OK, whole
+    [found] = lines(whole.out)
+    assert found["outcome"] == "IMPORTED"
+    assert found["reason"].startswith("all 2 pages of the statement are here")
+    assert run(world, *wanted).json["problems"] == []
+
+
 def test_a_large_file_goes_in_parts(world: World, tmp_path: Path) -> None:
     file = tmp_path / "large.sta"
     file.write_bytes(file_of(*chain("0005555555", 1, entries=3_000)))

@@ -139,12 +139,24 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "id uuid",
     ),
     "unsearched_statement": (
-        "",
+        "float8",
         "statement_id int8, after_entry int4, after_detail int4, account_id int8, source text, outcome text, file_sha256 text",
+    ),
+    "unread_entry": (
+        "float8",
+        "statement_id int8, entry_number int4, detail_number int4, account_id int8, source text, outcome text, file_sha256 text",
+    ),
+    "add_unread_entries": ("int8 int4[] int4[] text[]", ""),
+    "hold_search_place": ("int8 int4 int4", "is_there int4"),
+    "forget_unread_entry": ("int8 int4 int4", ""),
+    "unread_entry_count": ("", "entries int8"),
+    "unread_statements": (
+        "int8[] int8",
+        "account_id int8, id int8, begins date, ends date, entries int8, first_entry int4, why text",
     ),
     "unsearched_rows": (
         "int8 int4 int4 int8",
-        "number int4, amount_minor int8, currency text, status text, booking_date date, value_date date, is_reversal bool, code text, text text, refs text, details_differ bool, detail_number int4, detail_minor int8, detail_charges_minor int8, detail_text text, detail_refs text, is_only bool",
+        "number int4, amount_minor int8, currency text, status text, booking_date text, value_date text, is_reversal bool, code text, text text, refs text, details_differ bool, detail_number int4, detail_minor int8, detail_charges_minor int8, detail_text text, detail_refs text, is_only bool",
     ),
     "mentioned_payments": (
         "int4[] uuid[] int4[] text[] int4[] text[] int4[] uuid[] int4[] text[] int8",
@@ -399,7 +411,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8 text text int8",
         "id int8, bank text, currency text, account_number text",
     ),
-    "accounts_with_unseen_statements": ("text[] int8 float8", "id int8"),
+    "accounts_with_unseen_statements": ("text[] int8 float8 float8", "id int8"),
     "statements_to_match": (
         "int8 text[] int8",
         "id int8, content_hash bytea, source text, bank_statement_id text, sequence int8, page int8, is_last_page bool, created text, begins date, ends date, opening_minor int8, opening_is_final bool, closing_minor int8, closing_is_final bool, booked_minor numeric, totals_differ bool, entries int4, entries_done int4",

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from settlement_engine.api.payment import delivery_number, payment_message, warnings_about
 from settlement_engine.domain.announcement import announcement_type, event_id
 from settlement_engine.domain.finality import finality
-from settlement_engine.domain.lifecycle import STATUS, TRANSITIONS
+from settlement_engine.domain.lifecycle import QUESTION, STATUS, TRANSITIONS, Ask
 from settlement_engine.domain.money import format_amount
 from settlement_engine.evidence.sentences import next_action, refusal_sentence
 from settlement_engine.proto import settlement_pb2 as pb
@@ -121,8 +121,9 @@ def status_response(
     *,
     has_metadata: bool = False,
     is_proved: bool = False,
+    takes_enquiries: bool = True,
 ) -> pb.SettlementStatusResponse:
-    """Return a settlement's status; given its transitions, also its history. ``is_proved``: by statements."""
+    """Return a settlement's status, and given its transitions its history; ``is_proved``: by statements."""
     instruction = settlement.instruction
     answer = pb.SettlementStatusResponse(
         settlement_id=str(settlement.id),
@@ -140,7 +141,6 @@ def status_response(
         created_time=timestamp(settlement.created_at),
         reference=settlement.rail_reference,
         confirmation_code=settlement.confirmation,
-        next_action=next_action(settlement.state),
         is_frozen=settlement.is_frozen,
         caller=instruction.caller,
         idempotency_key=instruction.idempotency_key,
@@ -153,7 +153,7 @@ def status_response(
     if has_metadata:
         _add_said(answer, instruction)
     _add_compensations(answer, settlement)
-    _add_progress(answer, settlement)
+    _add_progress(answer, settlement, takes_enquiries=takes_enquiries)
     return answer
 
 
@@ -179,12 +179,16 @@ def _delivery(settlement: Settlement) -> Delivery:
     return settlement.instruction.delivery if attempt is None else attempt.route.delivery
 
 
-def _add_progress(answer: pb.SettlementStatusResponse, settlement: Settlement) -> None:
-    """Add the fields that a settlement has only from some state on."""
+def _add_progress(
+    answer: pb.SettlementStatusResponse, settlement: Settlement, *, takes_enquiries: bool
+) -> None:
+    """Add what happens next, and the fields that a settlement has only from some state on."""
+    answer.next_action = next_action(settlement.state, takes_enquiries=takes_enquiries)
+    is_awaited = QUESTION.get(settlement.state) is Ask.ENQUIRE and not takes_enquiries
     if settlement.ended_at is not None:
         answer.ended_at = unix_seconds(settlement.ended_at)
         answer.ended_time.CopyFrom(timestamp(settlement.ended_at))
-    elif settlement.next_action_at is not None:
+    elif settlement.next_action_at is not None and not is_awaited:
         answer.next_action_at.CopyFrom(timestamp(settlement.next_action_at))
     if settlement.attempt is not None:
         answer.rail = settlement.attempt.route.rail

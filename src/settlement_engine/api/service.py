@@ -148,7 +148,13 @@ class SettlementCalls:
         settlement = await self.find(request)
         moves = await self._settlements.history(settlement.id)
         is_proved = settlement.id in await self._proved([settlement])
-        answer = render.status_response(settlement, moves, has_metadata=True, is_proved=is_proved)
+        answer = render.status_response(
+            settlement,
+            moves,
+            has_metadata=True,
+            is_proved=is_proved,
+            takes_enquiries=self._takes_enquiries(settlement),
+        )
         return settlement, answer
 
     async def _proved(self, settlements: Sequence[Settlement]) -> frozenset[UUID]:
@@ -204,8 +210,18 @@ class SettlementCalls:
     async def _listed(self, page: Sequence[Settlement]) -> list[pb.SettlementStatusResponse]:
         proved = await self._proved(page)
         return await in_parts(
-            page, lambda each: render.status_response(each, is_proved=each.id in proved)
+            page,
+            lambda each: render.status_response(
+                each,
+                is_proved=each.id in proved,
+                takes_enquiries=self._takes_enquiries(each),
+            ),
         )
+
+    def _takes_enquiries(self, settlement: Settlement) -> bool:
+        attempt = settlement.attempt
+        silent = self._settings.rails_without_enquiries
+        return attempt is None or attempt.route.rail not in silent
 
 
 def _wait_seconds(settings: ApiSettings, deadline_seconds: float | None) -> float:

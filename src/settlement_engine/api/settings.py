@@ -75,6 +75,7 @@ class ApiSettings:
     two different people is then a check for two different names only. With ``is_port_shared`` several
     engines of one machine listen on the same port (SO_REUSEPORT). With ``needs_listed_banks`` new accounts may only
     be opened for banks of the bank directory. Booking dates are those of ``zone``, the institution's.
+    ``rails_without_enquiries`` are asked for no status: what a payment over them waits for is a message of the bank.
     """
 
     host: str = "127.0.0.1"
@@ -89,6 +90,7 @@ class ApiSettings:
     http: HttpBounds = field(default_factory=HttpBounds)
     allowed_hosts: tuple[str, ...] = ()
     callbacks: tuple[CallbackAccess, ...] = ()
+    rails_without_enquiries: frozenset[str] = frozenset()
 
     message_bytes_max: int = 4 * MEBIBYTE
     reply_bytes_max: int = 16 * MEBIBYTE

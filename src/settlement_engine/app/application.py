@@ -21,7 +21,7 @@ from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.breaks import break_rules
 from settlement_engine.app.descriptors import bounded_api
 from settlement_engine.app.matching_rules import matching_rules
-from settlement_engine.app.rails import built_rails
+from settlement_engine.app.rails import built_rails, without_enquiries
 from settlement_engine.app.report_templates import regulatory_reporting
 from settlement_engine.app.screening import configured_screening
 from settlement_engine.app.settings import (
@@ -169,7 +169,9 @@ class Application:
         """Build the stores of statements, the ways in which they come, and the search in them."""
         named = statement_accounts(self.config)
         self.evidence = PostgresEvidence(self.watched)
-        self.statement_search = StatementSearch(engine_settings(self.config), self.evidence)
+        self.statement_search = StatementSearch(
+            engine_settings(self.config), self.evidence, self.metrics.statements.unread
+        )
         self.importer = StatementImport(
             self.statements,
             named,
@@ -250,7 +252,7 @@ class Application:
                 self.importer, self.statements, self.fetcher, self.statement_problems
             ),
             books=self._books(),
-            settings=self.api,
+            settings=replace(self.api, rails_without_enquiries=without_enquiries(self.rails)),
             stuck_limits=self.stuck_limits,
         )
 

@@ -16,6 +16,7 @@ from settlement_engine.app.settings import mock_settings, rails_of
 from settlement_engine.config import RealtimeBank, read_secret
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.check_digits import fault_of_iban
+from settlement_engine.domain.lifecycle import Ask
 from settlement_engine.errors import Misconfigured
 from settlement_engine.rails.ach import RAIL_NAME as ACH
 from settlement_engine.rails.iso20022 import RAIL_NAMES
@@ -30,10 +31,10 @@ from settlement_engine.rails.transport.certificates import BankCertificateFiles
 from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from settlement_engine.config import Config, RailBank
-    from settlement_engine.ports import Clock, RailFileStore
+    from settlement_engine.ports import Clock, RailFileStore, SendRail
     from settlement_engine.rails.iso20022.profile import IsoProfile
 
 CONNECT_SECONDS_MAX: Final = 5.0
@@ -76,6 +77,13 @@ def built_rails(
         todo = "Enable one: [[banks.swift]] enabled = true, or banks.mock_enabled = true."
         raise Misconfigured("no rail is enabled", todo=todo)
     return BuiltRails(registry=registry, mock=mock, iso=tuple(iso.values()))
+
+
+def without_enquiries(rails: Mapping[str, SendRail]) -> frozenset[str]:
+    """Return the rails whose banks are asked for no status."""
+    return frozenset(
+        name for name, rail in rails.items() if Ask.ENQUIRE not in rail.capabilities.asks
+    )
 
 
 def _connections(rail: str, config: Config) -> Connections | None:

@@ -5,6 +5,7 @@ Promises: a settlement is found by any of its references; its history has one li
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -33,8 +34,6 @@ from settlement_engine.cli.payment import delivery_name, payment_facts
 from settlement_engine.proto import settlement_pb2 as wire
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from settlement_engine.cli.connection import EngineClient
 
 STATE_WIDTH: Final = 11
@@ -122,9 +121,16 @@ def print_history(found: wire.SettlementStatusResponse) -> None:
         say(_line(move, before))
         before = instant(move.at)
     if found.next_action:
-        by = f", no later than {clock_time(found.next_action_at)}"
-        due = by if found.HasField("next_action_at") else ""
-        say(f"\n  next: {found.next_action}{due}")
+        say(f"\n  next: {found.next_action}{_when(found)}")
+
+
+def _when(found: wire.SettlementStatusResponse) -> str:
+    """Say when the next action follows, where a time is set for it; what was due and not begun is told."""
+    if not found.HasField("next_action_at"):
+        return ""
+    at = clock_time(found.next_action_at)
+    is_over = instant(found.next_action_at) <= datetime.now(UTC)
+    return f", due since {at}" if is_over else f", no later than {at}"
 
 
 @lasting

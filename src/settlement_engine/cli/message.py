@@ -44,16 +44,22 @@ settlement-engine message check bookings.csv --csv-mapping signed_amount
 settlement-engine message check pacs.002.xml --json
 """)
 def check(*, file: Path, xsd_dir: Path | None, csv_mapping: str | None, is_json: bool) -> int:
-    """Read a file, and print its kind and its content, or the place where it cannot be read."""
+    """Read a file, and print its kind and its content, or the place where it cannot be read.
+
+    A file of statements may be as large as those that `statements import` takes.
+    """
     from settlement_engine.messages.errors import MessageError
     from settlement_engine.messages.recognition import read_statement_file, recognised
+    from settlement_engine.messages.xml import MESSAGE_BYTES_MAX
 
     try:
-        data = _bytes_of(file)
-        if csv_mapping is None:
-            found = recognised(data)
-        else:
+        data = _bytes_of(file, is_statement=csv_mapping is not None)
+        if csv_mapping is not None:
             found = read_statement_file(data, _mapping_of(csv_mapping))
+        elif len(data) > MESSAGE_BYTES_MAX:
+            found = read_statement_file(data)
+        else:
+            found = recognised(data)
         if xsd_dir is not None:
             _validate(data, xsd_dir)
     except MessageError as error:
@@ -81,34 +87,41 @@ def shipped_name(named: str) -> str:
     raise click.UsageError(message)
 
 
-def _bytes_of(file: Path) -> bytes:
-    """Read a file, up to the maximum size of a message."""
+def _bytes_of(file: Path, *, is_statement: bool = False) -> bytes:
+    """Read a file, up to the maximum size of a message, or of a file of statements if it begins like one."""
     from settlement_engine.errors import Misconfigured
+    from settlement_engine.messages.camt_statements import FILE_BYTES_MAX
     from settlement_engine.messages.errors import MessageError
+    from settlement_engine.messages.statements import NAMESPACE_BYTES_MAX, may_be_large
     from settlement_engine.messages.xml import MESSAGE_BYTES_MAX
 
     try:
         with file.open("rb") as opened:
             size = file.stat().st_size
-            data = opened.read(MESSAGE_BYTES_MAX + 1) if size <= MESSAGE_BYTES_MAX else b""
+            data = opened.read(NAMESPACE_BYTES_MAX)
+            is_large = is_statement or may_be_large(data)
+            bytes_max = FILE_BYTES_MAX if is_large else MESSAGE_BYTES_MAX
+            if size <= bytes_max:
+                data += opened.read(bytes_max + 1 - len(data))
     except OSError as error:
         what = f"{file} cannot be read"
         todo = "Give a file that exists and that you may read."
         raise Misconfigured(what, why=error.strerror or "", todo=todo) from error
     size = max(size, len(data))
-    if size > MESSAGE_BYTES_MAX:
-        text = f"has {size:,} bytes; the maximum is {MESSAGE_BYTES_MAX:,}"
-        raise MessageError("message", text)
+    if size > bytes_max:
+        kind = "a file of statements" if is_large else "a message"
+        text = f"has {size:,} bytes; the maximum of {kind} is {bytes_max:,}"
+        raise MessageError("file" if is_large else "message", text)
     return data
 
 
 def _validate(data: bytes, xsd_dir: Path) -> None:
-    from settlement_engine.messages.schemas import Schema, schema_names
+    from settlement_engine.messages.schemas import MessageSchemas, schema_names
 
-    for name in schema_names(data):
-        path = xsd_dir / f"{name}.xsd"
-        if path.exists():
-            Schema(path.read_bytes()).validate(data, name)
+    paths = {name: xsd_dir / f"{name}.xsd" for name in schema_names(data)}
+    MessageSchemas(
+        {name: path.read_bytes() for name, path in paths.items() if path.exists()}
+    ).check(data)
 
 
 def _tell_fault(file: Path, error: MessageError, *, is_json: bool) -> int:

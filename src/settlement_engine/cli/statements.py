@@ -37,6 +37,7 @@ from settlement_engine.cli.output import (
 from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
 from settlement_engine.cli.statement_fetch import fetch
 from settlement_engine.cli.statement_outcomes import FINE, LOST, outcome_of
+from settlement_engine.cli.statement_pages import WaitingPages
 from settlement_engine.cli.statement_problems import (
     place_in_words,
     present_problems,
@@ -99,22 +100,29 @@ def import_(
     """Import files of statements, or the files in directories: camt, MT, or CSV with a mapping.
 
     Each statement gets an outcome. The exit code is 0 when every outcome is IMPORTED or ALREADY_IMPORTED, and 1
-    otherwise; `statements list --problems` shows what is left to do. With --json each statement is one line.
+    otherwise; a page that was INCOMPLETE and that a later one of the same call has completed is no problem.
+    `statements list --problems` shows what is left to do. With --json each statement is one line.
     """
     files = _files(paths)
     mapping = _mapping(csv_mapping)
     problems = 0
     total = 0
+    waiting = WaitingPages()
     with reach(address) as engine, progress() as bar:
         task = bar.add_task("importing", total=len(files), note="")
         for file in files:
             for found in _import(engine, file, mapping, acting(who, address)):
                 total += 1
-                problems += found["outcome"] not in FINE
-                _tell(found, is_json=is_json)
+                problems += outcome_of(found) not in FINE
+                waiting.note(found)
+                _tell(_line(str(file), found), is_json=is_json)
             bar.update(task, advance=1, note=f"{counted(total, 'statement')}")
+        completed = waiting.completed(engine)
+        problems -= completed
     if not is_json:
         text = f"{counted(len(files), 'file')}, {counted(total, 'statement')}"
+        if completed:
+            text += f", {counted(completed, 'page')} completed by later ones"
         mark(WARN if problems else GOOD, f"{text}, {counted(problems, 'problem')}")
     return ExitCode.FAILED if problems else ExitCode.OK
 
@@ -154,21 +162,20 @@ def _mapping(named: str | None) -> str:
 
 def _import(
     engine: EngineClient, file: Path, mapping: str, call: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Import one file, and yield what became of each statement, as one line of JSON has it."""
+) -> Iterator[wire.Statement]:
+    """Import one file, and yield what became of each statement."""
     try:
         size = file.stat().st_size
         content = file.read_bytes() if size <= FILE_BYTES_MAX else b""
     except OSError as error:
-        yield _unreadable(file, f"the file cannot be opened: {error.strerror}")
+        yield _unreadable(f"the file cannot be opened: {error.strerror}")
         return
     if size > FILE_BYTES_MAX:
-        yield _unreadable(file, f"has {size:,} bytes, and {FILE_BYTES_MAX:,} is the most")
+        yield _unreadable(f"has {size:,} bytes, and {FILE_BYTES_MAX:,} is the most")
         return
     options = {**call, "timeout": IMPORT_SECONDS}
     answer = engine.statements.ImportStatement(parts_of(file.name, content, mapping), **options)
-    for each in answer.statements:
-        yield _line(str(file), each)
+    yield from answer.statements
 
 
 def parts_of(name: str, content: bytes, mapping: str = "") -> Iterator[wire.ImportStatementRequest]:
@@ -182,10 +189,8 @@ def parts_of(name: str, content: bytes, mapping: str = "") -> Iterator[wire.Impo
         yield wire.ImportStatementRequest(content=content[start : start + PART_BYTES])
 
 
-def _unreadable(file: Path, reason: str) -> dict[str, Any]:
-    return _line(
-        str(file), wire.Statement(outcome=wire.STATEMENT_OUTCOME_UNREADABLE, reason=reason)
-    )
+def _unreadable(reason: str) -> wire.Statement:
+    return wire.Statement(outcome=wire.STATEMENT_OUTCOME_UNREADABLE, reason=reason)
 
 
 def _line(file: str, found: wire.Statement) -> dict[str, Any]:

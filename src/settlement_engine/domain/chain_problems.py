@@ -27,6 +27,7 @@ class ProblemKind(StrEnum):
     UNBALANCED = "UNBALANCED"  # its balances and entries do not add up
     OVERLAP = "OVERLAP"  # it covers days of another one
     MISDATED = "MISDATED"  # entries have a booking date outside of its days
+    UNREAD = "UNREAD"  # entries cannot be searched for our payments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

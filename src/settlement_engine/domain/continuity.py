@@ -216,7 +216,8 @@ def _judge_place(
     reason = next((gap.reason for gap in chain.gaps if gap.after == first), "")
     if reason:
         return StatementOutcome.GAP, reason
-    return (
-        StatementOutcome.IMPORTED,
-        "it continues the chain" if at else "it is the account's first statement",
-    )
+    pages = len(chain.row[at].pages)
+    reason = "it continues the chain" if at else "it is the account's first statement"
+    if pages > 1:
+        reason = f"all {pages} pages of the statement are here; {reason}"
+    return StatementOutcome.IMPORTED, reason

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PAGES_DAYS_MAX: Final = 31
 """Pages further apart than this are pages of two statements with one number."""
 
+PAGES_NAMED_MAX: Final = 5
+"""So many pages are named one by one."""
+
 _FINAL: Final = frozenset({BalanceType.OPENING, BalanceType.CLOSING})
 
 
@@ -118,14 +121,20 @@ class JoinedStatement(msgspec.Struct, frozen=True):
         if self.last.closing_minor is None:
             return "has no closing balance"
         if not self.first.opening_is_final:
-            return "its first page is missing"
+            return f"its first page has not come yet{self._here()}"
         if not self.last.closing_is_final or self.last.is_last_page is False:
-            return "its last page is missing"
+            return f"its last page has not come yet{self._here()}"
         numbers = [page.page for page in self.pages if page.page is not None]
         for before, after in itertools.pairwise(numbers):
             if after != before + 1:
-                return f"pages between {before} and {after} are missing"
+                return f"pages between {before} and {after} have not come yet"
         return ""
+
+    def _here(self) -> str:
+        """Say which pages there are."""
+        numbers = [str(page.page) for page in self.pages if page.page is not None]
+        named = ", ".join(numbers[:PAGES_NAMED_MAX]) + ", …" * (len(numbers) > PAGES_NAMED_MAX)
+        return f" (here: {'page' if len(numbers) == 1 else 'pages'} {named})" if numbers else ""
 
     def torn(self) -> str:
         """Say which page does not begin with the closing balance of the one before; empty when each does."""

@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from datetime import date  # noqa: TC003 - msgspec resolves the field types of its structs at run time
 from enum import StrEnum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -339,6 +339,14 @@ def _says(mention: Mention, payment: MentionedPayment, nth: int) -> EntrySays:
 # --- a part of a statement ------------------------------------------------------------------------------
 
 
+class UnreadRow(NamedTuple):
+    """A row that could not be read, and why; entry 0 stands for the rest of the statement."""
+
+    entry: int
+    detail: int
+    why: str
+
+
 class StatementPart(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of a kept statement that were not searched yet. ``is_last``: the statement ends with them."""
 
@@ -349,6 +357,7 @@ class StatementPart(msgspec.Struct, frozen=True, kw_only=True):
     file_sha256: str
     rows: tuple[EntryRow, ...]
     is_last: bool
+    unread: tuple[UnreadRow, ...] = ()
 
     @property
     def counts(self) -> bool:
@@ -357,9 +366,9 @@ class StatementPart(msgspec.Struct, frozen=True, kw_only=True):
 
     def place(self) -> tuple[int, int]:
         """Return the entry and the detail with which it ends."""
-        if not self.rows:
-            return 0, 0
-        return self.rows[-1].entry.number, self.rows[-1].number
+        read = [(row.entry.number, row.number) for row in self.rows[-1:]]
+        unread = [(row.entry, row.detail) for row in self.unread[-1:]]
+        return max((*read, *unread), default=(0, 0))
 
 
 def evidence_in(

@@ -120,10 +120,7 @@ class Reconciliation:
             raise
 
     async def _carry_out(self, run: ReconciliationRun) -> list[AccountResult]:
-        every = await self._store.accounts_to_reconcile(
-            replace(run, account_id=None, bank="", currency=""), ACCOUNTS_MAX
-        )
-        zones = {each.id: zone for each in every if (zone := self._names_of(each).zone)}
+        zones = await self._own_zones(run)
         while await self._store.take_in_postings(Zones(default=self._zone, by_account=zones)):
             pass
         wanted = await self._store.accounts_to_reconcile(run, ACCOUNTS_MAX)
@@ -136,6 +133,17 @@ class Reconciliation:
         progress.digest.update(msgspec.json.encode(results))
         await self._store.end(run.id, reported(results), progress.matches, progress.digest.digest())
         return results
+
+    async def _own_zones(self, run: ReconciliationRun) -> dict[int, str]:
+        """Return the zones of the accounts that have their own: only their banks' accounts are read for it."""
+        zones: dict[int, str] = {}
+        for bank in sorted({folded_bank(each.bank) for each in self._named.values() if each.zone}):
+            at_bank = replace(run, account_id=None, bank=bank, currency="")
+            for account in await self._store.accounts_to_reconcile(at_bank, ACCOUNTS_MAX):
+                zone = self._names_of(account).zone
+                if zone:
+                    zones[account.id] = zone
+        return zones
 
     async def _try(
         self, run: ReconciliationRun, account: AccountToReconcile, progress: _Progress

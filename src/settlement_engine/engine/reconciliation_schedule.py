@@ -1,8 +1,9 @@
 """When reconciliation runs by itself: by the schedule, and when statements have arrived.
 
 Promises: of several engines one carries out a scheduled run, because the run's id follows from its time; statements
-that arrive during a run are reconciled after it, and those that an engine had kept before it died when one starts. A
-run that fails is logged, and the next one goes on where it had stopped. Must never: run twice at once.
+that arrive during a run are reconciled after it, and those that an engine had kept before it died when one starts, or
+at the next look of one that runs. A run that fails is logged, and the next one goes on where it had stopped; an account
+whose run cannot begin lets the others go first. Must never: run twice at once.
 """
 
 from __future__ import annotations
@@ -47,7 +48,14 @@ ARRIVED_MAX: Final = 10_000
 """The most accounts that wait for a run after their statements have arrived; then all are reconciled."""
 
 UNSEEN_STATEMENTS_MAX: Final = 10_000
-"""How many of the latest statements an engine that starts asks about: those before them wait for the schedule."""
+"""How many of the latest statements an engine asks about: those before them wait for the schedule."""
+
+UNSEEN_AGAIN_SECONDS: Final = 300.0
+"""How often an engine asks for statements that nobody has reconciled, and how old they are then: of an engine that
+lives, they are reconciled before."""
+
+UNSEEN_AT_ONCE_MAX: Final = 100
+"""How many accounts of another engine are taken at a time: that engine may live, and be on its way to them."""
 
 AGAIN_SECONDS: Final = 5.0
 """How long it waits while another engine's run is going on."""
@@ -123,7 +131,10 @@ class ReconciliationSchedule:
     ) -> None:
         self._reconciler = reconciler
         self._store = store
-        self._has_looked = False
+        self._looks = 0
+        self._look_at_seconds = 0.0
+        self._found_upto = 0
+        self._tried = 0
         self._times = times
         self._clock = clock
         self._ids = ids
@@ -148,19 +159,29 @@ class ReconciliationSchedule:
                 if await self._start(self._run(StartedFor.SCHEDULE, run_id)):
                     due = self._next(now)
                 continue
-            await self._take_arrived()
+            await self._take_arrived(due)
 
     async def _find_unseen(self) -> None:
-        """Ask once, after the start, for statements whose engine has died before it reconciled them."""
-        if self._has_looked or not self._times.on_arrival:
+        """Ask now and then for statements whose engine has died before it reconciled them: also at the start."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at_seconds or not self._times.on_arrival:
             return
+        older_seconds = UNSEEN_AGAIN_SECONDS if self._looks else 0.0
         try:
-            found = await self._store.accounts_with_unseen_statements(UNSEEN_STATEMENTS_MAX)
+            found = await self._store.accounts_with_unseen_statements(
+                UNSEEN_STATEMENTS_MAX, older_seconds=older_seconds
+            )
         except SettlementEngineError as error:
             log.warning("unseen_statements_not_found", error=str(error))
             return  # the next turn asks again
-        self._has_looked = True
-        self.arrived(found)
+        behind = [each for each in found if each > self._found_upto]
+        taken, self._found_upto = behind[:UNSEEN_AT_ONCE_MAX], 0
+        if len(behind) > UNSEEN_AT_ONCE_MAX:
+            self._found_upto = taken[-1]  # the next turn asks for those behind
+        else:
+            self._looks += 1
+            self._look_at_seconds = now + UNSEEN_AGAIN_SECONDS
+        self.arrived(taken)
 
     async def _rest(self, due: datetime) -> None:
         """Wait until a run is due, something has arrived, or the clock has to be looked at."""
@@ -171,20 +192,24 @@ class ReconciliationSchedule:
         except TimeoutError:
             return
 
-    async def _take_arrived(self) -> None:
+    async def _take_arrived(self, due: datetime) -> None:
+        """Reconcile the accounts that wait, until a run of the schedule is due."""
         self._wake.clear()
         waiting, self._arrived = self._arrived, set()
         if len(waiting) > ARRIVED_MAX:
             await self._start(self._run(StartedFor.ARRIVAL, self._ids.new()))
             return
-        while waiting:
-            account_id = min(waiting)
-            run = self._run(StartedFor.ARRIVAL, self._ids.new(), account_id)
-            if not await self._start(run):
-                self._arrived |= waiting  # another engine's run is going on: after it
-                self._wake.set()
-                return
+        # Behind the one that was tried last: whatever keeps its run from beginning keeps no other one.
+        for account_id in sorted(waiting, key=lambda each: (each <= self._tried, each)):
+            if self._clock.now() >= due:
+                break
+            self._tried = account_id
+            if not await self._start(self._run(StartedFor.ARRIVAL, self._ids.new(), account_id)):
+                break  # another engine's run is going on: after it
             waiting.discard(account_id)
+        if waiting:
+            self._arrived |= waiting
+            self._wake.set()
 
     async def _start(self, run: ReconciliationRun) -> bool:
         """Carry out a run; False while another one is going on. A failure is logged, and ends only this run."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.missing_statements import MissingStatement, StatementDueTimes
     from settlement_engine.domain.statement_chain import StatementChain
     from settlement_engine.domain.statement_import import AccountAtBank, AccountNames
-    from settlement_engine.ports import Clock, StatementStore
+    from settlement_engine.ports import Clock, StatementStore, UnreadStatement
 
 PAGE_ACCOUNTS: Final = 50
 """The accounts whose chains one page computes."""
@@ -38,6 +38,8 @@ ACCOUNTS_MAX: Final = 10_000
 """The most accounts that are looked at for late statements."""
 
 ACCOUNTS_AT_ONCE: Final = 1_000
+UNREAD_MAX: Final = 1_000
+"""The most statements with unread entries that one page tells of."""
 
 
 class PresentProblems:
@@ -67,6 +69,7 @@ class PresentProblems:
         page = [each for each in accounts[:limit] if account_id in (None, each.id)]
         last_days = await self._store.last_days([each.id for each in page])
         found: list[AccountProblem] = []
+        unread = await self._store.unread([each.id for each in page], UNREAD_MAX)
         for account in page:
             problems = []
             if account.id in last_days:
@@ -75,6 +78,7 @@ class PresentProblems:
             late = self._late(account, last_days)
             if late is not None:
                 problems.append(_of_late(late))
+            problems += [_of_unread(each) for each in unread if each.account_id == account.id]
             found += [AccountProblem(account=account, problem=each) for each in problems]
         has_more = account_id is None and len(accounts) > limit
         return ProblemPage(problems=found, after_id=page[-1].id if has_more else 0)
@@ -121,6 +125,20 @@ class PresentProblems:
         if due is None:
             return None
         return missing_statement(account, last_days.get(account.id), due, self._clock.now())
+
+
+def _of_unread(unread: UnreadStatement) -> ChainProblem:
+    what = "nothing of it can be read"
+    if unread.first_entry:
+        plural = "entry" if unread.entries == 1 else "entries"
+        what = f"{unread.entries} {plural} cannot be read, the first is {unread.first_entry}"
+    return ChainProblem(
+        kind=ProblemKind.UNREAD,
+        reason=f"{what}; what it says of our payments is unknown: {unread.why}",
+        first_day=unread.begins,
+        last_day=unread.ends,
+        statement_id=unread.id,
+    )
 
 
 def _of_late(late: MissingStatement) -> ChainProblem:

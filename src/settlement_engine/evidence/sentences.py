@@ -119,9 +119,14 @@ def refusal_sentence(code: str, detail: Detail) -> str:
     return ", ".join(f"{name} {text}" for name, text in detail.items())
 
 
-def next_action(state: State) -> str:
+AWAITED: Final = "the bank's own message or a statement is awaited: the rail takes no enquiries"
+
+
+def next_action(state: State, *, takes_enquiries: bool = True) -> str:
     """Say what happens next in a state; empty after the end."""
     ask = QUESTION.get(state)
+    if ask is Ask.ENQUIRE and not takes_enquiries:
+        return AWAITED
     return _QUESTIONS[ask] if ask is not None else _WAITS.get(state, "")
 
 

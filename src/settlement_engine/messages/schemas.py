@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
+from settlement_engine.messages.camt_statements import FILE_BYTES_MAX, FILE_MARKUP_MAX
 from settlement_engine.messages.envelope import parts_of
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.kinds import NAMESPACE
+from settlement_engine.messages.statements import may_be_large
 from settlement_engine.messages.xml import namespace, parse
 
 if TYPE_CHECKING:
@@ -27,9 +29,10 @@ class MessageSchemas:
 
     def check(self, message: bytes) -> None:
         """Validate a message's header and document. Raises MessageError."""
-        for name in schema_names(message):
+        for part in _parts(message):
+            name = namespace(part).removeprefix(NAMESPACE)
             if name in self._schemas:
-                self._schemas[name].validate(message, name)
+                self._schemas[name].validate_part(part)
 
 
 class Schema:
@@ -43,12 +46,12 @@ class Schema:
 
     def validate(self, message: bytes, name: str) -> None:
         """Validate the part of a message that has this root element. Raises MessageError."""
-        parts = parts_of(parse(message))
-        for part in (parts.head, parts.document):
-            if part is not None and namespace(part) == NAMESPACE + name:
-                self._validate(part)
+        for part in _parts(message):
+            if namespace(part) == NAMESPACE + name:
+                self.validate_part(part)
 
-    def _validate(self, part: etree._Element) -> None:
+    def validate_part(self, part: etree._Element) -> None:
+        """Validate a header or a document. Raises MessageError."""
         if self._schema.validate(etree.ElementTree(part)):
             return
         log: Any = self._schema.error_log
@@ -58,6 +61,15 @@ class Schema:
 
 def schema_names(message: bytes) -> list[str]:
     """Return the schema names of a message's header and document."""
-    parts = parts_of(parse(message))
-    spaces = [namespace(part) for part in (parts.head, parts.document) if part is not None]
-    return [space.removeprefix(NAMESPACE) for space in spaces if space.startswith(NAMESPACE)]
+    return [namespace(part).removeprefix(NAMESPACE) for part in _parts(message)]
+
+
+def _parts(message: bytes) -> list[etree._Element]:
+    """Return a message's header and document, as far as they are of ISO 20022; statements may be large."""
+    if may_be_large(message):
+        root = parse(message, bytes_max=FILE_BYTES_MAX, markup_max=FILE_MARKUP_MAX)
+    else:
+        root = parse(message)
+    parts = parts_of(root)
+    found = [part for part in (parts.head, parts.document) if part is not None]
+    return [part for part in found if namespace(part).startswith(NAMESPACE)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _XML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*<")
 _MT: Final = re.compile(rb"(?:^|[\r\n]):(?:20|25|60[FM]|61|62[FM]):|\A(?:\xef\xbb\xbf):20:")
 _CAMT: Final = re.compile(rb"[\"']urn:iso:std:iso:20022:tech:xsd:camt\.05[23]\.001\.")
+_CAMT_054: Final = re.compile(rb"[\"']urn:iso:std:iso:20022:tech:xsd:camt\.054\.001\.")
 
 NAMESPACE_BYTES_MAX: Final = 262_144
 """How far into a file a statement's namespace is searched for: an application header with all its fields and many
@@ -51,6 +52,16 @@ def is_statement_file(data: bytes) -> bool:
     if _XML.match(data):
         return _CAMT.search(data, 0, NAMESPACE_BYTES_MAX) is not None
     return _MT.search(data) is not None
+
+
+def may_be_large(beginning: bytes) -> bool:
+    """Return whether a file that begins like this may have as many bytes as the import of statements takes.
+
+    That is also a camt.054, which the import takes as it takes statements.
+    """
+    begins = beginning[:NAMESPACE_BYTES_MAX]
+    is_xml = _XML.match(begins) is not None
+    return is_statement_file(begins) or (is_xml and _CAMT_054.search(begins) is not None)
 
 
 def _fault(reason: str) -> StatementFile:

@@ -42,7 +42,8 @@ class Labelled(Generic[M]):
         if child is None:
             if len(self._children) >= LABEL_SETS_MAX:
                 values = self._others
-            child = self._children[values] = self._metric.labels(*values)
+            child = self._metric.labels(*values) if values else self._metric
+            self._children[values] = child
         return child
 
 

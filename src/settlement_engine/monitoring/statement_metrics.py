@@ -38,6 +38,11 @@ class StatementMetrics:
             "statements_missing", "Accounts whose bank's statement is late.", "bank"
         )
         self.missing({})
+        self._unread = families.gauge(
+            "statement_entries_unread",
+            "Entries of statements that the search for our payments cannot read; must be 0.",
+        )()
+        self.unread(0)
         self._compared = families.counter(
             "reconciliation_balances_compared_total",
             "Accounts without statements whose balances were compared: that is no proof.",
@@ -57,6 +62,10 @@ class StatementMetrics:
         """Count the accounts of a run of which only balances were compared."""
         self._compared("equal").inc(equal)
         self._compared("differing").inc(differing)
+
+    def unread(self, count: int) -> None:
+        """Show how many entries of statements cannot be read."""
+        self._unread.set(count)
 
     def missing(self, counts: Mapping[str, int]) -> None:
         """Show how many accounts' statements are late, by bank; those of many banks are summed as ``other``."""

@@ -157,6 +157,7 @@ from settlement_engine.ports.statements import (
     StatementImporter,
     StatementProblems,
     StatementStore,
+    UnreadStatement,
 )
 from settlement_engine.ports.stream import Announcement, Stream
 from settlement_engine.ports.surroundings import Clock, Ids, Meter
@@ -307,6 +308,7 @@ __all__ = [
     "TransitionCommand",
     "TransitionResult",
     "UnmatchSpec",
+    "UnreadStatement",
     "Unreadable",
     "Verdict",
     "Zones",

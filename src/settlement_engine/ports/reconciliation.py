@@ -107,10 +107,13 @@ class ReconciliationStore(Protocol):
         """Return the accounts at banks that a run is about, by id."""
         ...
 
-    async def accounts_with_unseen_statements(self, statements_max: int) -> list[int]:
+    async def accounts_with_unseen_statements(
+        self, statements_max: int, *, older_seconds: float = 0.0
+    ) -> list[int]:
         """Return the accounts of which no run that ended has looked at the statements kept last, by id.
 
-        Only the latest ``statements_max`` statements of all accounts are asked about.
+        Only the latest ``statements_max`` statements of all accounts are asked about, and of these only those that
+        were imported so many seconds ago or earlier.
         """
         ...
 

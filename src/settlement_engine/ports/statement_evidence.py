@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from settlement_engine.domain.statement_evidence import PaymentEvidence, StatementPart
+    from settlement_engine.domain.statement_evidence import (
+        PaymentEvidence,
+        StatementPart,
+        UnreadRow,
+    )
 
 STATEMENTS_RAIL: Final = "statement"
 """The name under which the reports of statements stand where the others have their rail."""
@@ -31,11 +35,16 @@ MESSAGE_TEXT_CHARACTERS_MAX: Final = 100
 
 
 class Searched(NamedTuple):
-    """What a step of the search did: the rows that it read, what it found, and how much of that is news."""
+    """What a step of the search did: the rows that it read, what it found, and how much of that is news.
+
+    ``unread`` are those of the rows that cannot be read and were set aside.
+    """
 
     rows: int
     found: int
     news: int
+    unread: tuple[UnreadRow, ...] = ()
+    statement: int = 0
 
 
 class EvidenceStore(Protocol):
@@ -45,8 +54,18 @@ class EvidenceStore(Protocol):
         """Search the next rows of the oldest statement that no other engine is searching; None: there is none.
 
         One transaction: what is found, its reports and the place that was reached are stored together, so that
-        an interruption loses nothing, and no entry is told twice.
+        an interruption loses nothing, and no entry is told twice. A row that cannot be read is set aside, also
+        one that the database refuses when it is searched alone; a statement of which nothing can be read lets the
+        others go first. Raises Broken where the database refuses several rows: fewer are to be tried.
         """
+        ...
+
+    async def search_unread(self) -> Searched | None:
+        """Try a row again that was set aside some minutes ago, as a step of one row; None: there is none."""
+        ...
+
+    async def unread_count(self) -> int:
+        """Count what is set aside."""
         ...
 
     async def tell_absent(self, days: int, most: int) -> int:

@@ -44,6 +44,19 @@ class FilePart:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadStatement:
+    """A statement with entries that the search for our payments cannot read; ``first_entry`` 0: nothing of it."""
+
+    account_id: int
+    id: int
+    begins: date
+    ends: date
+    entries: int
+    first_entry: int
+    why: str
+
+
 class StatementStore(Protocol):
     """Keeps files of statements, and statements with their entries: append-only. Raises Unavailable, Contention."""
 
@@ -70,6 +83,10 @@ class StatementStore(Protocol):
 
     async def kept_heads(self, account_id: int) -> list[KeptHead]:
         """Return the kept end-of-day statements of an account. Raises WrongState for too many."""
+        ...
+
+    async def unread(self, account_ids: Sequence[int], limit: int) -> list[UnreadStatement]:
+        """Return the statements of accounts of which entries could not be searched for our payments."""
         ...
 
     async def import_found(

@@ -728,6 +728,8 @@ class _StatementProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     """It covers days of another one."""
     STATEMENT_PROBLEM_KIND_MISDATED: _StatementProblemKind.ValueType  # 7
     """Entries have a booking date outside of its days; they count on its last one."""
+    STATEMENT_PROBLEM_KIND_UNREAD: _StatementProblemKind.ValueType  # 8
+    """Entries of it cannot be read by the search for our payments: what they say of these is unknown. They are tried again."""
 
 class StatementProblemKind(_StatementProblemKind, metaclass=_StatementProblemKindEnumTypeWrapper): ...
 
@@ -746,6 +748,8 @@ STATEMENT_PROBLEM_KIND_OVERLAP: StatementProblemKind.ValueType  # 6
 """It covers days of another one."""
 STATEMENT_PROBLEM_KIND_MISDATED: StatementProblemKind.ValueType  # 7
 """Entries have a booking date outside of its days; they count on its last one."""
+STATEMENT_PROBLEM_KIND_UNREAD: StatementProblemKind.ValueType  # 8
+"""Entries of it cannot be read by the search for our payments: what they say of these is unknown. They are tried again."""
 Global___StatementProblemKind: _TypeAlias = StatementProblemKind  # noqa: Y015
 
 class _FetchOutcome:
@@ -1637,7 +1641,9 @@ class SettlementStatusResponse(_message.Message):
     refusal_code: _builtins.str
     refusal_detail: _builtins.str
     next_action: _builtins.str
-    """What happens next, and when at the latest. Both are empty after the end."""
+    """What happens next, and when at the latest. Both are empty after the end. There is no time while an engine is
+    working on it, while two people have to decide, or while a message of a bank is awaited that is asked nothing.
+    """
     is_frozen: _builtins.bool
     """Whether a conflicting bank status came after final settlement, or its record was altered in the database, so that
     a person has to look. A frozen payment is not sent again.

@@ -32,7 +32,7 @@ from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.proof_rows import keep_proofs
 from settlement_engine.store.queries import query
 from settlement_engine.store.reported_balances import balance_at, reported_balance
-from settlement_engine.store.statement_rows import to_head
+from settlement_engine.store.statement_rows import readable, to_head
 from settlement_engine.store.statements import TRANSACTION_SECONDS as IMPORT_SECONDS_MAX
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class PostgresReconciliation:
             row = await self._holding.fetchrow("try_reconciliation")
             assert row is not None, "a function returns a row"
             if row["is_ours"]:
-                rows = await self._holding.fetch("add_reconciliation_run", *_run_row(run))
+                rows = await self._holding.fetch("add_reconciliation_run", *rows_of.run_row(run))
                 found = RunBegin.BEGUN if rows or await self._is_cut_off(run) else RunBegin.DONE
         finally:
             if found is not RunBegin.BEGUN:
@@ -173,10 +173,16 @@ class PostgresReconciliation:
             for row in rows
         ]
 
-    async def accounts_with_unseen_statements(self, statements_max: int) -> list[int]:
+    async def accounts_with_unseen_statements(
+        self, statements_max: int, *, older_seconds: float = 0.0
+    ) -> list[int]:
         """Return the accounts whose statements no run that ended has looked at; see the port."""
         rows = await self._readers.fetch(
-            "accounts_with_unseen_statements", _SOURCES, statements_max, IMPORT_SECONDS_MAX
+            "accounts_with_unseen_statements",
+            _SOURCES,
+            statements_max,
+            IMPORT_SECONDS_MAX,
+            older_seconds,
         )
         return [row["id"] for row in rows]
 
@@ -377,23 +383,11 @@ class PostgresReconciliation:
     @asynccontextmanager
     async def _of(self, account_id: int) -> AsyncIterator[Connection]:
         """Begin a transaction that holds the lock of an account."""
-        async with self._writing.session() as connection, connection.transaction():
-            await connection.execute(query("lock_reconciliation_account"), account_id)
-            yield connection
+        with readable(f"an item of account {account_id}"):
+            async with self._writing.session() as connection, connection.transaction():
+                await connection.execute(query("lock_reconciliation_account"), account_id)
+                yield connection
 
 
 def _place(item: TheirItem) -> EntryPlace:
     return EntryPlace(item.booked_on, item.statement_id, item.number)
-
-
-def _run_row(run: ReconciliationRun) -> tuple[object, ...]:
-    return (
-        run.id,
-        run.started_for.value,
-        run.who,
-        run.rules_version,
-        run.account_id,
-        run.bank or None,
-        run.currency or None,
-        run.business_date,
-    )

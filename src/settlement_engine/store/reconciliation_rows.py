@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from settlement_engine.domain.matching.values import Match
-    from settlement_engine.domain.reconciliation import FoundBreak
+    from settlement_engine.domain.reconciliation import FoundBreak, ReconciliationRun
     from settlement_engine.domain.statement_chain import StatementHead
 
 
@@ -210,3 +210,17 @@ def proof_columns(proofs: Sequence[BalanceProof]) -> list[str]:
 
 def _text(text: str) -> str:
     return text.replace("\x00", "\ufffd")[:EXPLANATION_CHARACTERS_MAX]
+
+
+def run_row(run: ReconciliationRun) -> tuple[object, ...]:
+    """Return a run as the arguments of ``add_reconciliation_run``."""
+    return (
+        run.id,
+        run.started_for.value,
+        run.who,
+        run.rules_version,
+        run.account_id,
+        run.bank or None,
+        run.currency or None,
+        run.business_date,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,9 @@ from settlement_engine.domain.statements import (
     StatementReferences,
     entry_identities,
 )
+from settlement_engine.errors import CorruptRecord
 from settlement_engine.store import arrays
+from settlement_engine.store.rows import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +137,23 @@ def detail_batches(said: Statement, at_once: int) -> Iterator[tuple[str, ...]]:
 
 
 def to_head(row: asyncpg.Record) -> StatementHead:
-    """Build the head of a kept statement."""
+    """Build the head of a kept statement. Raises CorruptRecord if this program cannot read it."""
+    with readable("the head of a statement"):
+        return _head(row)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Raise CorruptRecord for what this program cannot read of a statement."""
+    try:
+        yield
+    except UNREADABLE as error:
+        why = f"{type(error).__name__}: {error}"
+        todo = "Use the version of the program that has written it, or a later one."
+        raise CorruptRecord(f"{what} cannot be read", why=why, todo=todo) from error
+
+
+def _head(row: asyncpg.Record) -> StatementHead:
     return StatementHead(
         content_hash=row["content_hash"].hex(),
         source=Source(row["source"]),

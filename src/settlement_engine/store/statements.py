@@ -27,7 +27,7 @@ from settlement_engine.domain.statement_import import (
 )
 from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.errors import WrongState
-from settlement_engine.ports import FilePart
+from settlement_engine.ports import FilePart, UnreadStatement
 from settlement_engine.store import statement_rows
 from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.queries import query
@@ -116,6 +116,22 @@ class PostgresStatements:
             raise WrongState(f"account {account_id} has more than {NEIGHBOURS_MAX:,} statements")
         return [
             KeptHead(id=row["id"], head=statement_rows.to_head(row), misdated=row["misdated"])
+            for row in rows
+        ]
+
+    async def unread(self, account_ids: Sequence[int], limit: int) -> list[UnreadStatement]:
+        """Return the statements of which entries could not be searched; see the port."""
+        rows = await self._readers.fetch("unread_statements", list(account_ids), limit)
+        return [
+            UnreadStatement(
+                account_id=row["account_id"],
+                id=row["id"],
+                begins=row["begins"],
+                ends=row["ends"],
+                entries=row["entries"],
+                first_entry=row["first_entry"],
+                why=row["why"],
+            )
             for row in rows
         ]
 

@@ -139,6 +139,12 @@ def test_every_open_state_has_a_next_action(state: State) -> None:
     assert next_action(state)
 
 
+def test_a_rail_without_enquiries_is_not_said_to_be_asked() -> None:
+    assert "asked" in next_action(State.IN_DOUBT)
+    assert "asked" not in next_action(State.IN_DOUBT, takes_enquiries=False)
+    assert next_action(State.LOCKED, takes_enquiries=False) == next_action(State.LOCKED)
+
+
 @pytest.mark.parametrize("state", sorted(ENDS))
 def test_a_final_state_has_no_next_action(state: State) -> None:
     assert not next_action(state)

@@ -25,6 +25,7 @@ from settlement_engine.errors import (
     Unavailable,
 )
 from settlement_engine.proto import settlement_pb2 as pb
+from tests.support.decided import attempt
 from tests.support.waiting import until
 from tests.unit.api import fakes
 
@@ -277,6 +278,26 @@ async def test_an_empty_batch_is_an_empty_answer(edge) -> None:
     answer = await edge.settlements.SubmitSettlements(pb.SubmitSettlementsRequest(), timeout=5)
     assert not answer.results
     assert not edge.world.submitted
+
+
+async def test_a_payment_of_a_rail_without_enquiries_waits_for_a_message(make_edge, world) -> None:
+    world.ends = False
+    talking = await make_edge()
+    answer = await talking.settlements.ExecuteSettlement(payment_request(), timeout=5)
+    number = UUID(answer.settlement_id)
+    await world.move(number, Event.CLEARED, State.LOCKED)
+    await world.move(number, Event.NO_ANSWER, State.IN_DOUBT)
+    world.settlements[number].next_action_at = fakes.NOON
+    world.settlements[number].attempt = attempt()
+    rail = attempt().route.rail
+    silent = await make_edge(rails_without_enquiries=frozenset({rail}))
+    asked = pb.SettlementStatusRequest(settlement_id=answer.settlement_id)
+    found = await silent.settlements.GetSettlementStatus(asked)
+    assert "awaited" in found.next_action
+    assert not found.HasField("next_action_at")
+    listed = await silent.settlements.ListSettlements(pb.ListSettlementsRequest())
+    assert [each.next_action for each in listed.settlements] == [found.next_action]
+    assert "asked" in (await talking.settlements.GetSettlementStatus(asked)).next_action
 
 
 async def test_the_status_includes_the_history_so_far(edge) -> None:

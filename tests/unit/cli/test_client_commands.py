@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +61,16 @@ def test_show_and_list_say_how_final_it_is(
 def test_show_says_what_comes_next(command: Run, engine: FakeEngine) -> None:
     engine.settlements[0].next_action = "ENQUIRE"
     assert "next: ENQUIRE" in command("show", ID).out
+
+
+def test_show_names_no_past_time_for_what_comes_next(command: Run, engine: FakeEngine) -> None:
+    [found] = engine.settlements
+    found.next_action = "it is sent to the rail"
+    assert "next: it is sent to the rail\n" in command("show", ID).out
+    found.next_action_at.FromDatetime(datetime.now(UTC) + timedelta(hours=1))
+    assert "sent to the rail, no later than " in command("show", ID).out
+    found.next_action_at.FromDatetime(datetime(2026, 1, 2, tzinfo=UTC))
+    assert "sent to the rail, due since " in command("show", ID).out
 
 
 def test_show_of_an_unknown_settlement_fails(command: Run, engine: FakeEngine) -> None:

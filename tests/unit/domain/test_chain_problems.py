@@ -61,7 +61,8 @@ def test_a_missing_page_is_named():
     open_end = msgspec.structs.replace(head, is_last_page=False)
     kept = {open_end.content_hash: KeptHead(id=1, head=open_end)}
     [found] = problems_of(chain_of([open_end]), kept)
-    assert (found.kind, found.reason) == (ProblemKind.INCOMPLETE, "its last page is missing")
+    assert found.kind is ProblemKind.INCOMPLETE
+    assert found.reason == "its last page has not come yet (here: page 1)"
 
 
 def test_a_statement_has_its_place_between_its_neighbours():

@@ -59,15 +59,23 @@ class Books:
         self.kept = []
 
     def take(self, found, **more):
+        return self.ruling(found, **more).outcome
+
+    def ruling(self, found, **more):
         ruling = judge(found, ACCOUNTS, self.kept, **more)
         if ruling.outcome in KEPT:
             self.kept.append(head_of(found))
-        return ruling.outcome
+        return ruling
 
 
 def outcomes(*statements):
     books = Books()
     return [books.take(each) for each in statements]
+
+
+def judged(*statements):
+    books = Books()
+    return [books.ruling(each) for each in statements]
 
 
 def test_statements_that_follow_one_another_are_imported():
@@ -277,6 +285,24 @@ def test_pages_are_joined_in_whatever_order_they_come():
     (joined,) = chain_of(map(head_of, PAGES)).row
     assert [each.page for each in joined.pages] == [1, 2, 3]
     assert joined.missing() == ""
+
+
+def test_a_page_says_which_page_it_waits_for_and_the_last_one_that_none_is_left():
+    found = [each.reason for each in judged(*PAGES)]
+    assert found == [
+        "its last page has not come yet (here: page 1)",
+        "its last page has not come yet (here: pages 1, 2)",
+        "all 3 pages of the statement are here; it is the account's first statement",
+    ]
+    found = [each.reason for each in judged(PAGES[2], PAGES[0], PAGES[1])]
+    assert found[:2] == [
+        "its first page has not come yet (here: page 3)",
+        "pages between 1 and 3 have not come yet",
+    ]
+    many = [page(number, 0) for number in range(2, 9)]
+    assert (
+        judged(*many)[-1].reason == "its first page has not come yet (here: pages 2, 3, 4, 5, 6, …)"
+    )
 
 
 def test_a_page_that_is_missing_keeps_the_statement_incomplete():

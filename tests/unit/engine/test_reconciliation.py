@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ from tests.support.histories import Scene
 from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
+    from settlement_engine.domain.reconciliation import AccountToReconcile
     from settlement_engine.ports import StatementToMatch, Zones
 
 
@@ -45,6 +47,20 @@ class Unreachable(MemoryReconciliation):
         if self.is_down:
             raise Unavailable("the database is gone", why="the test says so")
         return await super().take_in_postings(zones)
+
+
+class Counted(MemoryReconciliation):
+    """A store that counts the accounts that it returns."""
+
+    read: list[int]
+
+    @override
+    async def accounts_to_reconcile(
+        self, run: ReconciliationRun, limit: int
+    ) -> list[AccountToReconcile]:
+        found = await super().accounts_to_reconcile(run, limit)
+        self.read.append(len(found))
+        return found
 
 
 def run_of_all() -> ReconciliationRun:
@@ -87,6 +103,20 @@ async def test_a_run_that_fails_is_given_free_and_the_next_one_completes_it(scen
     store.is_down = False
     results = await Reconciliation(store).reconcile(run_of_all())
     assert AccountOutcome.FAILED not in {each.outcome for each in results}
+
+
+async def test_a_run_of_one_account_does_not_read_all_others(scenes):
+    """Thousands of accounts may arrive, each for a run of its own."""
+    account = await scenes[0].source()
+    store = Counted(scenes[0].stores.records, scenes[0].stores.accounts)
+    read = store.read = []
+    run = replace(run_of_all(), account_id=account.id)
+    [found] = await Reconciliation(store).reconcile(run)
+    assert (found.account_id, read) == (account.id, [1])
+    names = AccountNames(bank=account.bank, currency=account.currency, number="1", zone="UTC")
+    other = replace(run_of_all(), account_id=account.id)
+    await Reconciliation(store, [names, replace(names, bank="NOBODY")]).reconcile(other)
+    assert read[1:] == [1, 0, 1], "those of the banks whose accounts have zones, and its own"
 
 
 async def test_the_zone_of_an_account_decides_its_booking_days(scenes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 import structlog
@@ -19,6 +19,8 @@ from settlement_engine.domain.reconciliation import (
 )
 from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.reconciliation_schedule import (
+    UNSEEN_AGAIN_SECONDS,
+    UNSEEN_AT_ONCE_MAX,
     UNSEEN_STATEMENTS_MAX,
     MeteredReconciliation,
     ReconciliationSchedule,
@@ -133,12 +135,12 @@ async def test_statements_of_an_engine_that_died_are_reconciled_after_a_start(
     ask = store.accounts_with_unseen_statements
     asked: list[int] = []
 
-    async def fails_at_first(statements_max: int) -> list[int]:
+    async def fails_at_first(statements_max: int, *, older_seconds: float = 0.0) -> list[int]:
         asked.append(statements_max)
         if len(asked) == 1:
             gone = "the database is gone"
             raise Unavailable(gone, why="the test says so")
-        return await ask(statements_max)
+        return await ask(statements_max, older_seconds=older_seconds)
 
     monkeypatch.setattr(store, "accounts_with_unseen_statements", fails_at_first)
     await for_hours(scheduled(Reconciliation(store), store=store, on_arrival=False), 0.1)
@@ -146,10 +148,122 @@ async def test_statements_of_an_engine_that_died_are_reconciled_after_a_start(
     await for_hours(scheduled(Reconciliation(store), store=store), 0.1)
     [(account_id, _, proof)] = await scene.stores.reconciled.proofs(None, account.id, 0, 10)
     assert (account_id, proof.their_closing_minor) == (account.id, 5)
-    assert asked == [UNSEEN_STATEMENTS_MAX] * 2  # until there is an answer, and then no more
+    assert asked == [UNSEEN_STATEMENTS_MAX] * 3  # until there is an answer, and then now and then
     after = Recorded()
     await for_hours(scheduled(after, store=store), 0.1)
     assert after.runs == []
+
+
+class Remembered:
+    """Reconciles, and remembers the accounts."""
+
+    def __init__(self, inner: Reconciler) -> None:
+        self._inner = inner
+        self.accounts: list[int | None] = []
+
+    async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
+        results = await self._inner.reconcile(run)
+        self.accounts.append(run.account_id)
+        return results
+
+
+async def test_statements_of_an_engine_that_died_are_reconciled_by_those_that_run() -> None:
+    """Nobody starts: the engines that run look now and then, and one of them takes the account."""
+    stores = MemoryStores()
+    scene = await Scene.open(stores, funds_minor=0)
+    store, account = scene.stores.reconciliation, await scene.source()
+    stores.records.clock = SpringClock()
+    engines = [Remembered(Reconciliation(scene.stores.beside().reconciliation)) for _ in range(2)]
+    looking = [asyncio.create_task(scheduled(each, store=store).run()) for each in engines]
+    await asyncio.sleep(60)
+    assert [each.accounts for each in engines] == [[], []]
+    await take(scene.stores, BankDay(account=account, opening=0, entries=[Booked(minor=5)]))
+    await asyncio.sleep(2 * UNSEEN_AGAIN_SECONDS + 60)
+    for each in looking:
+        each.cancel()
+    await asyncio.gather(*looking, return_exceptions=True)
+    done = [account_id for each in engines for account_id in each.accounts]
+    assert set(done) == {account.id}
+    [(account_id, _, proof)] = await scene.stores.reconciled.proofs(None, account.id, 0, 10)
+    assert (account_id, proof.their_closing_minor) == (account.id, 5)
+
+
+class Shared(Recorded):
+    """Engines of which one at a time has a run: the others are told so."""
+
+    running: ClassVar[list[int]] = []
+    most: ClassVar[list[int]] = []
+
+    async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
+        if self.running:
+            raise Contention("another reconciliation is going on")
+        self.running.append(1)
+        self.most.append(len(self.running))
+        await asyncio.sleep(1)
+        self.running.clear()
+        return await super().reconcile(run)
+
+
+class Unseen:
+    """A store with accounts whose statements nobody has reconciled, until somebody does."""
+
+    def __init__(self, *engines: Recorded, accounts: int) -> None:
+        self.engines = engines
+        self.accounts = accounts
+        self.asked: list[float] = []
+
+    async def accounts_with_unseen_statements(
+        self, statements_max: int, *, older_seconds: float = 0.0
+    ) -> list[int]:
+        del statements_max
+        self.asked.append(older_seconds)
+        done = {run.account_id for each in self.engines for _, run in each.runs}
+        return [each for each in range(1, self.accounts + 1) if each not in done]
+
+
+async def test_two_engines_share_what_a_third_one_has_left_and_never_run_at_once() -> None:
+    engines = [Shared(), Shared()]
+    store = Unseen(*engines, accounts=3 * UNSEEN_AT_ONCE_MAX)
+    together = (
+        for_hours(scheduled(each, store=store), 1)  # type: ignore[arg-type]
+        for each in engines
+    )
+    await asyncio.gather(*together)
+    done = [run.account_id for each in engines for _, run in each.runs]
+    assert set(done) == set(range(1, store.accounts + 1))
+    assert len(done) <= store.accounts + 4 * UNSEEN_AT_ONCE_MAX, "hardly any is done twice"
+    assert set(Shared.most) == {1}
+    assert store.asked[0] == 0.0
+    assert store.asked[-1] == UNSEEN_AGAIN_SECONDS
+
+
+async def test_accounts_whose_run_never_begins_keep_no_other_one() -> None:
+    class Stubborn(Recorded):
+        async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
+            if run.account_id in {3, 7}:
+                raise Contention("the database stopped the transaction in favour of another one")
+            return await super().reconcile(run)
+
+    reconciler = Stubborn()
+    schedule = scheduled(reconciler)
+    schedule.arrived(range(1, 10))
+    await for_hours(schedule, 0.1)
+    assert {run.account_id for _, run in reconciler.runs} == {1, 2, 4, 5, 6, 8, 9}
+
+
+async def test_a_run_of_the_schedule_does_not_wait_for_all_that_has_arrived() -> None:
+    class Slow(Recorded):
+        async def reconcile(self, run: ReconciliationRun) -> list[AccountResult]:
+            await asyncio.sleep(60)
+            return await super().reconcile(run)
+
+    reconciler = Slow()
+    schedule = scheduled(reconciler, "0 * * * *")
+    schedule.arrived(range(1, 200))
+    await for_hours(schedule, 5)
+    assert [run.started_for for _, run in reconciler.runs].index(StartedFor.SCHEDULE) <= 61
+    arrived = [run for _, run in reconciler.runs if run.started_for is StartedFor.ARRIVAL]
+    assert len(arrived) == 199
 
 
 class Meter:

@@ -6,15 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from settlement_engine.domain.decisions.after_the_end import UNPOSTED
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.statement_evidence import UnreadRow
 from settlement_engine.domain.statements import EntryStatus
 from settlement_engine.engine.settings import EngineSettings
-from settlement_engine.engine.statement_evidence import StatementSearch
-from settlement_engine.errors import Unavailable
+from settlement_engine.engine.statement_evidence import UNREAD_AT_ONCE_MAX, StatementSearch
+from settlement_engine.errors import CorruptRecord, Unavailable
 from settlement_engine.ports import ReportOutcome
 from settlement_engine.ports.statement_evidence import AbsentPayment, Searched, absence_of
 from settlement_lab.memory import MemoryEvidence, MemoryStatements
@@ -216,6 +218,12 @@ class ShakyEvidence:
             raise Unavailable(what)
         return Searched(rows=rows_max, found=1, news=1) if self.calls == 2 else None
 
+    async def search_unread(self) -> Searched | None:
+        return None
+
+    async def unread_count(self) -> int:
+        return 0
+
     async def tell_absent(self, days: int, most: int) -> int:
         self.looks.append((days, most))
         return most if len(self.looks) == 1 else 0
@@ -252,6 +260,12 @@ class SlowEvidence:
         self.left -= done
         return Searched(rows=done, found=0, news=0)
 
+    async def search_unread(self) -> Searched | None:
+        return None
+
+    async def unread_count(self) -> int:
+        return 0
+
     async def tell_absent(self, days: int, most: int) -> int:
         what = "this takes too long, too"
         raise Unavailable(what)
@@ -271,3 +285,73 @@ async def test_a_step_that_takes_too_long_is_tried_again_with_fewer_rows() -> No
             await asyncio.sleep(0.002)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+UNREAD = (UnreadRow(7, 1, "ValueError: 'TOLD' is not a valid EntryStatus"),)
+
+
+class PartlyUnread:
+    """A store whose database refuses a row, until it is searched alone and set aside; it is readable after a while."""
+
+    def __init__(self) -> None:
+        self.left = 200
+        self.asked: list[int] = []
+        self.tried = 0
+        self.is_set_aside = False
+
+    async def search_next(self, rows_max: int) -> Searched | None:
+        self.asked.append(rows_max)
+        if not self.left:
+            return None
+        if not self.is_set_aside:
+            if rows_max > 1:
+                raise CorruptRecord("the database could not execute a statement")
+            self.left -= 1
+            self.is_set_aside = True
+            return Searched(rows=1, found=0, news=0, unread=UNREAD, statement=3)
+        done = min(rows_max, self.left)
+        self.left -= done
+        return Searched(rows=done, found=0, news=0)
+
+    async def search_unread(self) -> Searched | None:
+        if not self.is_set_aside or self.left:
+            return None
+        self.tried += 1
+        is_read = self.tried > UNREAD_AT_ONCE_MAX + 1
+        self.is_set_aside = not is_read
+        return Searched(rows=1, found=1, news=1, unread=() if is_read else UNREAD)
+
+    async def unread_count(self) -> int:
+        return int(self.is_set_aside)
+
+    async def tell_absent(self, days: int, most: int) -> int:
+        del days, most
+        return 0
+
+
+async def test_what_cannot_be_read_is_an_alarm_and_keeps_no_other_row() -> None:
+    store = PartlyUnread()
+    shown: list[int] = []
+    search = StatementSearch(SEARCHING, store, shown.append)
+    with structlog.testing.capture_logs() as logged:
+        task = asyncio.create_task(search.run())
+        async with asyncio.timeout(5):
+            while store.tried < UNREAD_AT_ONCE_MAX:  # noqa: ASYNC110 - a counter cannot be awaited
+                await asyncio.sleep(0.002)
+            while 1 not in shown:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+        assert not store.left
+        assert store.tried == UNREAD_AT_ONCE_MAX, "a look tries so many in vain, and then rests"
+        search._unread_look_at_seconds = 0.0  # a minute later
+        async with asyncio.timeout(5):
+            while shown[-1]:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+        assert not store.is_set_aside
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    [alarm] = [each for each in logged if each["log_level"] == "error"]
+    assert (alarm["event"], alarm["statement"], alarm["entry"]) == (
+        "statement_entries_not_read",
+        3,
+        7,
+    )

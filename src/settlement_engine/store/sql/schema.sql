@@ -830,6 +830,15 @@ CREATE TABLE unmatches (
     at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE TABLE unread_entries (
+    statement_id bigint NOT NULL,
+    entry_number integer NOT NULL,
+    detail_number integer NOT NULL,
+    why text NOT NULL,
+    since timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    tried_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE unsearched_statements (
     statement_id bigint NOT NULL,
     after_entry integer NOT NULL DEFAULT 0,
@@ -2751,6 +2760,8 @@ ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, posti
 
 ALTER TABLE unmatches ADD CONSTRAINT unmatches_pkey PRIMARY KEY (match_id);
 
+ALTER TABLE unread_entries ADD CONSTRAINT unread_entries_pkey PRIMARY KEY (statement_id, entry_number, detail_number);
+
 ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_pkey PRIMARY KEY (statement_id);
 
 ALTER TABLE waiting_dead_letters ADD CONSTRAINT waiting_dead_letters_pkey PRIMARY KEY (dead_letter_id);
@@ -3288,6 +3299,12 @@ ALTER TABLE unmatches ADD CONSTRAINT unmatches_reason_check CHECK (length(reason
 
 ALTER TABLE unmatches ADD CONSTRAINT unmatches_who_check CHECK (length(who) >= 1 AND length(who) <= 256);
 
+ALTER TABLE unread_entries ADD CONSTRAINT unread_entries_detail_number_check CHECK (detail_number >= 0);
+
+ALTER TABLE unread_entries ADD CONSTRAINT unread_entries_entry_number_check CHECK (entry_number >= 0);
+
+ALTER TABLE unread_entries ADD CONSTRAINT unread_entries_why_check CHECK (length(why) >= 1 AND length(why) <= 1000);
+
 ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_after_detail_check CHECK (after_detail >= 0);
 
 ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_after_entry_check CHECK (after_entry >= 0);
@@ -3345,6 +3362,8 @@ ALTER TABLE statements ADD CONSTRAINT statements_file_sha256_fkey FOREIGN KEY (f
 ALTER TABLE unmatches ADD CONSTRAINT unmatches_match_id_fkey FOREIGN KEY (match_id) REFERENCES matches(id);
 
 ALTER TABLE unmatches ADD CONSTRAINT unmatches_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
+
+ALTER TABLE unread_entries ADD CONSTRAINT unread_entries_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES statements(id);
 
 ALTER TABLE unsearched_statements ADD CONSTRAINT unsearched_statements_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES statements(id);
 
@@ -3483,6 +3502,8 @@ CREATE INDEX transfers_by_time ON public.transfers USING brin (at) WITH (pages_p
 CREATE INDEX transfers_outside_by_credit ON public.transfers USING btree (credit_id, at) WHERE ((leg = 3) OR (leg > 10));
 
 CREATE INDEX transfers_outside_by_debit ON public.transfers USING btree (debit_id, at) WHERE ((leg = 3) OR (leg > 10));
+
+CREATE INDEX unread_entries_by_trial ON public.unread_entries USING btree (tried_at);
 
 CREATE TRIGGER account_stays BEFORE UPDATE OF id, kind, bank, currency, account_number, opened_at ON public.accounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE accounts ENABLE ALWAYS TRIGGER account_stays;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -128,8 +129,11 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
         ]
         return found[:limit]
 
-    async def accounts_with_unseen_statements(self, statements_max: int) -> list[int]:
+    async def accounts_with_unseen_statements(
+        self, statements_max: int, *, older_seconds: float = 0.0
+    ) -> list[int]:
         """Return the accounts whose statements no run that ended has looked at; see the port."""
+        upto = self._records.clock.now() - timedelta(seconds=older_seconds)
         looked_at: dict[int, datetime] = {}
         for run_id in self._kept.ends:
             run, started_at = self._kept.runs[run_id]
@@ -138,7 +142,7 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
         unseen: set[int] = set()
         for kept in self._records.statements[::-1][:statements_max]:
             account_id, at = kept.result.account_id, kept.result.at
-            if not kept.is_kept or account_id is None or at is None:
+            if not kept.is_kept or account_id is None or at is None or at > upto:
                 continue
             is_counted = isinstance(kept.said, Statement) and kept.said.source in END_OF_DAY
             if is_counted and (account_id not in looked_at or at > looked_at[account_id]):

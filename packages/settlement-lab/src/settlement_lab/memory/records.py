@@ -302,7 +302,7 @@ class Records:
             history,
             fencing_token=parked.fencing_token if parked else 0,
             asked=parked.asked if parked else 0,
-            next_action_at=parked.due_at if parked else None,
+            next_action_at=parked.due_at if parked and not parked.engine_id else None,
             refusal_detail=dict(history.refusal_detail),
             compensations=self._compensations(history),
             recorded=msgspec.structs.replace(

@@ -66,6 +66,14 @@ class MemoryEvidence:
                     return self._search(self._part(kept, outcome, rows_max))
         return None
 
+    async def search_unread(self) -> Searched | None:
+        """Try a row again that could not be read: there is none, for nothing is written here."""
+        return None
+
+    async def unread_count(self) -> int:
+        """Count what could not be read: nothing."""
+        return 0
+
     async def tell_absent(self, days: int, most: int) -> int:
         """Tell of completed payments that closed statements lack; see the port."""
         absent = list(itertools.islice(self._absent(days), most))

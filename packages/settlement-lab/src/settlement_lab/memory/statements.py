@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ImportedStatement,
         ReceivedFile,
     )
-    from settlement_engine.ports import Judge, StatementFilter
+    from settlement_engine.ports import Judge, StatementFilter, UnreadStatement
     from settlement_lab.memory.records import Records
 
 AT_BANKS = frozenset({AccountKind.NOSTRO, AccountKind.SETTLEMENT})
@@ -108,6 +108,11 @@ class MemoryStatements:
             if isinstance(each.said, Statement) and each.said.source in END_OF_DAY
         ]
         return sorted(kept, key=lambda each: (each.head.ends, each.id))
+
+    async def unread(self, account_ids: Sequence[int], limit: int) -> list[UnreadStatement]:
+        """Return the statements of which entries could not be searched: none, for nothing is written here."""
+        del account_ids, limit
+        return []
 
     async def import_found(
         self, found: FoundStatement, account_id: int | None, judge: Judge

@@ -135,13 +135,14 @@ WHERE a.kind IN ('nostro', 'settlement')
 ORDER BY a.id LIMIT $4;
 
 -- name: accounts_with_unseen_statements
--- The accounts with an end-of-day statement ($1) among the latest $2 that no run has looked at which came to its end. A
--- run that began after the import has; for a statement that is not matched, one that began $3 seconds after it, because
--- the import may have been committed so much later.
+-- The accounts with an end-of-day statement ($1) among the latest $2 that was imported $4 seconds ago or earlier and that
+-- no run has looked at which came to its end. A run that began after the import has; for a statement that is not matched,
+-- one that began $3 seconds after it, because the import may have been committed so much later. The runs are read once:
+-- there may be as many of them as accounts.
 WITH latest AS (
     SELECT s.id, s.account_id, s.is_kept, s.source, s.entries, s.imported_at
     FROM statements AS s ORDER BY s.id DESC LIMIT $2
-), imported AS (
+), imported AS MATERIALIZED (
     SELECT l.account_id, greatest(
             max(l.imported_at),
             max(l.imported_at) FILTER (WHERE m.entries_done IS DISTINCT FROM l.entries) + make_interval(secs => $3)
@@ -149,18 +150,28 @@ WITH latest AS (
     FROM latest AS l
     LEFT JOIN matched_statements AS m ON m.statement_id = l.id
     WHERE l.is_kept AND l.source = ANY ($1::text[])
+        AND l.imported_at <= clock_timestamp() - make_interval(secs => $4)
     GROUP BY l.account_id
+), ended AS MATERIALIZED (
+    SELECT r.account_id, folded_bank(r.bank) AS bank, r.currency, max(r.started_at) AS started_at
+    FROM reconciliation_runs AS r
+    JOIN reconciliation_run_ends AS e ON e.run_id = r.id
+    WHERE r.started_at >= (SELECT min(i.looked_at) FROM imported AS i)
+    GROUP BY 1, 2, 3
+), seen AS (
+    SELECT e.account_id, max(e.started_at) AS started_at FROM ended AS e
+    WHERE e.account_id IS NOT NULL GROUP BY e.account_id
 )
 SELECT a.id FROM imported AS i
 JOIN accounts AS a ON a.id = i.account_id
-WHERE NOT EXISTS (
-    SELECT 1 FROM reconciliation_runs AS r
-    JOIN reconciliation_run_ends AS e ON e.run_id = r.id
-    WHERE r.started_at >= i.looked_at
-        AND (r.account_id IS NULL OR r.account_id = a.id)
-        AND (r.bank IS NULL OR folded_bank(r.bank) = a.bank)
-        AND (r.currency IS NULL OR r.currency = a.currency)
-)
+LEFT JOIN seen AS s ON s.account_id = i.account_id
+WHERE (s.started_at IS NULL OR s.started_at < i.looked_at)
+    AND NOT EXISTS (
+        SELECT 1 FROM ended AS e
+        WHERE e.account_id IS NULL AND e.started_at >= i.looked_at
+            AND (e.bank IS NULL OR e.bank = a.bank)
+            AND (e.currency IS NULL OR e.currency = a.currency)
+    )
 ORDER BY a.id;
 
 -- name: statements_to_match

@@ -97,12 +97,14 @@ WITH taken AS (
 SELECT t.settlement_id FROM taken AS t;
 
 -- name: load
--- Whole settlements, with their fencing token, the current attempt, and the values to verify it.
+-- Whole settlements, with their fencing token, the current attempt, and the values to verify it. One that an engine has
+-- is due at no time: its due time is that of its last pause.
 SELECT s.id, s.key_hash, s.content_hash, s.caller, s.idempotency_key, s.obligation_id, s.from_bank, s.to_bank, s.amount_minor,
     s.currency, s.requested_value_date, s.value_date, s.priority, s.metadata::text AS metadata,
     s.state::text AS state, s.seq, s.is_frozen, s.attestation, s.refusal_code,
     s.refusal_detail::text AS refusal_detail, s.rail_reference, s.confirmation, s.created_at,
-    s.ended_at, coalesce(w.epoch, 0) AS epoch, coalesce(w.asked, 0) AS asked, w.due_at,
+    s.ended_at, coalesce(w.epoch, 0) AS epoch, coalesce(w.asked, 0) AS asked,
+    CASE WHEN w.owner = 0 THEN w.due_at END AS due_at,
     a.number, a.rail, a.source_id, a.agent_id, a.clearing_id, a.target_id, a.uetr,
     a.end_to_end_id, a.message_id, a.trace, a.payload, a.recorded_at, a.valid_until, a.sends, a.undelivered,
     a.delivery::text AS delivery,

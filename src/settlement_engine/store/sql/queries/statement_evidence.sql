@@ -1,18 +1,55 @@
 -- What the entries of statements say about our payments.
 
 -- name: unsearched_statement
--- The oldest statement with rows that were not searched, and which no other engine is searching.
+-- The oldest statement with rows that were not searched, and which no other engine is searching; none of which nothing
+-- could be read in the last $1 seconds.
 SELECT q.statement_id, q.after_entry, q.after_detail, s.account_id, s.source, s.outcome,
     encode(s.file_sha256, 'hex') AS file_sha256
 FROM unsearched_statements AS q
 JOIN statements AS s ON s.id = q.statement_id
+WHERE NOT EXISTS (
+    SELECT 1 FROM unread_entries AS u
+    WHERE u.statement_id = q.statement_id AND u.entry_number = 0
+        AND u.tried_at > clock_timestamp() - make_interval(secs => $1)
+)
 ORDER BY q.statement_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED;
+
+-- name: unread_entry
+-- The entry that could not be read and was tried the longest time ago, at least $1 seconds, and which no other engine is
+-- trying.
+SELECT u.statement_id, u.entry_number, u.detail_number, s.account_id, s.source, s.outcome,
+    encode(s.file_sha256, 'hex') AS file_sha256
+FROM unread_entries AS u
+JOIN statements AS s ON s.id = u.statement_id
+WHERE u.entry_number > 0 AND u.tried_at <= clock_timestamp() - make_interval(secs => $1)
+ORDER BY u.tried_at, u.statement_id, u.entry_number, u.detail_number LIMIT 1 FOR UPDATE OF u SKIP LOCKED;
+
+-- name: hold_search_place
+-- The statement that is searched, if the search has not gone on since.
+SELECT 1 AS is_there FROM unsearched_statements AS q
+WHERE q.statement_id = $1 AND q.after_entry = $2 AND q.after_detail = $3 FOR UPDATE;
+
+-- name: add_unread_entries
+-- Set entries aside that cannot be read, or note that they still cannot.
+INSERT INTO unread_entries AS u (statement_id, entry_number, detail_number, why)
+SELECT $1, q.* FROM unnest($2::integer[], $3::integer[], $4::text[]) AS q
+ON CONFLICT (statement_id, entry_number, detail_number)
+DO UPDATE SET why = excluded.why, tried_at = clock_timestamp();
+
+-- name: forget_unread_entry
+-- Note that an entry was read after all.
+DELETE FROM unread_entries WHERE statement_id = $1 AND entry_number = $2 AND detail_number = $3;
+
+-- name: unread_entry_count
+-- How many entries are set aside; a statement of which nothing can be read counts as one.
+SELECT count(*) AS entries FROM unread_entries;
 
 -- name: unsearched_rows
 -- Entries behind a place, each with one of its details, or without any. The details of an entry are numbered from 1.
+-- Dates come as texts: one that this program cannot read keeps it from no other row.
 -- The entries are taken in their order first: no more are read than a step has rows, however long the statement is.
-SELECT e.number, e.amount_minor, e.currency, e.status, e.booking_date, e.value_date, e.is_reversal, e.code,
-    e.text, e.refs::text AS refs, e.details_differ, d.number AS detail_number, d.amount_minor AS detail_minor,
+SELECT e.number, e.amount_minor, e.currency, e.status, e.booking_date::text AS booking_date,
+    e.value_date::text AS value_date, e.is_reversal, e.code, e.text, e.refs::text AS refs, e.details_differ, d.number AS detail_number, d.amount_minor AS detail_minor,
     d.charges_minor AS detail_charges_minor, d.text AS detail_text, d.refs::text AS detail_refs,
     d.number = 1 AND o.number IS NULL AS is_only
 FROM (

@@ -61,6 +61,16 @@ LEFT JOIN statement_days AS d ON d.statement_id = s.id AND d.day = s.ends
 WHERE s.is_kept AND s.account_id = $1 AND s.source = ANY ($2::text[])
 ORDER BY s.ends, s.id LIMIT $3;
 
+-- name: unread_statements
+-- The statements of accounts of which entries could not be searched for our payments, $2 at most: how many entries, the
+-- first one (0: the rest of the statement), and why.
+SELECT s.account_id, s.id, s.begins, s.ends, count(*) AS entries, min(u.entry_number) AS first_entry,
+    (array_agg(u.why ORDER BY u.entry_number, u.detail_number))[1] AS why
+FROM unread_entries AS u
+JOIN statements AS s ON s.id = u.statement_id
+WHERE s.account_id = ANY ($1::bigint[])
+GROUP BY s.id ORDER BY s.account_id, s.id LIMIT $2;
+
 -- name: lock_statements
 -- One import at a time for an account, in every engine.
 SELECT pg_advisory_xact_lock(hashtextextended('statements of account ' || $1::bigint, 0));
