@@ -460,3 +460,21 @@ async def test_a_break_is_escalated_to_each_level_once(stores):
     assert file.work.due_at > file.events[-1].at - timedelta(days=1)
     [shown] = await work.books.breaks(owner="lead")
     assert shown.id == opened
+
+
+async def test_a_match_closes_every_break_that_it_leaves_without_an_open_item(stores):
+    work = await Work.open(stores)
+    paid = await work.books.settled(300, 450, 500)
+    await take(stores, await work.books.day(Booked(minor=-750, text="your orders of today")))
+    await work.books.reconcile()
+    break_id = await work.only("UNKNOWN_DEBIT")
+    ours = [f"{each.id}/1/1" for each in paid[:2]]
+    missing = [each.id for each in await work.books.breaks() if each.ours and each.ours[0] in ours]
+    match_id = await work.match(break_id, ours, (await work.file(break_id)).theirs)
+    left = [each.ours for each in await work.books.breaks() if each.ours[0].endswith("/1/1")]
+    assert left == [(f"{paid[2].id}/1/1",)]  # without waiting for a run
+    for each in missing:
+        assert await work.kinds(each) == ["opened", "matched"]
+        assert (await work.file(each)).work.match_id == match_id
+    assert sorted(await work.unmatch(match_id)) == sorted([break_id, *missing])
+    assert {each.id for each in await work.books.breaks()} >= {break_id, *missing}

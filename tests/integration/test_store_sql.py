@@ -437,6 +437,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8",
         "id int8, kind text, account_id int8, bank text, currency text, amount_minor numeric, business_date date, ours text[], theirs text[]",
     ),
+    "settled_breaks_of_match": ("int8", "break_id int8"),
     "suggestions_of_break": (
         "int8 text text int8",
         "matched_by text, explanation text, ours text[], theirs text[], open_ours text[], open_theirs text[]",

@@ -167,10 +167,7 @@ def _judge_content(
     if any(each.content_hash == head.content_hash for each in kept):
         return StatementOutcome.ALREADY_IMPORTED, "it was imported before, with the same content"
     if any(each.identity() == head.identity() or each.period() == head.period() for each in kept):
-        return (
-            StatementOutcome.REISSUED,
-            "it was imported before with other content; the later version counts",
-        )
+        return StatementOutcome.REISSUED, _reissued(head, kept)
     closes_a_day = statement.source in END_OF_DAY
     if statement.totals_differ or (closes_a_day and not head.is_balanced()):
         return (
@@ -180,6 +177,20 @@ def _judge_content(
     if not closes_a_day:
         return StatementOutcome.IMPORTED, "it is not an end-of-day statement"
     return _judge_place(head, kept, numbers_count_by_one=account.numbers_count_by_one)
+
+
+def _reissued(head: StatementHead, kept: Sequence[StatementHead]) -> str:
+    """Say which version of a statement that was imported before counts."""
+    chain = chain_of([*kept, head])
+    if head.content_hash in chain.contested:
+        counts = "no version says that it is later, so none counts"
+    elif head.content_hash in chain.superseded:
+        counts = "another version counts"
+    elif head.source in END_OF_DAY:
+        counts = "this version counts"
+    else:
+        return "it was imported before with other content"
+    return f"it was imported before with other content; {counts}"
 
 
 def _foreign_currency(statement: Statement) -> str:

@@ -138,9 +138,9 @@ class PostgresBreakWork:
                 connection, head.account_id, found, who=wanted.who, reason=wanted.reason
             )
             detail = BreakEventDetail(match_id=match_id)
-            await _end(
-                connection, before, BreakEventKind.MATCHED, (wanted.who, wanted.reason), detail
-            )
+            said = (wanted.who, wanted.reason)
+            await _end(connection, before, BreakEventKind.MATCHED, said, detail)
+            await _end_settled(connection, match_id, said)
             return match_id
 
     async def unmatch(self, spec: UnmatchSpec) -> list[int]:
@@ -241,6 +241,7 @@ class PostgresBreakWork:
             detail = BreakEventDetail(proposal_id=proposal.id, match_id=match_id)
             said = (wanted.who, proposal.reason)
             await _end(connection, before, BreakEventKind.APPROVED, said, detail)
+            await _end_settled(connection, match_id, said)
             return await _proposal(connection, proposal.id)
 
     async def decline(self, spec: BreakDecisionSpec) -> BreakProposal:
@@ -357,3 +358,13 @@ async def _end(
     """Close a break."""
     await append_event(connection, before, kind, said, detail)
     await connection.execute(query("take_off_open_breaks"), before.head.id)
+
+
+async def _end_settled(connection: Connection, match_id: int | None, said: tuple[str, str]) -> None:
+    """Close the other breaks that a match leaves without an open item: no run has to find them."""
+    if match_id is None:
+        return
+    for row in await connection.fetch(query("settled_breaks_of_match"), match_id):
+        other = await need_file(connection, row["break_id"])
+        detail = BreakEventDetail(match_id=match_id)
+        await _end(connection, other, BreakEventKind.MATCHED, said, detail)

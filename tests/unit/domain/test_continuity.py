@@ -260,6 +260,23 @@ def test_two_versions_that_do_not_say_which_is_later_are_contested():
     assert not chain.is_whole()
 
 
+@pytest.mark.parametrize(
+    ("made", "more", "said"),
+    [
+        ("2026-03-03T23:00:00Z", {}, "this version counts"),
+        ("2026-03-03T21:00:00Z", {}, "another version counts"),
+        ("2026-03-03T22:00:00Z", {}, "none counts"),
+        ("2026-03-03T23:00:00Z", {"closing": 999}, "another version counts"),
+    ],
+)
+def test_what_is_reissued_says_which_version_counts(made, more, said):
+    first = statement(1, 0, 100, -40, created="2026-03-03T22:00:00Z")
+    again = statement(1, 0, 50, 10, created=made, **more)
+    ruling = judge(again, ACCOUNTS, [head_of(first)])
+    assert ruling.outcome is StatementOutcome.REISSUED
+    assert ruling.reason.endswith(said)
+
+
 def page(number, opening, *amounts, first=False, last=False):
     return statement(
         7,

@@ -202,6 +202,20 @@ def end(
     kept.add(kind, now, said[1], who=said[0], match_id=match_id, proposal_id=proposal_id)
 
 
+def end_settled(records: Records, match_id: int | None, said: tuple[str, str]) -> None:
+    """Close the other breaks that a match leaves without an open item."""
+    if match_id is None:
+        return
+    kept = records.reconciled.matches[match_id - 1]
+    items = {*(each.item.id for each in kept.ours), *(each.name for each in kept.theirs)}
+    for number, each in enumerate(records.reconciled.breaks.values(), start=1):
+        named = {*each.found.ours, *each.corrections, *each.found.theirs}
+        if each.account_id == kept.account_id and each.is_open and not named.isdisjoint(items):
+            file = file_of(records, number)
+            if not file.ours and not file.theirs:
+                end(records, file, BreakEventKind.MATCHED, said, match_id)
+
+
 def check_room(records: Records, proposal: BreakProposal) -> None:
     """Refuse what the account does not cover. Raises WrongState."""
     account = records.accounts[proposal.account_id]

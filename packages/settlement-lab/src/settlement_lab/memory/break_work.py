@@ -39,6 +39,7 @@ from settlement_lab.memory.break_corrections import (
     check_room,
     closed_breaks_of,
     end,
+    end_settled,
     file_of,
     kept_break,
     named_items,
@@ -153,6 +154,7 @@ class MemoryBreakWork:
         said = (wanted.who, wanted.reason)
         match_id = add_match(self._books, self._kept, account_id, items, said)
         end(self._records, before, BreakEventKind.MATCHED, said, match_id)
+        end_settled(self._records, match_id, said)
         return match_id
 
     async def unmatch(self, spec: UnmatchSpec) -> list[int]:
@@ -270,6 +272,7 @@ class MemoryBreakWork:
             transfer_group=group_id,
         )
         end(self._records, before, BreakEventKind.APPROVED, said, match_id, proposal.id)
+        end_settled(self._records, match_id, said)
         return self._seen(proposal.id)
 
     async def decline(self, spec: BreakDecisionSpec) -> BreakProposal:

@@ -182,6 +182,31 @@ WHERE NOT EXISTS (SELECT 1 FROM open_breaks AS o WHERE o.break_id = b.id)
     ) IN ('matched', 'approved')
 ORDER BY b.id;
 
+-- name: settled_breaks_of_match
+-- The open breaks of which a match has an item, and none of whose items is open.
+SELECT DISTINCT o.break_id
+FROM (
+    SELECT p.account_id, 'ours' AS side, p.group_id || '/' || p.posting || '/' || p.leg AS item
+    FROM match_postings AS p WHERE p.match_id = $1
+    UNION ALL
+    SELECT m.account_id, 'theirs', e.statement_id || '/' || e.entry_number
+    FROM match_entries AS e JOIN matches AS m ON m.id = e.match_id WHERE e.match_id = $1
+) AS q
+JOIN break_items AS i ON i.account_id = q.account_id AND i.side = q.side AND i.item = q.item
+JOIN open_breaks AS o ON o.break_id = i.break_id
+WHERE NOT EXISTS (
+    SELECT 1 FROM break_items AS n
+    JOIN open_postings AS p ON p.account_id = n.account_id AND p.group_id = split_part(n.item, '/', 1)::uuid
+        AND p.posting = split_part(n.item, '/', 2)::smallint AND p.leg = split_part(n.item, '/', 3)::smallint
+    WHERE n.break_id = o.break_id AND n.side = 'ours'
+) AND NOT EXISTS (
+    SELECT 1 FROM break_items AS n
+    JOIN open_entries AS e ON e.statement_id = split_part(n.item, '/', 1)::bigint
+        AND e.entry_number = split_part(n.item, '/', 2)::integer
+    WHERE n.break_id = o.break_id AND n.side = 'theirs'
+)
+ORDER BY o.break_id;
+
 -- name: break_clock
 -- The database's time.
 SELECT clock_timestamp() AS now;
