@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,6 +113,30 @@ def test_the_proof_of_a_day_is_printed(world: World, monkeypatch: pytest.MonkeyP
     told = run(world, "prove", "--date", f"{first.day}", "--account", proof["accountId"])
     assert "1 proved to zero" in told.out
     assert "no account has a proof" in run(world, "prove", "--date", "2001-01-01").out
+
+
+def test_the_items_of_a_day_are_printed_and_add_up_to_its_proof(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = chain(NUMBER, 2)
+    monkeypatch.setenv("SETTLEMENT_DATABASE__URL", world.address["database_url"])
+    for day in (first.day, second.day):
+        done = run(world, "prove", "--date", f"{day}", "--items", "--json")
+        assert done.code == ExitCode.OK, done
+        [proof] = done.json["proofs"]
+        assert (proof["addsUp"], proof["isCurrent"], proof["hasMore"]) == (True, True, False)
+        items = proof["items"]
+        assert {each["side"] for each in items} == {"theirs"}
+        assert len(items) == proof["unmatchedEntries"] > 0
+        total = sum(Decimal(each["amount"]) for each in items)
+        assert total == Decimal(proof["unmatchedTheirs"])
+        assert max(each["bookingDate"] for each in items) <= f"{day}"
+        told = run(world, "prove", "--date", f"{day}", "--account", proof["accountId"], "--items")
+        assert "the items add up to the proof" in told.out
+        assert items[0]["name"] in told.out
+    cut = run(world, "prove", "--date", f"{first.day}", "--items", "--limit", "1")
+    assert "1 shown, and there are more" in cut.out
+    assert run(world, "prove", "--items").code == ExitCode.USAGE
 
 
 def test_what_was_found_is_announced_once_and_in_order(

@@ -22,7 +22,7 @@ from settlement_engine.messages.regulatory_files import build_regulatory_report
 from settlement_engine.messages.report_templates import shipped_templates
 from settlement_engine.store import issued_statements, regulatory
 from tests.support.bank_statements import BankDay, Booked, debit, take, today
-from tests.support.histories import ALL_TRANSFERS, Scene
+from tests.support.histories import ALL_TRANSFERS, Scene, funding
 from tests.support.stores import PostgresStores
 from tests.support.tampering_history import TAMPERED_RECONCILED
 
@@ -36,7 +36,7 @@ WE = ReportingInstitution(name="We", bic="SETTGB2L", lei="")
 GUARDED = (
     *("reconciliation_days", "open_postings", "open_entries", "matched_statements"),
     *("matches", "unmatches", "match_postings", "match_entries"),
-    *("statement_days", "proofs", "proved_accounts"),
+    *("statement_days", "proofs", "proved_accounts", "timing_postings", "timing_entries"),
     *("issued_statements", "issued_statement_files", "regulatory_reports"),
 )
 
@@ -49,10 +49,20 @@ def _at_once(monkeypatch):
 
 @pytest.fixture
 async def stores(database_url: str) -> AsyncIterator[PostgresStores]:
-    """A database with a match, open items, two issued statements in two formats, and a report."""
+    """A database with a match, open items, two issued statements in two formats, and a report.
+
+    Of two fundings the bank has booked one a day earlier, and the other a day later.
+    """
     made = PostgresStores(database_url)
     scene = await Scene.open(made, funds_minor=1_000)
-    await take(made, await statement_of(scene))
+    statement = await statement_of(scene)
+    funded = []
+    for days, reference in ((-1, "PAID-IN-EARLY"), (1, "PAID-IN-LATER")):
+        paid_in = funding(500, bank=scene.source_bank, reference=reference)
+        await made.accounts.fund(paid_in)
+        booked_on = today() + timedelta(days)
+        funded.append(Booked(minor=500, text=f"for {reference}", booked_on=booked_on))
+    await take(made, replace(statement, entries=[*statement.entries, *funded]))
     await reconcile(made)
     await issue(scene)
     yield made

@@ -556,6 +556,45 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "match_open_postings": ("text text", "items int8"),
     "match_entries_of": ("text text text text text", ""),
     "add_suggestions": ("int8 uuid text", ""),
+    "proof_as_of": (
+        "int8 date text",
+        (
+            "currency text, booking_date date, our_closing_minor numeric, unmatched_theirs_minor numeric,"
+            " unmatched_ours_minor numeric, opening_difference_minor numeric, difference_minor numeric,"
+            " their_closing_minor numeric, unmatched_theirs int4, unmatched_ours int4, held_back_by text, begins date,"
+            " is_current bool"
+        ),
+    ),
+    "open_entries_as_of": (
+        "int8 date date int8 int4 int8",
+        (
+            "statement_id int8, entry_number int4, booked_on date, amount_minor int8, currency text, value_date date,"
+            " text text, refs text"
+        ),
+    ),
+    "open_postings_as_of": (
+        "int8 date date date int8 int8",
+        (
+            "id int8, group_id uuid, posting int2, leg int2, booked_on date, amount_minor int8, currency text,"
+            " value_date date, our_references text[], end_to_end text, rail_references text[], batch text"
+        ),
+    ),
+    "timing_entries_as_of": (
+        "int8 date int4 date int8 int8 int4 int8",
+        (
+            "span int2, settled_on date, match_id int8, statement_id int8, entry_number int4, booked_on date,"
+            " amount_minor int8, currency text, value_date date, text text, refs text, matched_by text,"
+            " matched_at timestamptz"
+        ),
+    ),
+    "timing_postings_as_of": (
+        "int8 date int4 date int8 uuid int2 int2 int8",
+        (
+            "span int2, settled_on date, match_id int8, group_id uuid, posting int2, leg int2, booked_on date,"
+            " amount_minor int8, currency text, value_date date, our_references text[], end_to_end text,"
+            " rail_references text[], batch text, matched_by text, matched_at timestamptz"
+        ),
+    ),
     "add_open_entries": ("int8 text text text text", ""),
     "keep_statement_progress": ("int8 int8 int4", ""),
     "add_to_days": ("int8 text text text text text text text text text", ""),

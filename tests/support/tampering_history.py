@@ -125,7 +125,7 @@ TAMPERED_RECONCILED: dict[str, tuple[str, set[str]]] = {
     ),
     "a match counts from another day on": (
         f"UPDATE matches SET settled_on = settled_on + 1 WHERE id = {MATCHED}",
-        {"matches_add_up", "day_sums_follow_items"},
+        {"matches_add_up", "day_sums_follow_items", "timing_items_follow_matches"},
     ),
     "a match was taken back by nobody": (
         f"INSERT INTO unmatches (match_id, who, reason) VALUES ({MATCHED}, 'nobody', 'none')",
@@ -135,6 +135,22 @@ TAMPERED_RECONCILED: dict[str, tuple[str, set[str]]] = {
             "day_sums_follow_items",
             "statement_days_follow_items",
         },
+    ),
+    "an item that was open is not known any more": (
+        "DELETE FROM timing_postings",
+        {"timing_items_follow_matches"},
+    ),
+    "an entry that was open is not known any more": (
+        "DELETE FROM timing_entries",
+        {"timing_items_follow_matches"},
+    ),
+    "an item was open for more days": (
+        "UPDATE timing_entries SET booked_on = booked_on - 1",
+        {"timing_items_follow_matches"},
+    ),
+    "an item that was open is looked for among others": (
+        "UPDATE timing_postings SET span = span + 1",
+        {"timing_items_follow_matches"},
     ),
     "a proof was rewritten": (
         (

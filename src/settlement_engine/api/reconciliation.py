@@ -11,11 +11,12 @@ from settlement_engine.api import grammar
 from settlement_engine.api.call import LOCAL_CALLER, CallLimit, Service, Unary
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.render_breaks import aged_break, worked_break
-from settlement_engine.api.render_reconciliation import to_proof, to_report
+from settlement_engine.api.render_reconciliation import to_open_item, to_proof, to_report
 from settlement_engine.api.turns import in_parts
+from settlement_engine.domain.open_items import read_place
 from settlement_engine.domain.reconciliation import ReconciliationRun, StartedFor
 from settlement_engine.errors import NotFound
-from settlement_engine.ports import BreakFilter, ReportFilter
+from settlement_engine.ports import BreakFilter, OpenItemFilter, ReportFilter
 from settlement_engine.proto import settlement_pb2 as pb
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.api.call import Call, Undisturbed
+    from settlement_engine.domain.open_items import ItemPlace
     from settlement_engine.domain.reconciliation import ReconciliationReport
     from settlement_engine.ports import BreakManagement, Ids, Reconciler, ReconciliationReader
 
@@ -63,6 +65,7 @@ class ReconciliationCalls:
             "ListBreaks": Unary(pb.ListBreaksRequest, self.list_breaks),
             "GetBreak": Unary(pb.GetBreakRequest, self.get_break),
             "ListProofs": Unary(pb.ListProofsRequest, self.list_proofs),
+            "ListOpenItems": Unary(pb.ListOpenItemsRequest, self.list_open_items),
         }
 
     async def reconcile(self, request: pb.ReconcileRequest, call: Call) -> pb.ReconcileResponse:
@@ -173,6 +176,36 @@ class ReconciliationCalls:
             next_page_token=make_token(filters, str(page[-1][0])) if has_more else "",
         )
 
+    async def list_open_items(
+        self, request: pb.ListOpenItemsRequest, call: Call
+    ) -> pb.ListOpenItemsResponse:
+        """List the items that were open on an account at the end of a day."""
+        del call
+        found: grammar.Found = []
+        account_id = grammar.check_account_id("account_id", request.account_id, found)
+        day = grammar.check_date("date", request.date, found)
+        filters = (account_id, request.date)
+        size = grammar.check_page_size(request.page_size, found)
+        after = _place(read_token(request.page_token, filters, found), found)
+        grammar.refuse(found)
+        assert day is not None, "what is no date was refused"
+        as_of = await self._reader.proof_as_of(account_id, day)
+        if as_of is None:
+            what = f"account {account_id} has no proof for {day}"
+            raise NotFound(what, listed_by=f"prove --account {account_id}")
+        wanted = OpenItemFilter(
+            account_id=account_id, day=day, begins=as_of.begins, limit=size + 1, after=after
+        )
+        listed = await self._reader.open_items(wanted)
+        page = listed[:size]
+        has_more = len(listed) > size
+        return pb.ListOpenItemsResponse(
+            items=await in_parts(page, to_open_item),
+            next_page_token=make_token(filters, page[-1].place.text()) if has_more else "",
+            proof=to_proof(account_id, as_of.currency, as_of.proof),
+            is_current=as_of.is_current,
+        )
+
     async def _report(self, run_id: UUID) -> ReconciliationReport:
         report = await self._reader.report(run_id)
         if report is None:
@@ -196,6 +229,14 @@ def _kind(request: pb.ListBreaksRequest, found: grammar.Found) -> str:
         found.append(("kind", "is no kind of a break"))
         return ""
     return pb.BreakKind.Name(request.kind).removeprefix("BREAK_KIND_")
+
+
+def _place(text: str, found: grammar.Found) -> ItemPlace | None:
+    """Read the place of an item from a token; empty: from the beginning."""
+    place = read_place(text) if text else None
+    if text and place is None:
+        found.append(("page_token", "is not a token of this call"))
+    return place
 
 
 def _position(token: str, filters: tuple[object, ...], found: grammar.Found) -> int:

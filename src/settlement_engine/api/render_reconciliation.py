@@ -13,6 +13,7 @@ from settlement_engine.proto import settlement_pb2 as pb
 if TYPE_CHECKING:
     from settlement_engine.domain.balance_comparison import BalanceComparison
     from settlement_engine.domain.breaks.history import BreakEvent
+    from settlement_engine.domain.open_items import OpenItem
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import (
         AccountResult,
@@ -117,6 +118,24 @@ def to_proof(account_id: int, currency: str, proof: BalanceProof) -> pb.BalanceP
         unmatched_postings=proof.unmatched_ours,
         held_back_by=proof.held_back_by,
         is_zero=proof.is_zero,
+    )
+
+
+def to_open_item(item: OpenItem) -> pb.OpenItem:
+    """Render an item that was open at the end of a day."""
+    return pb.OpenItem(
+        side=item.side.value,
+        name=item.name,
+        amount=amount(item.minor, item.currency),
+        currency=item.currency,
+        booking_date=item.booked_on.isoformat(),
+        value_date=item.value_date.isoformat() if item.value_date is not None else "",
+        references=item.references,
+        text=item.text,
+        match_id=str(item.match_id) if item.match_id is not None else "",
+        matched_by=item.matched_by,
+        matched_on=item.matched_on.isoformat() if item.matched_on is not None else "",
+        matched_time=timestamp(item.matched_at) if item.matched_at is not None else None,
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from settlement_engine.domain.bank_directory import our_accounts
 from settlement_engine.domain.reconciliation import ACCOUNTS_MAX
-from settlement_engine.ports import BankFilter
+from settlement_engine.ports import BankFilter, OpenItemFilter
 from settlement_engine.store import environment
 from settlement_engine.store.audit import PostgresAuditor
 from settlement_engine.store.banks import PostgresBanks
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import date
 
+    from settlement_engine.domain.open_items import OpenItem, ProofAsOf
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.ports import Proof
+
+ITEMS_AT_ONCE: Final = 1_000
+"""The most open items that one statement reads."""
 
 
 async def migrate(
@@ -63,6 +67,52 @@ async def balance_proofs(
         return await reader.proofs(day, account_id, 0, ACCOUNTS_MAX)
     finally:
         await readers.close()
+
+
+class ProofWithItems(NamedTuple):
+    """The proof of an account for a day with the items that were open at its end, as many as were asked for."""
+
+    account_id: int
+    as_of: ProofAsOf
+    items: tuple[OpenItem, ...]
+    has_more: bool
+
+
+async def proofs_with_items(
+    database_url: str, day: date | None, account_id: int | None, limit: int
+) -> list[ProofWithItems]:
+    """Return the same proofs with their items, ``limit`` of all accounts."""
+    readers = Readers(DatabaseSettings(url=database_url, readers_max=1))
+    try:
+        reader = PostgresReconciliationReader(readers)
+        found: list[ProofWithItems] = []
+        for owner, _, proof in await reader.proofs(day, account_id, 0, ACCOUNTS_MAX):
+            left = limit - sum(len(each.items) for each in found)
+            found.append(await _with_items(reader, owner, proof.booking_date, left))
+        return found
+    finally:
+        await readers.close()
+
+
+async def _with_items(
+    reader: PostgresReconciliationReader, account_id: int, day: date, limit: int
+) -> ProofWithItems:
+    as_of = await reader.proof_as_of(account_id, day)
+    assert as_of is not None, "a proof is never deleted"
+    items: list[OpenItem] = []
+    while len(items) <= limit:
+        wanted = OpenItemFilter(
+            account_id=account_id,
+            day=day,
+            begins=as_of.begins,
+            limit=min(ITEMS_AT_ONCE, limit + 1 - len(items)),
+            after=items[-1].place if items else None,
+        )
+        page = await reader.open_items(wanted)
+        items += page
+        if len(page) < wanted.limit:
+            break
+    return ProofWithItems(account_id, as_of, tuple(items[:limit]), len(items) > limit)
 
 
 async def has_listed_banks(url: str) -> bool:

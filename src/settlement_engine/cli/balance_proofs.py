@@ -12,6 +12,7 @@ from settlement_engine.cli.output import BAD, GOOD, WARN, counted, mark, print_j
 from settlement_engine.domain.money import format_amount
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from settlement_engine.domain.proof import BalanceProof
@@ -28,13 +29,14 @@ def tell_proofs(url: str, day: date | None, account_id: int | None, *, is_json: 
 
     found = asyncio.run(balance_proofs(url, day, account_id))
     if is_json:
-        print_json({"proofs": [_as_dict(*each) for each in found]})
+        print_json({"proofs": [proof_dict(*each) for each in found]})
     else:
-        _print(found)
+        print_proofs(found)
     return ExitCode.OK if all(proof.is_zero for _, _, proof in found) else ExitCode.UNBALANCED
 
 
-def _print(found: list[tuple[int, str, BalanceProof]]) -> None:
+def print_proofs(found: Sequence[tuple[int, str, BalanceProof]]) -> None:
+    """Print proofs as a table."""
     if not found:
         mark(WARN, "no account has a proof for this day")
         return
@@ -66,7 +68,7 @@ def _row(account_id: int, currency: str, proof: BalanceProof) -> tuple[str, ...]
     )
 
 
-def _as_dict(account_id: int, currency: str, proof: BalanceProof) -> dict[str, Any]:
+def proof_dict(account_id: int, currency: str, proof: BalanceProof) -> dict[str, Any]:
     """Return the proof with its amounts as decimal texts, named as in the JSON of ListProofs."""
     said = msgspec.structs.asdict(proof)
     amounts = {

@@ -16,6 +16,7 @@ import msgspec
 from settlement_engine.cli.balance_proofs import tell_proofs
 from settlement_engine.cli.commands import lasting
 from settlement_engine.cli.failures import ExitCode
+from settlement_engine.cli.open_items import tell_items
 from settlement_engine.cli.output import (
     BAD,
     GOOD,
@@ -29,6 +30,7 @@ from settlement_engine.cli.output import (
     say,
     table,
 )
+from settlement_engine.cli.pages import LIST_MAX
 from settlement_engine.cli.settings import config_options, load_config, url_option
 from settlement_engine.domain.money import format_amount
 from settlement_engine.domain.readable import has_unseen
@@ -119,19 +121,35 @@ def migrate(  # noqa: PLR0913 -- each option of the command is an argument
 @click.option(
     "--account", "account_id", type=click.IntRange(min=1), help="Such a proof of this account only."
 )
+@click.option(
+    "--items",
+    "with_items",
+    is_flag=True,
+    help="With --date or --account: also the items that were open at the end of the day.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, LIST_MAX),
+    default=1_000,
+    show_default=True,
+    help="With --items: the maximum number of items.",
+)
 @as_json
 @example("""
 settlement-engine prove
 settlement-engine prove --json --database-url postgresql://reader@db/settlement
 settlement-engine prove --date 2026-01-31 --account 12
+settlement-engine prove --date 2026-01-31 --account 12 --items --json
 """)
-def prove(
+def prove(  # noqa: PLR0913 -- each option of the command is an argument
     *,
     config_file: Path | None,
     settings: tuple[str, ...],
     database_url: str | None,
     day: datetime | None,
     account_id: int | None,
+    with_items: bool,
+    limit: int,
     is_json: bool,
 ) -> int:
     """Recompute balances, holds, fingerprints and references; exit code 5 on any difference.
@@ -141,14 +159,21 @@ def prove(
 
     With --date or --account it shows what reconciliation has proved instead (without --date for the last day of
     each account): our closing balance, what is open, and the bank's closing balance. Exit code 5 if one is not zero.
+
+    With --items it also lists what was open at the end of the day: booked by one of the sides until then, and matched
+    with something booked later, or open to this day. Exit code 5, too, if that does not add up to the proof.
     """
     from settlement_engine.app.database import prove as prove_ledger
 
+    is_of_accounts = day is not None or account_id is not None
+    if with_items and not is_of_accounts:
+        raise click.UsageError("--items needs --date or --account")
     url = _find_database(config_file, settings, database_url)
-    if day is not None or account_id is not None:
-        return tell_proofs(
-            url, day.date() if day is not None else None, account_id, is_json=is_json
-        )
+    on = day.date() if day is not None else None
+    if with_items:
+        return tell_items(url, on, account_id, limit, is_json=is_json)
+    if is_of_accounts:
+        return tell_proofs(url, on, account_id, is_json=is_json)
     with busy("recomputing the books from the transfers"):
         proof = asyncio.run(prove_ledger(url))
     if is_json:

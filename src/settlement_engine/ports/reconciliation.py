@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.balance_comparison import StatedBalance
     from settlement_engine.domain.booking_days import DaysByStatement
+    from settlement_engine.domain.open_items import ItemPlace, OpenItem, ProofAsOf
     from settlement_engine.domain.proof import BalanceProof, ReconciledBooks
     from settlement_engine.domain.reconciliation import (
         AccountResult,
@@ -75,6 +76,20 @@ class ReportFilter:
     limit: int
     before: UUID | None = None
     day: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenItemFilter:
+    """Which items to list: those of an account that were open at the end of a day, behind a place.
+
+    ``begins`` is that of the day's ``ProofAsOf``.
+    """
+
+    account_id: int
+    day: date
+    begins: date | None
+    limit: int
+    after: ItemPlace | None = None
 
 
 class ReconciliationStore(Protocol):
@@ -245,7 +260,23 @@ class SettlementProofs(Protocol):
         ...
 
 
-class ReconciliationReader(SettlementProofs, Protocol):
+class OpenItemsReader(Protocol):
+    """Shows the items behind the proof of a past day. Raises Unavailable."""
+
+    async def proof_as_of(self, account_id: int, day: date) -> ProofAsOf | None:
+        """Return the last proof of an account for a day, as ``proofs`` does, and whether it is what there is now."""
+        ...
+
+    async def open_items(self, wanted: OpenItemFilter) -> list[OpenItem]:
+        """Return the items that were open at the end of a day, in the order of their places.
+
+        Without a change since the day's proof they add up to its figures. A match that is made between two pages moves
+        its items in the list.
+        """
+        ...
+
+
+class ReconciliationReader(SettlementProofs, OpenItemsReader, Protocol):
     """Shows what reconciliation has found. Raises Unavailable."""
 
     async def proofs(

@@ -3115,6 +3115,140 @@ class ListProofsResponse(_message.Message):
 Global___ListProofsResponse: _TypeAlias = ListProofsResponse  # noqa: Y015
 
 @_typing.final
+class ListOpenItemsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    date: _builtins.str
+    """The booking day. An account without a proof for it is not found."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        date: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "date", b"date", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOpenItemsRequest: _TypeAlias = ListOpenItemsRequest  # noqa: Y015
+
+@_typing.final
+class ListOpenItemsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    IS_CURRENT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    is_current: _builtins.bool
+    """Whether nothing that counts for the day has changed since the proof. If it has, the items are those of now, and
+    the proof will be recorded anew by the next run.
+    """
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenItem]: ...
+    @_builtins.property
+    def proof(self) -> Global___BalanceProof:
+        """The last proof of the account for the day. The items of all pages add up to unmatched_theirs and unmatched_ours."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___OpenItem] | None = ...,
+        next_page_token: _builtins.str = ...,
+        proof: Global___BalanceProof | None = ...,
+        is_current: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_current", b"is_current", "items", b"items", "next_page_token", b"next_page_token", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOpenItemsResponse: _TypeAlias = ListOpenItemsResponse  # noqa: Y015
+
+@_typing.final
+class OpenItem(_message.Message):
+    """An item that was open at the end of a day: an entry of the bank or a posting of ours."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIDE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    BOOKING_DATE_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    MATCH_ID_FIELD_NUMBER: _builtins.int
+    MATCHED_BY_FIELD_NUMBER: _builtins.int
+    MATCHED_ON_FIELD_NUMBER: _builtins.int
+    MATCHED_TIME_FIELD_NUMBER: _builtins.int
+    side: _builtins.str
+    """"theirs" or "ours"."""
+    name: _builtins.str
+    """STATEMENT/NUMBER of an entry, GROUP/POSTING/LEG of a posting, as in breaks. The group of a settlement's posting is
+    its id.
+    """
+    amount: _builtins.str
+    """With the sign of the bank's statement."""
+    currency: _builtins.str
+    booking_date: _builtins.str
+    """The day on which it counts."""
+    value_date: _builtins.str
+    text: _builtins.str
+    """What the bank says about its entry."""
+    match_id: _builtins.str
+    """The match that it is in since; empty if it is open to this day."""
+    matched_by: _builtins.str
+    """The pass that has found the match, or "person"."""
+    matched_on: _builtins.str
+    """The day from which on both sides have booked it: later than the day of the list."""
+    @_builtins.property
+    def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 16."""
+
+    @_builtins.property
+    def matched_time(self) -> _timestamp_pb2.Timestamp:
+        """When the match was made."""
+
+    def __init__(
+        self,
+        *,
+        side: _builtins.str = ...,
+        name: _builtins.str = ...,
+        amount: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        booking_date: _builtins.str = ...,
+        value_date: _builtins.str = ...,
+        references: _abc.Iterable[_builtins.str] | None = ...,
+        text: _builtins.str = ...,
+        match_id: _builtins.str = ...,
+        matched_by: _builtins.str = ...,
+        matched_on: _builtins.str = ...,
+        matched_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["matched_time", b"matched_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "booking_date", b"booking_date", "currency", b"currency", "match_id", b"match_id", "matched_by", b"matched_by", "matched_on", b"matched_on", "matched_time", b"matched_time", "name", b"name", "references", b"references", "side", b"side", "text", b"text", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenItem: _TypeAlias = OpenItem  # noqa: Y015
+
+@_typing.final
 class ReconciliationBreak(_message.Message):
     """A difference between our books and a bank's statements."""
 

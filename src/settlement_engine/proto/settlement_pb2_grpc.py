@@ -2634,6 +2634,11 @@ class ReconciliationServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.FromString,
                 _registered_method=True)
+        self.ListOpenItems = channel.unary_unary(
+                '/settlement.ReconciliationService/ListOpenItems',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListOpenItemsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListOpenItemsResponse.FromString,
+                _registered_method=True)
         self.AssignBreak = channel.unary_unary(
                 '/settlement.ReconciliationService/AssignBreak',
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.AssignBreakRequest.SerializeToString,
@@ -2716,6 +2721,14 @@ class ReconciliationServiceServicer:
 
     def ListProofs(self, request, context):
         """Lists the last proof of each account, of one day or of the account's last day, by account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOpenItems(self, request, context):
+        """Lists the items that were open on an account at the end of a booking day, behind the figures of that day's proof:
+        the bank's entries, then our postings; of each first what is open to this day, then what was matched since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -2814,6 +2827,11 @@ def add_ReconciliationServiceServicer_to_server(servicer, server):
                     servicer.ListProofs,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.SerializeToString,
+            ),
+            'ListOpenItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOpenItems,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListOpenItemsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListOpenItemsResponse.SerializeToString,
             ),
             'AssignBreak': grpc.unary_unary_rpc_method_handler(
                     servicer.AssignBreak,
@@ -2998,6 +3016,33 @@ class ReconciliationService:
             '/settlement.ReconciliationService/ListProofs',
             settlement__engine_dot_proto_dot_settlement__pb2.ListProofsRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.ListProofsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOpenItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.ReconciliationService/ListOpenItems',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListOpenItemsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListOpenItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

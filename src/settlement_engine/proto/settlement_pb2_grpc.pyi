@@ -1023,6 +1023,10 @@ class ReconciliationServiceStub:
     """Returns one break with its events."""
     ListProofs: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListProofsRequest, _settlement_pb2.ListProofsResponse]
     """Lists the last proof of each account, of one day or of the account's last day, by account."""
+    ListOpenItems: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListOpenItemsRequest, _settlement_pb2.ListOpenItemsResponse]
+    """Lists the items that were open on an account at the end of a booking day, behind the figures of that day's proof:
+    the bank's entries, then our postings; of each first what is open to this day, then what was matched since.
+    """
     AssignBreak: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.AssignBreakRequest, _settlement_pb2.ReconciliationBreak]
     """Makes an open break the work of a person or a group. The same call again changes nothing."""
     CommentBreak: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.CommentBreakRequest, _settlement_pb2.ReconciliationBreak]
@@ -1065,6 +1069,10 @@ class ReconciliationServiceAsyncStub(ReconciliationServiceStub):
     """Returns one break with its events."""
     ListProofs: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListProofsRequest, _settlement_pb2.ListProofsResponse]  # type: ignore[assignment]
     """Lists the last proof of each account, of one day or of the account's last day, by account."""
+    ListOpenItems: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListOpenItemsRequest, _settlement_pb2.ListOpenItemsResponse]  # type: ignore[assignment]
+    """Lists the items that were open on an account at the end of a booking day, behind the figures of that day's proof:
+    the bank's entries, then our postings; of each first what is open to this day, then what was matched since.
+    """
     AssignBreak: _aio.UnaryUnaryMultiCallable[_settlement_pb2.AssignBreakRequest, _settlement_pb2.ReconciliationBreak]  # type: ignore[assignment]
     """Makes an open break the work of a person or a group. The same call again changes nothing."""
     CommentBreak: _aio.UnaryUnaryMultiCallable[_settlement_pb2.CommentBreakRequest, _settlement_pb2.ReconciliationBreak]  # type: ignore[assignment]
@@ -1134,6 +1142,16 @@ class ReconciliationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ListProofsResponse, _abc.Awaitable[_settlement_pb2.ListProofsResponse]]:
         """Lists the last proof of each account, of one day or of the account's last day, by account."""
+
+    @_abc_1.abstractmethod
+    def ListOpenItems(
+        self,
+        request: _settlement_pb2.ListOpenItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListOpenItemsResponse, _abc.Awaitable[_settlement_pb2.ListOpenItemsResponse]]:
+        """Lists the items that were open on an account at the end of a booking day, behind the figures of that day's proof:
+        the bank's entries, then our postings; of each first what is open to this day, then what was matched since.
+        """
 
     @_abc_1.abstractmethod
     def AssignBreak(

@@ -16,6 +16,7 @@ from settlement_engine.domain.reconciliation import (
     StartedFor,
 )
 from settlement_engine.ports import BreakFilter, ReportFilter
+from settlement_engine.store import open_items
 from settlement_engine.store.reconciliation_rows import to_proof
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from settlement_engine.domain.open_items import OpenItem, ProofAsOf
     from settlement_engine.domain.proof import BalanceProof
+    from settlement_engine.ports import OpenItemFilter
     from settlement_engine.store.database import Readers
 
 EVENTS_MAX: Final = 1_000
@@ -58,6 +61,14 @@ class PostgresReconciliationReader:
             "list_proofs", day, account_id, after_account, limit
         )
         return [(row["account_id"], row["currency"], to_proof(row)) for row in rows]
+
+    async def proof_as_of(self, account_id: int, day: date) -> ProofAsOf | None:
+        """Return the last proof of an account for a day, and whether it is what there is now."""
+        return await open_items.proof_as_of(self._readers, account_id, day)
+
+    async def open_items(self, wanted: OpenItemFilter) -> list[OpenItem]:
+        """Return the items that were open at the end of a day."""
+        return await open_items.open_items(self._readers, wanted)
 
     async def breaks(self, wanted: BreakFilter) -> list[ReconciliationBreak]:
         """Return breaks, the latest first."""

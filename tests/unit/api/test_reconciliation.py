@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from settlement_engine.api.call import ACTOR_HEADER
+from settlement_engine.api.pages import make_token
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.reconciliation import ReconciliationRun, RunBegin, StartedFor
 from settlement_engine.domain.statement_import import ReceivedFile
@@ -110,6 +111,57 @@ async def test_proofs_are_listed_and_accounts_say_when_they_were_reconciled(
     assert not (await edge.reconciliation.ListProofs(other)).proofs
     status, body, _ = await edge.post("ListProofs", {"accountId": account_id})
     assert (status, body["proofs"][0]["isZero"]) == (200, True)
+
+
+async def test_the_items_of_a_day_are_listed_page_by_page(edge: Edge, account_id: str) -> None:
+    await reconciled(edge, account_id)
+    listed = await edge.reconciliation.ListProofs(pb.ListProofsRequest(account_id=account_id))
+    [proof] = listed.proofs
+    items: list[pb.OpenItem] = []
+    wanted = pb.ListOpenItemsRequest(account_id=account_id, date=proof.booking_date, page_size=1)
+    while not items or wanted.page_token:
+        page = await edge.reconciliation.ListOpenItems(wanted)
+        assert (page.proof, page.is_current) == (proof, True)
+        items += page.items
+        wanted.page_token = page.next_page_token
+    assert [(each.side, each.amount) for each in items] == [
+        ("theirs", "10.00"),
+        ("theirs", "-0.07"),
+        ("ours", "-1.00"),
+        ("ours", "10.00"),
+    ]
+    assert (proof.unmatched_theirs, proof.unmatched_ours) == ("9.93", "9.00")
+    unknown = items[1]
+    assert (unknown.booking_date, unknown.text) == (proof.booking_date, "what is this")
+    assert (unknown.match_id, unknown.matched_on) == ("", "")
+    assert not unknown.HasField("matched_time")
+    body = {"accountId": account_id, "date": proof.booking_date}
+    status, answer, _ = await edge.post("ListOpenItems", body)
+    assert (status, len(answer["items"]), answer["isCurrent"]) == (200, 4, True)
+    stores = edge.world.stores
+    matches = [await stores.reconciled.match(number) for number in (1, 2)]
+    [match_id] = [each.id for each in matches if each and str(each.account_id) == account_id]
+    await stores.reconciliation.unmatch(match_id, who="ada", reason="another one")
+    page = await edge.reconciliation.ListOpenItems(
+        pb.ListOpenItemsRequest(account_id=account_id, date=proof.booking_date)
+    )
+    assert not page.is_current
+    assert len(page.items) == 6
+
+
+async def test_items_are_listed_of_a_proved_day_only(edge: Edge, account_id: str) -> None:
+    await reconciled(edge, account_id)
+    error = await failed(edge.reconciliation.ListOpenItems(pb.ListOpenItemsRequest()))
+    assert sorted(violations(error)) == ["account_id", "date"]
+    none = pb.ListOpenItemsRequest(account_id=account_id, date="2001-01-01")
+    assert (await failed(edge.reconciliation.ListOpenItems(none))).code() is (
+        grpc.StatusCode.NOT_FOUND
+    )
+    for position in ("7", "0.0.2026-01-31.0.1/9999999999"):
+        token = make_token((int(account_id), none.date), position)
+        made_up = pb.ListOpenItemsRequest(account_id=account_id, date=none.date, page_token=token)
+        error = await failed(edge.reconciliation.ListOpenItems(made_up))
+        assert violations(error) == ["page_token"]
 
 
 async def test_wrong_fields_and_unknown_things_are_refused(edge: Edge) -> None:

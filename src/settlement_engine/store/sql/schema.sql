@@ -810,6 +810,27 @@ CREATE TABLE stream_head (
     published bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor=10, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=500, vacuum_truncate=false);
 
+CREATE TABLE timing_entries (
+    account_id bigint NOT NULL,
+    span smallint NOT NULL,
+    settled_on date NOT NULL,
+    match_id bigint NOT NULL,
+    statement_id bigint NOT NULL,
+    entry_number integer NOT NULL,
+    booked_on date NOT NULL
+);
+
+CREATE TABLE timing_postings (
+    account_id bigint NOT NULL,
+    span smallint NOT NULL,
+    settled_on date NOT NULL,
+    match_id bigint NOT NULL,
+    group_id uuid NOT NULL,
+    posting smallint NOT NULL,
+    leg smallint NOT NULL,
+    booked_on date NOT NULL
+);
+
 CREATE TABLE transfers (
     group_id uuid NOT NULL,
     leg smallint NOT NULL,
@@ -1998,6 +2019,24 @@ AS $function$
     END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.forget_timing_items()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    DELETE FROM timing_postings AS t USING added AS a, matches AS m, match_postings AS p
+    WHERE m.id = a.match_id AND p.match_id = a.match_id
+        AND t.account_id = p.account_id AND t.span = timing_span(p.booked_on, m.settled_on)
+        AND t.settled_on = m.settled_on AND t.match_id = m.id
+        AND t.group_id = p.group_id AND t.posting = p.posting AND t.leg = p.leg;
+    DELETE FROM timing_entries AS t USING added AS a, matches AS m, match_entries AS e
+    WHERE m.id = a.match_id AND e.match_id = a.match_id
+        AND t.account_id = m.account_id AND t.span = timing_span(e.booked_on, m.settled_on)
+        AND t.settled_on = m.settled_on AND t.match_id = m.id
+        AND t.statement_id = e.statement_id AND t.entry_number = e.entry_number;
+    RETURN NULL;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.hold_engine_lock(p_engine bigint)
  RETURNS boolean
  LANGUAGE sql
@@ -2044,6 +2083,32 @@ BEGIN
         WHEN 'returned' THEN (event, to_state) IN (('contradicted', 'returned'), ('debited_twice', 'returned'))
         ELSE false
     END;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.keep_timing_entries()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    INSERT INTO timing_entries (account_id, span, settled_on, match_id, statement_id, entry_number, booked_on)
+    SELECT m.account_id, timing_span(a.booked_on, m.settled_on), m.settled_on, m.id, a.statement_id, a.entry_number,
+        a.booked_on
+    FROM added AS a JOIN matches AS m ON m.id = a.match_id
+    WHERE a.booked_on < m.settled_on;
+    RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.keep_timing_postings()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    INSERT INTO timing_postings (account_id, span, settled_on, match_id, group_id, posting, leg, booked_on)
+    SELECT a.account_id, timing_span(a.booked_on, m.settled_on), m.settled_on, m.id, a.group_id, a.posting, a.leg,
+        a.booked_on
+    FROM added AS a JOIN matches AS m ON m.id = a.match_id
+    WHERE a.booked_on < m.settled_on;
+    RETURN NULL;
 END $function$;
 
 CREATE OR REPLACE FUNCTION public.left_to_give_back(p_settlement uuid)
@@ -2593,6 +2658,16 @@ AS $function$
     RETURNING h.position - p_count
 $function$;
 
+CREATE OR REPLACE FUNCTION public.timing_span(booked_on date, settled_on date)
+ RETURNS smallint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+SELECT width_bucket(
+    settled_on - booked_on, '{2,4,8,16,32,64,128,256,512,1024,2048,4096,8192,16384}'::integer[]
+)::smallint
+$function$;
+
 CREATE OR REPLACE FUNCTION public.try_engine_lock(p_engine bigint)
  RETURNS boolean
  LANGUAGE sql
@@ -2755,6 +2830,10 @@ ALTER TABLE statement_files ADD CONSTRAINT statement_files_pkey PRIMARY KEY (sha
 ALTER TABLE statements ADD CONSTRAINT statements_pkey PRIMARY KEY (id);
 
 ALTER TABLE stream_head ADD CONSTRAINT stream_head_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE timing_entries ADD CONSTRAINT timing_entries_pkey PRIMARY KEY (account_id, span, settled_on, match_id, statement_id, entry_number);
+
+ALTER TABLE timing_postings ADD CONSTRAINT timing_postings_pkey PRIMARY KEY (account_id, span, settled_on, match_id, group_id, posting, leg);
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_pkey PRIMARY KEY (group_id, posting, leg);
 
@@ -3289,6 +3368,10 @@ ALTER TABLE stream_head ADD CONSTRAINT stream_head_position_check CHECK ("positi
 
 ALTER TABLE stream_head ADD CONSTRAINT stream_head_published_check CHECK (published >= 0);
 
+ALTER TABLE timing_entries ADD CONSTRAINT timing_entries_check CHECK (booked_on < settled_on);
+
+ALTER TABLE timing_postings ADD CONSTRAINT timing_postings_check CHECK (booked_on < settled_on);
+
 ALTER TABLE transfers ADD CONSTRAINT transfers_amount_minor_check CHECK (amount_minor > 0);
 
 ALTER TABLE transfers ADD CONSTRAINT transfers_check CHECK (debit_id <> credit_id);
@@ -3643,6 +3726,9 @@ ALTER TABLE match_entries ENABLE ALWAYS TRIGGER no_orphans;
 CREATE TRIGGER one_live_match AFTER INSERT ON public.match_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_live_match();
 ALTER TABLE match_entries ENABLE ALWAYS TRIGGER one_live_match;
 
+CREATE TRIGGER timing_items_are_kept AFTER INSERT ON public.match_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION keep_timing_entries();
+ALTER TABLE match_entries ENABLE ALWAYS TRIGGER timing_items_are_kept;
+
 CREATE TRIGGER match_postings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.match_postings FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE match_postings ENABLE ALWAYS TRIGGER match_postings_append_only;
 
@@ -3651,6 +3737,9 @@ ALTER TABLE match_postings ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER one_live_match AFTER INSERT ON public.match_postings REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_live_match();
 ALTER TABLE match_postings ENABLE ALWAYS TRIGGER one_live_match;
+
+CREATE TRIGGER timing_items_are_kept AFTER INSERT ON public.match_postings REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION keep_timing_postings();
+ALTER TABLE match_postings ENABLE ALWAYS TRIGGER timing_items_are_kept;
 
 CREATE TRIGGER match_suggestions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.match_suggestions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE match_suggestions ENABLE ALWAYS TRIGGER match_suggestions_append_only;
@@ -3801,6 +3890,9 @@ ALTER TABLE transfers ENABLE ALWAYS TRIGGER charges_are_borne;
 
 CREATE TRIGGER transfers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.transfers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE transfers ENABLE ALWAYS TRIGGER transfers_append_only;
+
+CREATE TRIGGER timing_items_are_forgotten AFTER INSERT ON public.unmatches REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION forget_timing_items();
+ALTER TABLE unmatches ENABLE ALWAYS TRIGGER timing_items_are_forgotten;
 
 CREATE TRIGGER unmatches_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.unmatches FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE unmatches ENABLE ALWAYS TRIGGER unmatches_append_only;

@@ -109,6 +109,7 @@ class MemoryBookProofs:
         fresh = changed_proofs(known, proofs)
         notice_proofs(self._records, (account_id, run_id), fresh, known)
         self._kept.proofs.setdefault(account_id, []).extend(fresh)
+        self._kept.changed_since_proof.pop(account_id, None)
         known_account = self._records.accounts[account_id]
         self._records.accounts[account_id] = replace(
             known_account, last_reconciled=last_proved(proofs)

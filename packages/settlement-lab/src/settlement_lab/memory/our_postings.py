@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,6 @@ from settlement_engine.domain.reconciliation import OurItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import date
 
     from settlement_engine.domain.ledger import Transfer
     from settlement_lab.memory.reconciled import Reconciled
@@ -104,3 +103,12 @@ class MemoryPostings:
             known = self._kept.days.get(key, DaySums(day=change.day))
             sums = {name: getattr(known, name) + getattr(change, name) for name in names}
             self._kept.days[key] = DaySums(day=change.day, **sums)
+            first = date.min if is_of_any_day(change) else change.day
+            known_first = self._kept.changed_since_proof.get(account_id, first)
+            self._kept.changed_since_proof[account_id] = min(first, known_first)
+
+
+def is_of_any_day(change: DaySums) -> bool:
+    """Say whether a change may change the proof of any day: an entry or a match, and not only a posting."""
+    only_ours = DaySums(day=change.day, ours_minor=change.ours_minor, ours=change.ours)
+    return change != only_ours

@@ -130,6 +130,8 @@ class Reconciled:
     suggestions: dict[tuple[int, bytes], BreakSuggestion] = field(default_factory=dict)
     breaks: dict[tuple[int, bytes], KeptBreak] = field(default_factory=dict)
     proofs: dict[int, list[BalanceProof]] = field(default_factory=dict)
+    changed_since_proof: dict[int, date] = field(default_factory=dict)
+    """By account, the first day whose proof may be another one since the last run."""
     proposals: list[tuple[BreakProposal, bytes]] = field(default_factory=list)
 
     def taken_back(self, account_id: int) -> list[tuple[frozenset[str], frozenset[str]]]:

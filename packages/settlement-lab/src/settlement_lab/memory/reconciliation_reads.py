@@ -14,6 +14,7 @@ from settlement_engine.domain.reconciliation import (
     ReconciliationReport,
     RecordedMatch,
 )
+from settlement_lab.memory.open_items import MemoryOpenItems
 from settlement_lab.memory.statements import AT_BANKS
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from settlement_lab.memory.records import Records
 
 
-class MemoryReconciliationReader:
+class MemoryReconciliationReader(MemoryOpenItems):
     """See ``ports.ReconciliationReader`` and ``ports.SettlementProofs``."""
 
     def __init__(self, records: Records) -> None:

@@ -159,6 +159,37 @@ SELECT format('statement %s on %s', coalesce(i.statement_id, d.statement_id), co
 FROM items AS i FULL JOIN days AS d ON d.statement_id = i.statement_id AND d.day = i.day
 WHERE (i.minor, i.entries, i.is_dated) IS DISTINCT FROM (d.minor, d.entries::bigint, true);
 
+-- name: prove_timing_items_follow_matches
+-- What was open for some days and was then matched is kept with these days, once for each such item of a live match.
+WITH due AS (
+    SELECT m.id AS match_id, p.group_id || '/' || p.posting || '/' || p.leg AS item, p.account_id, p.booked_on,
+        m.settled_on
+    FROM match_postings AS p JOIN matches AS m ON m.id = p.match_id
+    WHERE p.booked_on < m.settled_on AND NOT EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = m.id)
+    UNION ALL
+    SELECT m.id, e.statement_id || '/' || e.entry_number, m.account_id, e.booked_on, m.settled_on
+    FROM match_entries AS e JOIN matches AS m ON m.id = e.match_id
+    WHERE e.booked_on < m.settled_on AND NOT EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = m.id)
+), kept AS (
+    SELECT t.match_id, t.group_id || '/' || t.posting || '/' || t.leg AS item, t.account_id, t.booked_on, t.settled_on,
+        t.span
+    FROM timing_postings AS t
+    UNION ALL
+    SELECT t.match_id, t.statement_id || '/' || t.entry_number, t.account_id, t.booked_on, t.settled_on, t.span
+    FROM timing_entries AS t
+)
+SELECT format('item %s of match %s', coalesce(d.item, k.item), coalesce(d.match_id, k.match_id)) AS subject,
+    CASE WHEN d.item IS NULL THEN 'nothing' ELSE format(
+        'account %s from %s to %s in span %s', d.account_id, d.booked_on, d.settled_on,
+        timing_span(d.booked_on, d.settled_on)
+    ) END AS expected,
+    CASE WHEN k.item IS NULL THEN 'nothing' ELSE format(
+        'account %s from %s to %s in span %s', k.account_id, k.booked_on, k.settled_on, k.span
+    ) END AS found
+FROM due AS d FULL JOIN kept AS k ON k.match_id = d.match_id AND k.item = d.item
+WHERE (d.account_id, d.booked_on, d.settled_on, timing_span(d.booked_on, d.settled_on))
+    IS DISTINCT FROM (k.account_id, k.booked_on, k.settled_on, k.span);
+
 -- name: audit_proved_accounts
 -- The accounts whose proofs can be recomputed, behind one.
 SELECT p.account_id, p.unproved_from, p.last_statement_id
