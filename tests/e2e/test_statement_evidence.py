@@ -84,7 +84,9 @@ def test_a_lost_confirmation_is_ended_by_the_statement_and_reconciled(
     imported(world, statement(world, "EUR", tmp_path))
     found = world.wait_for(settlement_id, pb.COMPLETED, seconds=SECONDS)
     detail = found.moves[-1].detail
-    assert (detail["statement_says"], detail["statement_entry"]) == ("debit", "1")
+    assert (detail["statement_says"], detail["statement_entry"]) == ("debit", "2"), (
+        "behind the funds"
+    )
     assert found.finality in (pb.FINALITY_SETTLED, pb.FINALITY_RECONCILED)
 
     run(world, "reconcile", "--bank", "DEUTDEFF", "--currency", "EUR", "--as", "ada")

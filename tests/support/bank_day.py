@@ -81,7 +81,7 @@ class BankDay:
         for bank in RAIL_BANKS:
             for currency in CURRENCIES:
                 account = {"bank": bank, "currency": currency}
-                funds = {"text": FUNDING_REFERENCE, "amount": f"{FUNDED_UNITS}.00"}
+                funds = {"text": FUNDING_REFERENCE, "amount": f"{FUNDED_UNITS}.00", "once": True}
                 self._tell("POST", "admin/bookings", account | funds)
                 fee = {"text": "ACCOUNT FEE", "amount": FEE}
                 self._tell("POST", "admin/bookings", account | fee)

@@ -21,7 +21,7 @@ from settlement_engine.app.statement_frames import (
     frames_of,
     head_of_frame,
 )
-from settlement_engine.app.statement_reader import StatementReader
+from settlement_engine.app.statement_reader import COMMAND, StatementReader
 from settlement_engine.domain.statements import FaultKind, StatementFile
 from settlement_engine.messages.csv_mapping import shipped_mapping
 from settlement_engine.messages.statements import read_statements
@@ -37,9 +37,8 @@ CSV = b"Booking date;Value date;Amount;Currency;Balance\n"
 
 def reader(*code: str, seconds_max: float = 60.0) -> StatementReader:
     """Read everything in a process; with ``code`` in one that does something else."""
-    command = (sys.executable, "-c", *code) if code else ()
-    more = {"command": command} if command else {}
-    return StatementReader(inline_bytes_max=0, seconds_max=seconds_max, **more)
+    command = (sys.executable, "-c", *code) if code else COMMAND
+    return StatementReader(inline_bytes_max=0, seconds_max=seconds_max, command=command)
 
 
 @pytest.mark.parametrize(

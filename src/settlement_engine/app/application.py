@@ -21,6 +21,7 @@ from settlement_engine.api.statements import StatementPorts
 from settlement_engine.app.breaks import break_rules
 from settlement_engine.app.descriptors import bounded_api
 from settlement_engine.app.matching_rules import matching_rules
+from settlement_engine.app.message_schemas import statement_schemas
 from settlement_engine.app.rails import built_rails, without_enquiries
 from settlement_engine.app.report_templates import regulatory_reporting
 from settlement_engine.app.screening import configured_screening
@@ -177,7 +178,7 @@ class Application:
             named,
             self.reconciliation_schedule.arrived,
             count=self.metrics.statements.imported,
-            read=StatementReader().read,
+            read=StatementReader(xsd_dir=self.config.rails.xsd_dir).read,
         )
         self.fetcher = StatementFetch(
             self.statements, self.importer, self.rails, SystemClock(), named
@@ -262,7 +263,9 @@ class Application:
         self.past_balances = PostgresPastBalances(self.watched, self.readers)
         regulatory = PostgresRegulatory(self.watched, self.readers)
         self._closers = (self.past_balances.close, issued.close, regulatory.close)
-        issuing = StatementIssuing(issued, self.config.institution.bic)
+        schemas = statement_schemas(self.config.rails.xsd_dir)
+        check = None if schemas is None else schemas.check
+        issuing = StatementIssuing(issued, self.config.institution.bic, check)
         reports = PostgresReports(self.readers)
         reader = PostgresReconciliationReader(self.readers)
         reconciliation = ReconciliationPorts(self.reconciler, reader, self.ids, self.breaks)

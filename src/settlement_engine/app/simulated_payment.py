@@ -85,6 +85,12 @@ def order_scenario(simulator: str, scenario: str, idempotency_key: str) -> None:
     _exchange(simulator, "/admin/rules", json.dumps({"scenario": scenario, "reference": name}))
 
 
+def book_funding(simulator: str, bank: str, currency: str, amount: str, text: str) -> None:
+    """Have an amount booked on our account at a bank, unless it was before. Raises Unavailable, Misconfigured."""
+    booking = {"bank": bank, "currency": currency, "amount": amount, "text": text, "once": True}
+    _exchange(simulator, "/admin/bookings", json.dumps(booking))
+
+
 def ledger_entry(simulator: str, end_to_end_id: str) -> dict[str, Any] | None:
     """Return what the bank's ledger has of a payment; None if it was never received."""
     short = end_to_end_id[:NAME_CHARACTERS]

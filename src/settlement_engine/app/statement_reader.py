@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from settlement_engine.app.message_schemas import statement_schemas
+from settlement_engine.app.statement_child import XSD_DIR
 from settlement_engine.app.statement_frames import HEAD_BYTES, FileBeingRead, head_of_frame
 from settlement_engine.domain.statements import FaultKind, StatementFault, StatementFile
 from settlement_engine.messages.statements import read_statements
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from settlement_engine.messages.csv_mapping import Mapping
 
 log = structlog.get_logger(__name__)
@@ -46,17 +50,21 @@ class StatementReader:
         inline_bytes_max: int = INLINE_BYTES_MAX,
         seconds_max: float = READ_SECONDS_MAX,
         command: tuple[str, ...] = COMMAND,
+        xsd_dir: Path | None = None,
     ) -> None:
+        """With ``xsd_dir`` a file is validated against the schemas in it. Raises Misconfigured."""
+        schemas = statement_schemas(xsd_dir)
+        self._check = None if schemas is None else schemas.check
         self._inline_bytes_max = inline_bytes_max
         self._seconds_max = seconds_max
-        self._command = command
+        self._command = command if xsd_dir is None else (*command, XSD_DIR, str(xsd_dir))
 
     async def read(
         self, content: bytes, mapping: Mapping | None, mapping_text: str
     ) -> StatementFile:
         """Read a file; ``mapping_text`` is what ``mapping`` was read from."""
         if len(content) <= self._inline_bytes_max:
-            return await asyncio.to_thread(read_statements, content, mapping)
+            return await asyncio.to_thread(read_statements, content, mapping, self._check)
         for _ in range(TRIES_MAX):
             found = await self._read_apart(content, mapping_text)
             if found is not None:

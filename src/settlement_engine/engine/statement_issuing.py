@@ -17,7 +17,7 @@ from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.mt_building import build_mt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from settlement_engine.domain.issued_statements import (
         AccountBooking,
@@ -30,9 +30,16 @@ if TYPE_CHECKING:
 class StatementIssuing:
     """See ``ports.HolderStatementIssuer``. ``servicer_bic`` is ours; it may be empty, but not for MT950."""
 
-    def __init__(self, store: IssuedStatementStore, servicer_bic: str) -> None:
+    def __init__(
+        self,
+        store: IssuedStatementStore,
+        servicer_bic: str,
+        check: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """``check`` validates a camt.053 before it is issued. Raises MessageError."""
         self._store = store
         self._servicer_bic = servicer_bic
+        self._check = check
 
     async def issue(self, order: StatementOrder) -> IssuedStatement:
         """Issue the statement of a booking date, or return it; see the port."""
@@ -46,7 +53,10 @@ class StatementIssuing:
         holder = "" if fault_of_bic(bank) else bank
         try:
             if wanted is IssuedFormat.CAMT053:
-                return build_camt053(statement, StatementHolder(name=bank, bic=holder))
+                content = build_camt053(statement, StatementHolder(name=bank, bic=holder))
+                if self._check is not None:
+                    self._check(content)
+                return content
             return build_mt(statement, holder)
         except MessageError as error:
             what = f"the statement cannot be written as {wanted}"

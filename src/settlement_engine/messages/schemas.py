@@ -55,7 +55,9 @@ class Schema:
         if self._schema.validate(etree.ElementTree(part)):
             return
         log: Any = self._schema.error_log
-        fault = log[0]
+        fault = next(iter(log), None)  # another thread that validates may have emptied it
+        if fault is None:
+            raise MessageError("message", "is invalid against its schema")
         raise MessageError(f"line {fault.line}", fault.message)
 
 

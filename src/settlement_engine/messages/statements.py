@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.domain.statements import FaultKind, StatementFault, StatementFile
 from settlement_engine.messages.camt_statements import FILE_BYTES_MAX, read_camt
 from settlement_engine.messages.csv_statements import read_csv
+from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.mt_statements import read_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from settlement_engine.messages.csv_mapping import Mapping
+
+    Check: TypeAlias = Callable[[bytes], None]
+    """Validates a message. Raises MessageError."""
 
 _XML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*<")
 _MT: Final = re.compile(rb"(?:^|[\r\n]):(?:20|25|60[FM]|61|62[FM]):|\A(?:\xef\xbb\xbf):20:")
@@ -27,13 +34,21 @@ NAMESPACE_BYTES_MAX: Final = 262_144
 related headers may stand before it."""
 
 
-def read_statements(data: bytes, mapping: Mapping | None = None) -> StatementFile:
-    """Read a file of statements: camt as XML, MT by its fields, and CSV when a mapping is given."""
+def read_statements(
+    data: bytes, mapping: Mapping | None = None, check: Check | None = None
+) -> StatementFile:
+    """Read a file of statements: camt as XML, MT by its fields, and CSV when a mapping is given.
+
+    ``check`` validates a file of XML first: of an invalid one nothing is read.
+    """
     if len(data) > FILE_BYTES_MAX:
         return _fault(f"has {len(data):,} bytes, and {FILE_BYTES_MAX:,} is the most")
     if mapping is not None:
         statements, faults = read_csv(data, mapping)
     elif _XML.match(data):
+        invalid = "" if check is None else _fault_of(data, check)
+        if invalid:
+            return _fault(invalid)
         statements, faults = read_camt(data)
     elif _MT.search(data):
         statements, faults = read_blocks(data)
@@ -42,6 +57,15 @@ def read_statements(data: bytes, mapping: Mapping | None = None) -> StatementFil
     if not statements and not faults:
         return _fault("holds no statement")
     return StatementFile(tuple(statements), tuple(faults))
+
+
+def _fault_of(data: bytes, check: Check) -> str:
+    """Say what is invalid, and where; empty when nothing is."""
+    try:
+        check(data)
+    except MessageError as error:
+        return f"is invalid against its schema: {error.place}: {error.reason}"
+    return ""
 
 
 def is_statement_file(data: bytes) -> bool:

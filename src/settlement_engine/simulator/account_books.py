@@ -71,13 +71,14 @@ class AccountGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class BookingGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An amount as a test books it: negative for a debit."""
+    """An amount as a test books it: negative for a debit. ``once``: not again with the same text and amount."""
 
     bank: str
     currency: str
     amount: str
     account: str = ""
     text: str = ""
+    once: bool = False
 
 
 def parse_signed(text: str, currency: str) -> int:
@@ -142,6 +143,11 @@ class AccountBooks:
             self._book(
                 payment, BookingKind.TAKEN_BACK, now_ms, amount_minor=-total_minor, text=code
             )
+
+    def is_booked_by_hand(self, account_id: int, amount_minor: int, text: str) -> bool:
+        """Say whether such an amount was booked that no order has caused."""
+        key = {"account_id": account_id, "amount_minor": amount_minor, "text": text}
+        return bool(self._ledger.run("booked_by_hand", kind=BookingKind.MANUAL, **key))
 
     def by_hand(self, account_id: int, amount_minor: int, text: str, now_ms: int) -> None:
         """Book an amount that no order has caused."""

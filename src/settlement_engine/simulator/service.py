@@ -228,7 +228,9 @@ class BankService:
             minor = parse_signed(given.amount, given.currency)
             with self._ledger.writing():
                 account_id = self._bank.books.account(given.bank, given.account, given.currency)
-                self._bank.books.by_hand(account_id, minor, given.text, now_ms)
+                books = self._bank.books
+                if not (given.once and books.is_booked_by_hand(account_id, minor, given.text)):
+                    books.by_hand(account_id, minor, given.text, now_ms)
 
         await self._in_thread(book)
 

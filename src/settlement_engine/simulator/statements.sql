@@ -93,6 +93,11 @@ UPDATE bank_accounts SET opening_minor = :opening_minor
  WHERE id = :id AND NOT EXISTS (SELECT 1 FROM issued WHERE account_id = :id)
 RETURNING id;
 
+-- name: booked_by_hand
+-- A booking of this text and amount that no order has caused.
+SELECT id FROM bookings
+ WHERE account_id = :account_id AND kind = :kind AND amount_minor = :amount_minor AND text = :text LIMIT 1;
+
 -- name: book
 -- Book an amount today, or on the day after the last statement if today's is issued already.
 INSERT INTO bookings (account_id, payment_id, kind, amount_minor, charges_minor, text, day, booked_at_ms)

@@ -23,6 +23,7 @@ from settlement_engine.domain.statements import BalanceType, EntryStatus
 from settlement_engine.engine.statement_issuing import StatementIssuing
 from settlement_engine.errors import WrongState
 from settlement_engine.messages.camt053_building import CAMT053
+from settlement_engine.messages.errors import MessageError
 from settlement_engine.messages.schemas import Schema
 from settlement_engine.messages.statements import read_statements
 from tests.support.corpora import shared_folder
@@ -158,6 +159,24 @@ async def test_a_camt053_is_valid_against_its_schema():
             for number in (IBAN, "vostro-BANK0001-EUR"):
                 content = await issue(bookings, CAMT, bank=bank, account=number)
                 schema.validate(content, CAMT053)
+
+
+async def test_an_invalid_camt053_takes_no_number():
+    def refuse(_content: bytes) -> None:
+        raise MessageError("line 7", "This element is not expected.")
+
+    store = OneStatement(statement([]), [])
+    issuing = StatementIssuing(cast("IssuedStatementStore", store), OURS, refuse)
+    order = StatementOrder(
+        account_id=12,
+        booking_date=DAY,
+        day=BookingDay(BEGINS, BEGINS + timedelta(days=1)),
+        format=CAMT,
+        who="ada",
+    )
+    with pytest.raises(WrongState, match="cannot be written as camt") as caught:
+        await issuing.issue(order)
+    assert caught.value.why == "line 7 This element is not expected."
 
 
 async def test_a_long_mt950_has_pages_that_lead_from_the_opening_to_the_closing_balance():

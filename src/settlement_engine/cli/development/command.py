@@ -54,7 +54,7 @@ WARNING: Final = """\
 @click.option(
     "--sample-data",
     is_flag=True,
-    help="Enter eight banks in the directory; open and fund their accounts.",
+    help="Enter eight banks in the directory; open and fund their accounts, also at the simulated bank.",
 )
 @click.option(
     "--simulator",
@@ -187,8 +187,11 @@ def _host(url: str) -> str:
 
 
 def _open_sample_accounts(world: DevSetup) -> None:
-    from settlement_engine.cli.development.sample import open_sample_accounts
+    from settlement_engine.cli.development.sample import book_sample_funding, open_sample_accounts
 
     began = time.monotonic()
-    count = open_sample_accounts(world.addresses().grpc)
+    at = world.addresses()
+    count = open_sample_accounts(at.grpc)
+    if at.simulator:
+        book_sample_funding(at.simulator)
     say(f"✓ sample accounts   {count:<17} {time.monotonic() - began:.2f} s")

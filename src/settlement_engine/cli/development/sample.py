@@ -1,12 +1,13 @@
 """Sample data: eight banks in the directory, with accounts in seven currencies, through the public API.
 
-Promises: a repetition changes nothing, because every call has an idempotency key.
+Promises: a repetition changes nothing, because every call has an idempotency key, and the simulated bank books once.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from settlement_engine.app.simulated_payment import book_funding
 from settlement_engine.cli.connection import CALL_SECONDS, EngineAddress, reach
 from settlement_engine.cli.development.sample_banks import SAMPLE_BANKS, put_sample_banks
 from settlement_engine.domain.money import exponent, format_amount
@@ -27,6 +28,14 @@ def open_sample_accounts(target: str) -> int:
     opened = open_accounts(target, BANKS, CURRENCIES)
     fund_accounts(target, BANKS, CURRENCIES, FUNDED_UNITS)
     return opened
+
+
+def book_sample_funding(simulator: str) -> None:
+    """Have the simulated bank book what the accounts were funded with, as a bank does: once."""
+    for bank in BANKS:
+        for currency in CURRENCIES:
+            amount = format_amount(FUNDED_UNITS * 10 ** exponent(currency), currency)
+            book_funding(simulator, bank, currency, amount, FUNDING_REFERENCE)
 
 
 def open_accounts(target: str, banks: Sequence[str], currencies: Sequence[str]) -> int:

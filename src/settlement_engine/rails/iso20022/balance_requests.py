@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.balance_comparison import booked_balance
 from settlement_engine.messages.errors import MessageError
-from settlement_engine.messages.statements import read_statements
+from settlement_engine.messages.statements import is_statement_file, read_statements
 from settlement_engine.ports import BalanceAnswer
 from settlement_engine.rails.iso20022.statement_requests import answer_of
+from settlement_engine.rails.transport.results import Response
 
 if TYPE_CHECKING:
     from settlement_engine.ports import BalanceQuestion, Clock
     from settlement_engine.rails.iso20022.connections import Connections
+    from settlement_engine.rails.iso20022.validation import MessageValidation
     from settlement_engine.rails.transport.results import ExchangeResult
 
 PATH: Final = "/messages"
@@ -30,6 +32,7 @@ class IsoBalances:
 
     _connections: Connections
     _clock: Clock
+    _validation: MessageValidation
 
     def gives_balances(self, bank: str, currency: str) -> bool:
         """Say whether the bank that keeps our account states its balance."""
@@ -43,9 +46,12 @@ class IsoBalances:
             return BalanceAnswer(reason="no bank of this rail keeps the account")
         try:
             body = bank.dialect.balance_request(question, self._clock.now())
+            self._validation.check(body)
+            result = await bank.transport.post(PATH, body, HEADERS, bytes_max=REPORT_BYTES_MAX)
+            if isinstance(result, Response) and is_statement_file(result.body):
+                self._validation.check(result.body)
         except MessageError as error:
             return BalanceAnswer(reason=str(error))
-        result = await bank.transport.post(PATH, body, HEADERS, bytes_max=REPORT_BYTES_MAX)
         return _balance_of(result, question.currency)
 
 

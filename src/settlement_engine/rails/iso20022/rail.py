@@ -20,7 +20,6 @@ from settlement_engine.ports import (
     Answer,
     InboundMessage,
     MessageSource,
-    PaymentReferences,
     StatementAnswer,
     StatusReport,
 )
@@ -28,10 +27,12 @@ from settlement_engine.ports.inbound import CONTENT_BYTES_MAX, REPORTS_MAX
 from settlement_engine.rails.classification import Asked, Purpose, classify, read_body
 from settlement_engine.rails.iso20022.balance_requests import IsoBalances
 from settlement_engine.rails.iso20022.connections import heard_scope
+from settlement_engine.rails.iso20022.names import message_id_of, names_of
 from settlement_engine.rails.iso20022.orders import read_order, read_terms
 from settlement_engine.rails.iso20022.statement_requests import STATEMENT_BYTES_MAX, answer_of
 from settlement_engine.rails.iso20022.validation import MessageValidation
 from settlement_engine.rails.keeping import MessageKeeper
+from settlement_engine.rails.reports import Alarm
 from settlement_engine.rails.transport.results import (
     ExchangeProgress,
     ExchangeResult,
@@ -184,6 +185,7 @@ class IsoRail(IsoBalances):
             return StatementAnswer(reason=UNREACHED, was_reached=False)
         try:
             body = bank.dialect.statement_request(question, self._clock.now())
+            self._validation.check(body)
         except MessageError as error:
             return StatementAnswer(reason=str(error), was_reached=False)
         result = await bank.transport.post(PATH, body, HEADERS, bytes_max=STATEMENT_BYTES_MAX)
@@ -226,10 +228,10 @@ class IsoRail(IsoBalances):
         """Write a question to the bank that it is for. Raises MessageError for what is no order of ours."""
         order, names = read_order(question.payload), question.references
         bank = self._connections.of(order.bank, order.transfer.amount.currency)
-        message_id = _message_id(names, purpose)
+        message_id = message_id_of(names, purpose)
         asked = Asked(
             purpose=purpose,
-            payment=_names(names, order.transfer.end_to_end_id),
+            payment=names_of(names, order.transfer.end_to_end_id),
             question_id="" if purpose is Purpose.SEND else message_id,
             is_possible_duplicate=question.is_possible_duplicate,
             settled_by=frozenset(bank.profile.settled_by) if bank else frozenset(),
@@ -262,13 +264,26 @@ class IsoRail(IsoBalances):
                 leaving.append(self._leaving(question, purpose))
             except MessageError as error:
                 log.warning("rail.unreadable_payload", rail=self.name, why=error.reason)
-        stored = await self._stored(leaving, report)
+        valid = [each for each in leaving if self._may_leave(each, report)]
+        stored = await self._stored(valid, report)
         async with asyncio.TaskGroup() as group:
             for each in stored:
                 if each.bank is None:
                     self._report_not_sent(each, report, UNREACHED)
                 else:
                     group.create_task(self._ask(each.bank, each, report))
+
+    def _may_leave(self, leaving: Leaving, report: Report) -> bool:
+        """Say whether a message is valid; a document without a mark was validated with its payment."""
+        if leaving.message is None:
+            return True
+        try:
+            self._validation.check(leaving.body)
+        except MessageError as error:
+            self._raise_alarm(Alarm.INVALID_MESSAGE.name, str(leaving.question.settlement_id))
+            self._report_not_sent(leaving, report, f"it would be invalid: {error.reason}")
+            return False
+        return True
 
     async def _stored(self, leaving: list[Leaving], report: Report) -> list[Leaving]:
         """Store what is not recorded yet; what cannot be stored does not leave."""
@@ -358,23 +373,6 @@ def one_of(reports: Sequence[StatusReport]) -> StatusReport | None:
     if len({each.event for each in final}) > 1:
         return None
     return (final or [*reports])[-1] if reports else None
-
-
-def _names(references: References, end_to_end_id: str) -> PaymentReferences:
-    """Return the references in a payment's message: its end-to-end id may be the caller's."""
-    return PaymentReferences(
-        uetr=references.uetr,
-        end_to_end_id=end_to_end_id,
-        message_id=references.message_id,
-    )
-
-
-def _message_id(references: References, purpose: Purpose) -> str:
-    """Return a message's id; that of an enquiry or recall is derived from the payment's, so it is always the same."""
-    if purpose is Purpose.SEND:
-        return references.message_id
-    letter = "Q" if purpose is Purpose.ENQUIRE else "R"
-    return letter + references.message_id[1:]
 
 
 def _answer(question: Question, said: StatusReport, message: KeptMessage | None = None) -> Answer:

@@ -1,7 +1,8 @@
 """Messages with banks are validated against the schemas of ``[rails] xsd_dir``; without schemas all are valid.
 
-Promises: a payment whose document would be invalid is refused before anything is held or sent, and what a bank sends
-counts only if it is valid. Must never: take an invalid message for an answer.
+Promises: a payment whose message would be invalid, with its header, is refused before anything is held or sent; any
+other invalid message of ours does not leave; and what a bank sends counts only if it is valid. Must never: take an
+invalid message for an answer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.settlement import new_settlement
 from settlement_engine.messages.errors import MessageError
 from settlement_engine.rails.classification import Classified, classify, unasked
+from settlement_engine.rails.iso20022.orders import read_order
 from settlement_engine.rails.reports import Alarm
 from settlement_engine.rails.transport.results import Response
 
@@ -43,16 +45,22 @@ class MessageValidation:
             return ""
         settlement = new_settlement(UUID(int=0), instruction, now)
         try:
-            self._schemas.check(dialect.order(settlement, SAMPLE_REFERENCES))
+            document = dialect.order(settlement, SAMPLE_REFERENCES)
+            order = read_order(document)
+            self._schemas.check(dialect.sent(document, order, is_possible_duplicate=False))
         except MessageError as error:
             return f"payment: the message would be invalid: {error.reason}"
         return ""
 
+    def check(self, body: bytes) -> None:
+        """Validate a message that is to leave, or one that has come as an answer. Raises MessageError."""
+        if self._schemas is not None:
+            self._schemas.check(body)
+
     def unasked(self, body: bytes, settled_by: frozenset[str]) -> Reports:
         """Read what a bank sent unasked. Raises MessageError."""
         found = unasked(body, settled_by)
-        if self._schemas is not None:
-            self._schemas.check(body)
+        self.check(body)
         return found
 
     def classify(self, asked: Asked, result: ExchangeResult, message: Opened | None) -> Classified:

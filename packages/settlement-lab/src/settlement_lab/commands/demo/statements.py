@@ -80,6 +80,7 @@ async def prepare_statements(simulator: str, seed: int) -> None:
                     "currency": currency,
                     "amount": f"{FUNDED_UNITS}.00",
                     "text": FUNDING_REFERENCE,
+                    "once": True,
                 }
                 async with session.post(f"{simulator}/admin/bookings", json=booking) as answer:
                     answer.raise_for_status()
