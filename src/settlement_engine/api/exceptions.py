@@ -26,6 +26,7 @@ from settlement_engine.api.grammar import (
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.exceptions import CaseKind, unknown
+from settlement_engine.domain.lifecycle import Ask
 from settlement_engine.domain.proposals import EVIDENCE_BYTES_MAX, OF_PARKED, Finding
 from settlement_engine.errors import InvalidInstruction, NotAuthenticated, NotFound, WrongState
 from settlement_engine.ports import CaseFilter, ProposalFilter, ProposalSpec
@@ -123,7 +124,7 @@ class ExceptionCalls:
         found = await self._case_management.cases.case(_number("id", request.id))
         if found is None:
             raise unknown(int(request.id))
-        return render.case_file(found, self._class_of(found.case))
+        return self._asked(render.case_file(found, self._class_of(found.case)))
 
     async def acknowledge(
         self, request: pb.AcknowledgeExceptionRequest, call: Call
@@ -147,7 +148,15 @@ class ExceptionCalls:
         return who_acts(call, trusts_names=self._trusts_names)
 
     def _write(self, case: ExceptionCase) -> pb.SettlementException:
-        return render.case(case, self._class_of(case))
+        return self._asked(render.case(case, self._class_of(case)))
+
+    def _asked(self, answer: pb.SettlementException) -> pb.SettlementException:
+        """Leave out the next question where the rail takes none: a message of the bank is awaited."""
+        is_enquiry = answer.next_question == Ask.ENQUIRE.value
+        if is_enquiry and not self._case_management.takes_enquiries(answer.rail):
+            answer.ClearField("next_question")
+            answer.ClearField("next_question_time")
+        return answer
 
     def _class_of(self, case: ExceptionCase) -> str:
         attempt = case.settlement.attempt if case.settlement is not None else None

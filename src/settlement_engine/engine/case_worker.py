@@ -73,6 +73,11 @@ class EngineCases:
         found = self._rails.get(rail)
         return found.capabilities.rail_class.value if found is not None else ""
 
+    def takes_enquiries(self, rail: str) -> bool:
+        """Say whether a rail is asked for a payment's status; one that this engine does not have may be."""
+        found = self._rails.get(rail)
+        return found is None or Ask.ENQUIRE in found.capabilities.asks
+
 
 class CaseWorker:
     """Works on cases and approved proposals at regular intervals."""

@@ -194,6 +194,10 @@ class CaseManagement(Protocol):
         """Return the class of a rail; empty for one that this engine does not have."""
         ...
 
+    def takes_enquiries(self, rail: str) -> bool:
+        """Say whether a rail is asked for a payment's status; one that this engine does not have may be."""
+        ...
+
 
 class Archive(Protocol):
     """Copies everything about one settlement, in one snapshot. Raises Unavailable."""

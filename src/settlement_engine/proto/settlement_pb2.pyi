@@ -5136,7 +5136,9 @@ class SettlementException(_message.Message):
     closed_by: _builtins.str
     close_reason: _builtins.str
     next_question: _builtins.str
-    """What the engine asks next, and when; asked_now says that it is asking at this moment."""
+    """What the engine asks next, and when; asked_now says that it is asking at this moment. Nothing where the rail takes no
+    enquiries: a message of the bank is awaited.
+    """
     asked_now: _builtins.bool
     last_question: _builtins.str
     """In GetException only: the question last asked, the event that answered it, and when."""

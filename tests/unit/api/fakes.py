@@ -85,6 +85,9 @@ class FakeCaseManagement:
     def rail_class(self, rail: str) -> str:
         return "a" if rail else ""
 
+    def takes_enquiries(self, rail: str) -> bool:
+        return bool(rail)
+
 
 class FakeRails:
     """One rail with one bank, whose orders are kept and followed at once."""

@@ -91,6 +91,18 @@ async def test_an_exception_shows_what_a_person_needs(edge: Edge, scene: Scene) 
     assert any("second payment" in sentence for sentence in found.unsafe)
 
 
+async def test_no_question_is_announced_where_the_rail_takes_none(
+    edge: Edge, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await doubted(scene)
+    monkeypatch.setattr(fakes.FakeCaseManagement, "takes_enquiries", lambda _cases, _rail: False)
+    [one] = (await edge.exceptions.ListExceptions(pb.ListExceptionsRequest())).exceptions
+    found = await edge.exceptions.GetException(pb.GetExceptionRequest(id=one.id))
+    for each in (one, found):
+        assert each.next_question == ""
+        assert not each.HasField("next_question_time")
+
+
 async def test_two_people_resolve_it(edge: Edge, scene: Scene) -> None:
     settlement = await doubted(scene)
     [one] = (await edge.exceptions.ListExceptions(pb.ListExceptionsRequest())).exceptions
