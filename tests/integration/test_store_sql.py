@@ -403,8 +403,13 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "end_reconciliation_run": ("uuid bytea int8", ""),
     "add_reconciliation_report": ("uuid text date int4 int4 int4 numeric text", ""),
     "lock_reconciliation_account": ("int8", "pg_advisory_xact_lock void"),
-    "lock_reconciliation_cursor": ("", "position int8, head int8"),
-    "take_in_postings": ("int8 int8 int8[] text[] text", "postings int8"),
+    "reconciliation_cursor": ("", "position int8, head int8"),
+    "move_reconciliation_cursor": ("int8 int8", "position int8"),
+    "add_our_days": ("int8[] date[] numeric[] int8[]", ""),
+    "take_in_postings": (
+        "int8 int8 int8[] text[] text",
+        "account_id int8, booked_on date, minor numeric, postings int8",
+    ),
     "take_in_outside": ("int8 text", "booked_until timestamptz"),
     "keep_booked_until": ("int8 timestamptz", ""),
     "accounts_to_reconcile": (

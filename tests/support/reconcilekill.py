@@ -24,7 +24,7 @@ from settlement_engine.domain.closed_differences import (
 from settlement_engine.domain.matching.values import Charge, Rules, Tolerance
 from settlement_engine.domain.reconciliation import ReconciliationRun, StartedFor
 from settlement_engine.engine.reconciliation import Reconciliation
-from settlement_engine.store import matching_pages, reconciliation
+from settlement_engine.store import matching_pages, postings_intake, reconciliation
 from tests.support.stores import PostgresStores
 
 RULES: Final = versioned(
@@ -76,7 +76,7 @@ def main(url: str, last: int) -> None:
         mock.patch.multiple(asyncpg.Connection, **methods),
         mock.patch.object(reconciliation, "ENTRIES_AT_ONCE", PAGE_ENTRIES),
         mock.patch.object(matching_pages, "ENTRIES_AT_ONCE", PAGE_ENTRIES),
-        mock.patch.object(reconciliation, "MOVES_AT_ONCE", PAGE_MOVES),
+        mock.patch.object(postings_intake, "MOVES_AT_ONCE", PAGE_MOVES),
     ):
         asyncio.run(reconcile(url))
     sys.stdout.write(f"{counter.count}\n")

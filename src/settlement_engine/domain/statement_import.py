@@ -36,6 +36,9 @@ REASON_CHARACTERS_MAX: Final = 300
 PLACE_CHARACTERS_MAX: Final = 200
 """The outcomes of a whole file fit into one answer: it may have 20,000 statements."""
 
+FILES_AT_ONCE: Final = 2
+"""How many files are imported side by side: one is read while the statements of another are written."""
+
 NEIGHBOURS_MAX: Final = 20_000
 """The most kept statements that one statement is judged by."""
 

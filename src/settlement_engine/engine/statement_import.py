@@ -12,7 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from settlement_engine.domain.continuity import AccountDirectory, ImportOutcome, judge
-from settlement_engine.domain.statement_import import found_in, known_accounts, wanted_numbers
+from settlement_engine.domain.statement_import import (
+    FILES_AT_ONCE,
+    found_in,
+    known_accounts,
+    wanted_numbers,
+)
 from settlement_engine.domain.statements import Statement
 from settlement_engine.errors import InvalidInstruction
 from settlement_engine.messages.csv_mapping import SHIPPED, read_mapping, shipped_mapping
@@ -66,14 +71,16 @@ class StatementImport:
         self._arrived = arrived
         self._count = count
         self._read = read or _read_beside
+        self._importing = asyncio.Semaphore(FILES_AT_ONCE)
         self._reading = asyncio.Semaphore(1)  # one file is read at a time: a large one takes memory
 
     async def import_file(self, file: ReceivedFile) -> list[ImportedStatement]:
         """Keep, read and import a file; see the port."""
         mapping = _mapping_of(file.csv_mapping)
         await self._store.keep_file(file)
-        async with self._reading:
-            read = await self._read(file.content, mapping, file.csv_mapping)
+        async with self._importing:
+            async with self._reading:
+                read = await self._read(file.content, mapping, file.csv_mapping)
             directory = await self._directory(read)
             found = _in_order(read)
             imported: list[ImportedStatement] = []

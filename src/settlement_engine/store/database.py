@@ -64,6 +64,7 @@ WRITERS_PLAN: Final = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",  # starting workers takes longer than reading by key
     "plan_cache_mode": "force_generic_plan",
 }
 

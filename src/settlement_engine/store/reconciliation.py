@@ -17,7 +17,6 @@ from settlement_engine.domain.closed_differences import parted
 from settlement_engine.domain.proof import ReconciledBooks
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
-    MOVES_AT_ONCE,
     AccountToReconcile,
     EntryPlace,
     PageDone,
@@ -28,7 +27,8 @@ from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
 from settlement_engine.store import break_pages, break_reopening, differences, matching_pages
 from settlement_engine.store import reconciliation_rows as rows_of
-from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.database import DatabaseConnection, DatabaseConnections
+from settlement_engine.store.postings_intake import take_in_postings
 from settlement_engine.store.proof_rows import keep_proofs
 from settlement_engine.store.queries import query
 from settlement_engine.store.reported_balances import balance_at, reported_balance
@@ -57,10 +57,14 @@ STATEMENT_SECONDS: Final = 60.0
 BETWEEN_STATEMENTS_SECONDS: Final = 30.0
 """How long a page is matched between two calls of the database."""
 
+WRITERS_MAX: Final = 2
+"""How many accounts are written side by side, and how many parts of the moves."""
+
 RECONCILING_PLAN: Final = {
     # A page looks its items up by key, in tables that have grown or become empty just now; and the postings of
     # MOVES_AT_ONCE moves are sorted in memory.
     "enable_seqscan": "off",
+    "max_parallel_workers_per_gather": "0",
     "work_mem": "32MB",
 }
 
@@ -79,7 +83,7 @@ class PostgresReconciliation:
             idle_in_transaction_timeout_seconds=BETWEEN_STATEMENTS_SECONDS,
             transaction_timeout_seconds=TRANSACTION_SECONDS,
         )
-        self._writing = DatabaseConnection(patient, RECONCILING_PLAN, is_writing=True)
+        self._writing = DatabaseConnections(patient, WRITERS_MAX, RECONCILING_PLAN, is_writing=True)
         self._holding = DatabaseConnection(patient, is_writing=True)
         self._is_held = False
 
@@ -114,7 +118,7 @@ class PostgresReconciliation:
         self, run_id: UUID, parts: Sequence[CurrencyReport], matches: int, result_hash: bytes
     ) -> None:
         """Record the end of a run with its reports, and give it free."""
-        async with self._writing.session() as connection, connection.transaction():
+        async with self._transaction() as connection:
             for part in parts:
                 days = [each.proof.booking_date for each in part.accounts if each.proof]
                 await connection.execute(
@@ -140,21 +144,7 @@ class PostgresReconciliation:
 
     async def take_in_postings(self, zones: Zones) -> bool:
         """Read the next moves for postings on accounts at banks; True if there may be more."""
-        async with self._writing.session() as connection, connection.transaction():
-            row = await connection.fetchrow(query("lock_reconciliation_cursor"))
-            assert row is not None, "the cursor is a row of the migration"
-            upto = min(row["position"] + MOVES_AT_ONCE, row["head"])
-            if upto <= row["position"]:
-                return False
-            await connection.execute(
-                query("take_in_postings"),
-                row["position"],
-                upto,
-                list(zones.by_account),
-                list(zones.by_account.values()),
-                zones.default,
-            )
-            return bool(upto < row["head"])
+        return await take_in_postings(self._writing, zones)
 
     async def accounts_to_reconcile(
         self, run: ReconciliationRun, limit: int
@@ -384,9 +374,18 @@ class PostgresReconciliation:
     async def _of(self, account_id: int) -> AsyncIterator[Connection]:
         """Begin a transaction that holds the lock of an account."""
         with readable(f"an item of account {account_id}"):
-            async with self._writing.session() as connection, connection.transaction():
+            async with self._transaction() as connection:
                 await connection.execute(query("lock_reconciliation_account"), account_id)
                 yield connection
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        async with (
+            self._writing.line() as line,
+            line.session() as connection,
+            connection.transaction(),
+        ):
+            yield connection
 
 
 def _place(item: TheirItem) -> EntryPlace:

@@ -18,6 +18,7 @@ from settlement_engine.domain.chain_problems import KeptHead
 from settlement_engine.domain.continuity import KEPT
 from settlement_engine.domain.statement_import import (
     ACCOUNTS_MAX,
+    FILES_AT_ONCE,
     NEIGHBOURS_MAX,
     AccountAtBank,
     StatementWithEntries,
@@ -29,7 +30,7 @@ from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.errors import WrongState
 from settlement_engine.ports import FilePart, UnreadStatement
 from settlement_engine.store import statement_rows
-from settlement_engine.store.database import DatabaseConnection
+from settlement_engine.store.database import DatabaseConnections
 from settlement_engine.store.queries import query
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class PostgresStatements:
             idle_in_transaction_timeout_seconds=BETWEEN_STATEMENTS_SECONDS,
             transaction_timeout_seconds=TRANSACTION_SECONDS,
         )
-        self._writing = DatabaseConnection(patient, is_writing=True)
+        self._writing = DatabaseConnections(patient, FILES_AT_ONCE, is_writing=True)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -139,7 +140,11 @@ class PostgresStatements:
         self, found: FoundStatement, account_id: int | None, judge: Judge
     ) -> ImportedStatement:
         """Judge one statement, and append it with its outcome; see the port."""
-        async with self._writing.session() as connection, connection.transaction():
+        async with (
+            self._writing.line() as line,
+            line.session() as connection,
+            connection.transaction(),
+        ):
             kept: list[StatementHead] = []
             if account_id is not None and found.head is not None:
                 await connection.execute(query("lock_statements"), account_id)

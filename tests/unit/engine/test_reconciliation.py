@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from settlement_engine.domain.reconciliation import (
     StartedFor,
 )
 from settlement_engine.domain.statement_import import AccountNames
-from settlement_engine.engine.reconciliation import Reconciliation
+from settlement_engine.engine.reconciliation import ACCOUNTS_AT_ONCE, Reconciliation
 from settlement_engine.errors import Unavailable
 from settlement_lab.memory import MemoryReconciliation
 from tests.support.bank_statements import BankDay, debit, take
@@ -61,6 +62,28 @@ class Counted(MemoryReconciliation):
         found = await super().accounts_to_reconcile(run, limit)
         self.read.append(len(found))
         return found
+
+
+class Beside(MemoryReconciliation):
+    """A store in which an account waits for another one that is reconciled beside it."""
+
+    error: Exception | None = None
+    most = 0
+    now_reconciled = 0
+
+    @override
+    async def statements_to_match(self, account_id: int, limit: int) -> list[StatementToMatch]:
+        self.now_reconciled += 1
+        try:
+            self.most = max(self.most, self.now_reconciled)
+            for _ in range(10):
+                await asyncio.sleep(0)
+                self.most = max(self.most, self.now_reconciled)
+            if self.error is not None:
+                raise self.error
+            return await super().statements_to_match(account_id, limit)
+        finally:
+            self.now_reconciled -= 1
 
 
 def run_of_all() -> ReconciliationRun:
@@ -132,3 +155,21 @@ async def test_the_zone_of_an_account_decides_its_booking_days(scenes):
     assert store.zones is not None
     assert store.zones.default == "Asia/Dubai"
     assert store.zones.by_account == {account.id: "Pacific/Kiritimati"}
+
+
+async def test_accounts_are_reconciled_side_by_side_and_reported_in_their_order(scenes):
+    store = Beside(scenes[0].stores.records, scenes[0].stores.accounts)
+    results = await asyncio.wait_for(Reconciliation(store).reconcile(run_of_all()), 60)
+    assert store.most == ACCOUNTS_AT_ONCE
+    assert [each.account_id for each in results] == sorted(each.account_id for each in results)
+
+
+async def test_an_error_that_is_no_accounts_own_ends_the_run(scenes):
+    store = Beside(scenes[0].stores.records, scenes[0].stores.accounts)
+    store.error = AssertionError("a fault of ours")
+    with pytest.raises(ExceptionGroup) as raised:
+        await Reconciliation(store).reconcile(run_of_all())
+    assert raised.value.subgroup(AssertionError)
+    assert store.now_reconciled == 0
+    store.error = None
+    assert await Reconciliation(store).reconcile(run_of_all())

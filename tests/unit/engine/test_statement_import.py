@@ -1,4 +1,4 @@
-"""The import of a file: its bytes are kept before they are read, and one file is read at a time."""
+"""The import of a file: its bytes are kept before they are read, and one file is read while another is written."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typing_extensions import override
 
 from settlement_engine.domain.continuity import StatementOutcome
 from settlement_engine.domain.ledger import AccountKind
-from settlement_engine.domain.statement_import import ReceivedFile, imported
+from settlement_engine.domain.statement_import import FILES_AT_ONCE, ReceivedFile, imported
 from settlement_engine.engine import statement_import
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.errors import InvalidInstruction, Unavailable
+from settlement_engine.messages.statements import read_statements
 from tests.support.histories import spec
 from tests.support.statement_files import chain, file_of
 from tests.support.stores import MemoryStores
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from settlement_engine.domain.statement_import import FoundStatement, ImportedStatement
+    from settlement_engine.domain.statements import StatementFile
+    from settlement_engine.messages.csv_mapping import Mapping
 
 STATEMENTS = 3
 
@@ -121,8 +125,41 @@ async def test_a_wrong_mapping_is_refused_before_anything_is_kept(store: Recordi
     assert store.calls == []
 
 
-async def test_files_that_come_together_are_read_one_after_the_other(store: RecordingStore) -> None:
-    each = importer(store)
-    await asyncio.gather(*(each.import_file(received(name)) for name in ("one", "two")))
-    assert store.calls[:2] == ["keep one", "keep two"]
-    assert store.calls[2:] == ["accounts", *["import"] * STATEMENTS] * 2
+async def test_a_file_is_read_while_another_is_written_and_a_third_one_waits() -> None:
+    store: Any = SlowStore()
+    reading: list[bytes] = []
+
+    async def read(content: bytes, mapping: Mapping | None, _text: str) -> StatementFile:
+        reading.append(content)
+        assert len(reading) == 1, "one file is read at a time"
+        await asyncio.sleep(0)
+        reading.remove(content)
+        return read_statements(content, mapping)
+
+    each = StatementImport(store, read=read)
+    files = asyncio.gather(*(each.import_file(received(name)) for name in "abcd"))
+    async with asyncio.timeout(60):
+        await store.waiting.acquire()
+        await store.waiting.acquire()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert store.calls.count("accounts") == FILES_AT_ONCE, "the others are not read yet"
+    store.is_free.set()
+    assert [len(found) for found in await files] == [STATEMENTS] * 4
+
+
+class SlowStore(RecordingStore):
+    """A store that writes no statement until it is freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = asyncio.Semaphore(0)
+        self.is_free = asyncio.Event()
+
+    @override
+    async def import_found(
+        self, found: FoundStatement, account_id: int | None, judged: Callable[..., Any]
+    ) -> ImportedStatement:
+        self.waiting.release()
+        await self.is_free.wait()
+        return await super().import_found(found, account_id, judged)

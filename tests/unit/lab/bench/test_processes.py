@@ -29,8 +29,8 @@ def test_cpu_time_includes_child_processes():
         finally:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-    assert found.engine >= 0.25
-    assert found.postgres >= found.engine + 0.25, "the fork's time is included"
+    for spent in (found.engine, found.postgres):
+        assert spent >= 0.5, "the fork's time is included"
     assert found.client > 0
 
 

@@ -170,11 +170,6 @@ class ServerMeter:
             rows = await connection.fetch(_call("debits_at_bank"), account_id, limit)
         return [DebitAtBank(**row) for row in rows]
 
-    async def backend_pid(self) -> int:
-        """Return the process that serves this connection: what it costs is the meter's, not the engine's."""
-        async with self._connection.session() as connection:
-            return connection.get_server_pid()
-
     async def _ask(self, name: str) -> asyncpg.Record:
         async with self._connection.session() as connection:
             row = await connection.fetchrow(_call(name))

@@ -8,10 +8,12 @@ run that matches them and reports; every planted difference must be found and ri
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -20,6 +22,7 @@ from typing_extensions import override
 from settlement_engine.cli.acting import ACTOR
 from settlement_engine.cli.statements import parts_of
 from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.statement_import import FILES_AT_ONCE
 from settlement_engine.domain.statements import (
     BalanceType,
     Entry,
@@ -120,14 +123,15 @@ class _Reconciled:
     zero: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Imported:
-    """What was imported; ``asking_seconds`` of processor time are the bench's own questions to PostgreSQL."""
+    """The statements that were made and imported, and what had been spent before the import."""
 
-    entries: int
-    seconds: float
-    asking_seconds: float
-    planted: Sequence[NamedDifference]
+    files: list[Path] = field(default_factory=list)
+    entries: int = 0
+    planted: list[NamedDifference] = field(default_factory=list)
+    seconds: float = 0.0
+    spent_before: processes.Spent = field(default_factory=processes.Spent)
 
 
 async def books(ground: Ground, _seconds: float, transfers: int) -> StressResult:
@@ -213,18 +217,16 @@ async def _settle(ground: Ground, transfers: int) -> None:
 async def _reconcile(
     ground: Ground, channel: grpc.aio.Channel, numbers: Mapping[str, str]
 ) -> _Reconciled:
-    pids = ground.pids()
-    processes.forget_peaks(pids)
-    before = processes.spent(pids)
     imported = await _import_all(ground, channel, numbers)
+    pids = ground.pids()
     began = time.monotonic()
     settlements = settlement_pb2_grpc.SettlementServiceStub(channel)
     await settlements.ReconcileAccounts(
         wire.ReconcileRequest(), timeout=RECONCILE_SECONDS, metadata=METADATA
     )
     match_seconds = time.monotonic() - began
-    after, peak_bytes = processes.spent(pids), processes.peak_bytes(pids)
-    postgres_seconds = after.postgres - before.postgres - imported.asking_seconds
+    before, after = imported.spent_before, processes.spent(pids)
+    peak_bytes = processes.peak_bytes(pids)
     mistakes = mistakes_of(imported.planted, await _breaks(channel))
     proofs = await _proofs(channel)
     return _Reconciled(
@@ -232,7 +234,7 @@ async def _reconcile(
         import_seconds=imported.seconds,
         match_seconds=match_seconds,
         engine_us=(after.engine - before.engine) / imported.entries * MICRO,
-        postgres_us=postgres_seconds / imported.entries * MICRO,
+        postgres_us=(after.postgres - before.postgres) / imported.entries * MICRO,
         peak_bytes=peak_bytes,
         mistakes=mistakes,
         proofs=len(proofs),
@@ -243,9 +245,28 @@ async def _reconcile(
 async def _import_all(
     ground: Ground, channel: grpc.aio.Channel, numbers: Mapping[str, str]
 ) -> _Imported:
-    """Make the statement of each account, and import it."""
-    entries, seconds, asking_seconds = 0, 0.0, 0.0
-    planted: list[NamedDifference] = []
+    """Make the statement of each account, and import them, a few side by side."""
+    with tempfile.TemporaryDirectory(dir=ground.data_dir) as folder:
+        made = await _make_all(ground, numbers, Path(folder))
+        waiting = iter(made.files)
+
+        async def work() -> None:
+            for file in waiting:
+                await _import(channel, file.stem, await asyncio.to_thread(file.read_bytes))
+
+        pids = ground.pids()
+        processes.forget_peaks(pids)
+        before = processes.spent(pids)
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(FILES_AT_ONCE):
+                group.create_task(work())
+        return replace(made, seconds=time.monotonic() - began, spent_before=before)
+
+
+async def _make_all(ground: Ground, numbers: Mapping[str, str], folder: Path) -> _Imported:
+    """Write the file of each account's statement; they have to be on disk, as a million entries fill a gigabyte."""
+    made = _Imported()
     meter = ServerMeter(
         DatabaseSettings(
             url=ground.database_url,
@@ -256,18 +277,15 @@ async def _import_all(
     try:
         for number, account_id in numbers.items():
             rows = await meter.debits_at_bank(int(account_id), ENTRIES_MAX)
-            count, file, told = await asyncio.to_thread(_file_of, number, rows)
-            entries += count
-            planted += told
-            began = time.monotonic()
-            await _import(channel, number, file)
-            seconds += time.monotonic() - began
-        asking_seconds = processes.seconds_of(await meter.backend_pid())
+            count, content, told = await asyncio.to_thread(_file_of, number, rows)
+            file = folder / f"{number.replace('/', '-')}.xml"
+            await asyncio.to_thread(file.write_bytes, content)
+            made.files.append(file)
+            made.planted += told
+            made.entries += count
     finally:
         await meter.close()
-    return _Imported(
-        entries=entries, seconds=seconds, asking_seconds=asking_seconds, planted=planted
-    )
+    return made
 
 
 def _file_of(number: str, rows: Sequence[DebitAtBank]) -> tuple[int, bytes, list[NamedDifference]]:

@@ -30,15 +30,27 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb);
 -- One transaction at a time for an account, in every engine.
 SELECT pg_advisory_xact_lock(hashtextextended('reconciliation of account ' || $1::bigint, 0));
 
--- name: lock_reconciliation_cursor
+-- name: reconciliation_cursor
 -- How far the moves are read, and how far there are any.
-SELECT c.position, (SELECT h.position FROM stream_head AS h) AS head
-FROM reconciliation_cursor AS c FOR UPDATE;
+SELECT c.position, (SELECT h.position FROM stream_head AS h) AS head FROM reconciliation_cursor AS c;
+
+-- name: move_reconciliation_cursor
+-- The moves from $1 up to $2 are read; nothing is returned where those before them are not, or these were read before.
+UPDATE reconciliation_cursor SET position = $2 WHERE position = $1 RETURNING position;
+
+-- name: add_our_days
+-- Add postings of ours to the sums of their days, as parallel arrays.
+INSERT INTO reconciliation_days AS d (account_id, day, ours_minor, ours)
+SELECT q.* FROM unnest($1::bigint[], $2::date[], $3::numeric[], $4::bigint[]) AS q (account_id, day, minor, postings)
+ORDER BY q.account_id, q.day
+ON CONFLICT (account_id, day) DO UPDATE SET
+    ours_minor = d.ours_minor + excluded.ours_minor, ours = d.ours + excluded.ours;
 
 -- name: take_in_postings
--- The postings of the moves behind $1, up to $2, on accounts at banks: as open postings, with their keys and in the sums
--- of their days. A move and its postings have the same instant. $3 and $4: zones of single accounts, $5 of the others.
--- MATERIALIZED, so that references are spelled once; the keys are those of reference_keys(), without a call for each.
+-- The postings of the moves behind $1, up to $2, on accounts at banks: as open postings, with their keys. Returns the
+-- sums of their days. A move and its postings have the same instant. $3 and $4: zones of single accounts, $5 of the others.
+-- MATERIALIZED, so that references are spelled once; the keys are those of reference_keys(), without a call for each
+-- (and one may be twice among them).
 WITH moved AS (
     SELECT m.settlement_id, m.at
     FROM moves AS m
@@ -57,7 +69,7 @@ WITH moved AS (
     SELECT q.account_id, q.group_id, q.posting, q.leg, q.amount_minor, q.currency, q.booked_on,
         coalesce(q.value_date, q.booked_on), q.our_references, q.end_to_end, q.rail_references, q.batch,
         ARRAY(
-            SELECT DISTINCT hashtextextended(n.named, 0)
+            SELECT hashtextextended(n.named, 0)
             FROM unnest(q.our_references || q.end_to_end || q.rail_references || q.batch) AS n (named)
             WHERE n.named <> ''
         )
@@ -65,16 +77,10 @@ WITH moved AS (
     RETURNING id, account_id, keys, booked_on, amount_minor
 ), keyed AS (
     INSERT INTO open_posting_keys (account_id, key, posting_id)
-    SELECT a.account_id, k.key, a.id FROM added AS a CROSS JOIN unnest(a.keys) AS k (key) ORDER BY 1, 2, 3
-), counted AS (
-    INSERT INTO reconciliation_days AS d (account_id, day, ours_minor, ours)
-    SELECT a.account_id, a.booked_on, sum(a.amount_minor), count(*) FROM added AS a
-    GROUP BY a.account_id, a.booked_on ORDER BY a.account_id, a.booked_on
-    ON CONFLICT (account_id, day) DO UPDATE SET
-        ours_minor = d.ours_minor + excluded.ours_minor, ours = d.ours + excluded.ours
+    SELECT DISTINCT a.account_id, k.key, a.id FROM added AS a CROSS JOIN unnest(a.keys) AS k (key) ORDER BY 1, 2, 3
 )
-UPDATE reconciliation_cursor SET position = $2
-RETURNING (SELECT count(*) FROM added) AS postings;
+SELECT a.account_id, a.booked_on, sum(a.amount_minor) AS minor, count(*) AS postings FROM added AS a
+GROUP BY a.account_id, a.booked_on ORDER BY a.account_id, a.booked_on;
 
 -- name: take_in_outside
 -- The postings of an account that no settlement has made and that are later than those read before. Their instants
