@@ -138,9 +138,8 @@ async def test_a_file_is_read_while_another_is_written_and_a_third_one_waits() -
 
     each = StatementImport(store, read=read)
     files = asyncio.gather(*(each.import_file(received(name)) for name in "abcd"))
-    async with asyncio.timeout(60):
-        await store.waiting.acquire()
-        await store.waiting.acquire()
+    await store.waiting.acquire()
+    await store.waiting.acquire()
     for _ in range(100):
         await asyncio.sleep(0)
     assert store.calls.count("accounts") == FILES_AT_ONCE, "the others are not read yet"
