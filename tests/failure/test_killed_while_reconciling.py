@@ -33,6 +33,8 @@ RESULTS = {
     " JOIN open_postings AS p ON p.id = k.posting_id",
     "open entries": "SELECT * FROM open_entries",
     "days": "SELECT * FROM reconciliation_days",
+    "timing postings": "SELECT account_id, span, settled_on, group_id, posting, leg, booked_on FROM timing_postings",
+    "timing entries": "SELECT account_id, span, settled_on, statement_id, entry_number, booked_on FROM timing_entries",
     "statements": "SELECT * FROM matched_statements",
     "breaks": "SELECT b.account_id, b.kind, b.amount_minor, b.fingerprint FROM breaks AS b"
     " JOIN open_breaks AS o ON o.break_id = b.id",

@@ -263,11 +263,20 @@ class BankDay:
         return len(found)
 
     def check_proofs(self) -> int:
-        """Every account with a statement is proved to zero; return how many accounts there are."""
+        """Every account with a statement is proved to zero, and its items add up; return how many there are."""
         stub = rpc.ReconciliationServiceStub(self.world.channel)
         proofs = _pages(stub.ListProofs, pb.ListProofsRequest(page_size=PAGE_ITEMS), "proofs")
         wrong = [each for each in proofs if not each.is_zero]
         assert wrong == [], wrong
+        for each in proofs:
+            wanted = pb.ListOpenItemsRequest(
+                account_id=each.account_id, date=each.booking_date, page_size=PAGE_ITEMS
+            )
+            items = _pages(stub.ListOpenItems, wanted, "items")
+            for side, total in (("theirs", each.unmatched_theirs), ("ours", each.unmatched_ours)):
+                own = [Decimal(item.amount) for item in items if item.side == side]
+                assert sum(own) == Decimal(total), (each, items)
+            assert len(items) == each.unmatched_entries + each.unmatched_postings
         return len(proofs)
 
     def check_finality(self) -> Counter[int]:
