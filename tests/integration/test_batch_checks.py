@@ -97,6 +97,42 @@ async def test_a_batch_with_an_orphan_is_refused(connection):
     await connection.execute(MEMBER.format(1, here))
 
 
+MATCHES = """
+INSERT INTO matches (account_id, run_id, matched_by, rules_version, explanation, is_automatic, settled_on)
+SELECT 1, '{run}', 'a', '1', '', true, '2026-01-05' FROM generate_series(1, {matches});
+INSERT INTO match_postings (group_id, posting, leg, account_id, turn, match_id, amount_minor, booked_on)
+SELECT lpad(to_hex(n), 32, '0')::uuid, 1, 2, 1, 1, n, 1, '2026-01-01'
+FROM generate_series({first}, {first} + {matches}) AS n;
+INSERT INTO match_entries (statement_id, entry_number, turn, match_id, amount_minor, booked_on)
+VALUES (1, 1, 1, {first}, 1, '2026-01-01');
+INSERT INTO unmatches (match_id, who, reason)
+SELECT n, 'ada', 'another one' FROM generate_series({first}, {first} + {matches}) AS n
+"""
+SCANNED = """
+SELECT relname, seq_scan FROM pg_stat_xact_user_tables
+WHERE relname IN ('match_postings', 'match_entries', 'timing_postings', 'timing_entries', 'matches')
+"""
+
+
+async def test_what_keeps_the_days_of_matched_items_reads_no_table_whatever_its_size(connection):
+    """The plan of the first, large batch stays in the session when the tables have grown."""
+    await connection.execute(ENTRY.format(1))
+    await connection.execute(BEGIN_RUN)
+    await connection.execute("ALTER TABLE match_postings DISABLE TRIGGER one_live_match")
+    await connection.execute("ALTER TABLE match_entries DISABLE TRIGGER one_live_match")
+    transaction = connection.transaction()
+    await transaction.start()
+    first = await connection.fetchval(f"{MATCH.format(RUN)} RETURNING id")
+    for statement in MATCHES.format(run=RUN, matches=5_000, first=first).split(";\n"):
+        await connection.execute(statement)
+    scanned = await connection.fetch(SCANNED)
+    assert len(scanned) == 5
+    assert [each for each in scanned if each["seq_scan"]] == []
+    left = "SELECT (SELECT count(*) FROM timing_postings) + (SELECT count(*) FROM timing_entries)"
+    assert await connection.fetchval(left) == 0
+    await transaction.rollback()
+
+
 QUEUE = """
 SET session_replication_role = replica;
 CREATE TEMP TABLE made AS

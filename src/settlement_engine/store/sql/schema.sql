@@ -2022,6 +2022,9 @@ $function$;
 CREATE OR REPLACE FUNCTION public.forget_timing_items()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 BEGIN
     DELETE FROM timing_postings AS t USING added AS a, matches AS m, match_postings AS p
@@ -2088,6 +2091,9 @@ END $function$;
 CREATE OR REPLACE FUNCTION public.keep_timing_entries()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 BEGIN
     INSERT INTO timing_entries (account_id, span, settled_on, match_id, statement_id, entry_number, booked_on)
@@ -2101,6 +2107,9 @@ END $function$;
 CREATE OR REPLACE FUNCTION public.keep_timing_postings()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 BEGIN
     INSERT INTO timing_postings (account_id, span, settled_on, match_id, group_id, posting, leg, booked_on)

@@ -35,7 +35,9 @@ CREATE TABLE timing_entries (
     PRIMARY KEY (account_id, span, settled_on, match_id, statement_id, entry_number)
 );
 
-CREATE FUNCTION keep_timing_postings() RETURNS trigger LANGUAGE plpgsql AS $$
+-- As with the checks by batch, the plan must not depend on how large the tables were when it was made.
+CREATE FUNCTION keep_timing_postings() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     INSERT INTO timing_postings (account_id, span, settled_on, match_id, group_id, posting, leg, booked_on)
     SELECT a.account_id, timing_span(a.booked_on, m.settled_on), m.settled_on, m.id, a.group_id, a.posting, a.leg,
@@ -48,7 +50,8 @@ CREATE TRIGGER timing_items_are_kept AFTER INSERT ON match_postings
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION keep_timing_postings();
 ALTER TABLE match_postings ENABLE ALWAYS TRIGGER timing_items_are_kept;
 
-CREATE FUNCTION keep_timing_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION keep_timing_entries() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     INSERT INTO timing_entries (account_id, span, settled_on, match_id, statement_id, entry_number, booked_on)
     SELECT m.account_id, timing_span(a.booked_on, m.settled_on), m.settled_on, m.id, a.statement_id, a.entry_number,
@@ -61,7 +64,8 @@ CREATE TRIGGER timing_items_are_kept AFTER INSERT ON match_entries
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION keep_timing_entries();
 ALTER TABLE match_entries ENABLE ALWAYS TRIGGER timing_items_are_kept;
 
-CREATE FUNCTION forget_timing_items() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION forget_timing_items() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     DELETE FROM timing_postings AS t USING added AS a, matches AS m, match_postings AS p
     WHERE m.id = a.match_id AND p.match_id = a.match_id
