@@ -17,6 +17,7 @@ from settlement_engine.domain.bank_directory import (
     StandingInstruction,
     folded,
     our_accounts,
+    serial_routes,
 )
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.payment import PaymentAccount, PostalAddress
@@ -58,6 +59,12 @@ def entry(**fields: Any) -> ListedBank:
                 their_account=PaymentAccount(other_id="7", type="CACC"),
                 correspondent="CHASUS33",
                 method=CorrespondentMethod.COVER,
+            ),
+            StandingInstruction(
+                currency="USD",
+                their_account=PaymentAccount(other_id="8", type="CACC"),
+                correspondent="CHASUS33",
+                method=CorrespondentMethod.SERIAL,
             ),
         ),
         rails=(f"rail{number}",),
@@ -160,6 +167,8 @@ async def test_changes_are_read_in_order_and_each_bank_once(stores):
     assert [each.rails for each in found] == [{*second.rails}, {*first.rails}]
     assert [each.accounts for each in found] == [our_accounts(second), our_accounts(first)]
     assert any(found[0].accounts.values()), "the entry has an account of ours"
+    assert [each.routes for each in found] == [serial_routes(second), serial_routes(first)]
+    assert set(found[0].routes) == {"USD"}, "a cover is no serial route"
     assert last < found[0].position < found[1].position
     assert await stores.banks.bank_changes(last, 1) == found[:1]
     assert await stores.banks.bank_changes(found[1].position, 1_000) == []

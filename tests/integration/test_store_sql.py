@@ -316,7 +316,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "list_banks": ("text text text bool int8", BANK_VERSION),
     "bank_changes": (
         "int8 int8",
-        "id int8, code text, rails text[], is_withdrawn bool, accounts text",
+        "id int8, code text, rails text[], is_withdrawn bool, accounts text, routes text",
     ),
     "allocate_traces": ("int4 int4", "last int4"),
     "lock_file_items": ("uuid[] int8[]", "place int8"),

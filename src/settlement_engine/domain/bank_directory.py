@@ -64,6 +64,13 @@ class StandingInstruction(msgspec.Struct, frozen=True, kw_only=True):
     method: CorrespondentMethod = CorrespondentMethod.NONE
 
 
+class SerialRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A correspondent through which a payment to a bank goes, and the bank's account with it."""
+
+    correspondent: str
+    account: PaymentAccount
+
+
 class ListedBank(msgspec.Struct, frozen=True, kw_only=True):
     """What the directory says of a bank. ``code`` is folded; no ``rails`` means that they are not stated."""
 
@@ -92,7 +99,8 @@ class BankVersion:
 class BankChange(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine has to know of a change, in the order in which the changes were made.
 
-    ``accounts`` are the numbers of our accounts with the bank, by currency.
+    ``accounts`` are the numbers of our accounts with the bank, ``routes`` the correspondents through which it is paid;
+    both by currency.
     """
 
     position: int
@@ -100,6 +108,7 @@ class BankChange(msgspec.Struct, frozen=True, kw_only=True):
     rails: frozenset[str]
     is_withdrawn: bool
     accounts: Mapping[str, str] = msgspec.field(default_factory=dict)
+    routes: Mapping[str, SerialRoute] = msgspec.field(default_factory=dict)
 
 
 def folded(bank: ListedBank) -> ListedBank:
@@ -128,29 +137,46 @@ def our_accounts(bank: ListedBank) -> dict[str, str]:
     }
 
 
+def serial_routes(bank: ListedBank) -> dict[str, SerialRoute]:
+    """Return the correspondents through which a bank is paid one after the other, by currency.
+
+    A correspondent that would not know which account of the bank to credit is left out.
+    """
+    return {
+        each.currency: SerialRoute(correspondent=each.correspondent, account=each.their_account)
+        for each in bank.instructions
+        if each.method is CorrespondentMethod.SERIAL and each.their_account is not None
+    }
+
+
 class DirectoryFacts:
     """What an engine has read of the directory: which codes stand in it, and over which rails they are reached.
 
     Changes are taken in order; ``position`` is that of the last one. ``rails`` are those of each bank that stands in
-    the directory, by folded code; no rails: not stated. ``accounts`` are our accounts with the banks, by currency.
+    the directory, by folded code; no rails: not stated. ``accounts`` are our accounts with the banks, and ``routes``
+    the correspondents through which they are paid, by currency.
     """
 
     def __init__(self) -> None:
         self.position = 0
         self.rails: dict[str, frozenset[str]] = {}
         self.accounts: dict[str, Mapping[str, str]] = {}
+        self.routes: dict[str, Mapping[str, SerialRoute]] = {}
 
     def take(self, change: BankChange) -> None:
         """Take a change into account."""
         assert change.position > self.position, "changes come in their order"
         self.position = change.position
         self.accounts.pop(change.code, None)
+        self.routes.pop(change.code, None)
         if change.is_withdrawn:
             self.rails.pop(change.code, None)
             return
         self.rails[change.code] = change.rails
         if change.accounts:
             self.accounts[change.code] = change.accounts
+        if change.routes:
+            self.routes[change.code] = change.routes
 
     def stands(self, code: str) -> bool:
         """Say whether a bank stands in the directory."""
@@ -159,6 +185,10 @@ class DirectoryFacts:
     def our_account(self, code: str, currency: str) -> str:
         """Return the number of our account with a bank in a currency; empty if the directory has none."""
         return self.accounts.get(folded_bank(code), {}).get(currency, "")
+
+    def serial_route(self, code: str, currency: str) -> SerialRoute | None:
+        """Return the correspondent through which a bank is paid in a currency; None if the directory has none."""
+        return self.routes.get(folded_bank(code), {}).get(currency)
 
 
 NOT_IN_DIRECTORY: Final = (

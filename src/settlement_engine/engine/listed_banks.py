@@ -16,11 +16,12 @@ from settlement_engine.domain.bank_directory import (
     DirectoryFacts,
     unlisted_field,
 )
-from settlement_engine.ports import OurAccountsRail
+from settlement_engine.ports import CorrespondentsRail, OurAccountsRail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from settlement_engine.domain.bank_directory import SerialRoute
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
@@ -39,7 +40,7 @@ def listed_banks(
     lease: EngineLease,
     rails: Mapping[str, SendRail],
 ) -> ListedBanks | None:
-    """Make the cache of the bank directory, if there is a directory; rails find our accounts in it."""
+    """Make the cache of the bank directory, if there is a directory; rails find our accounts and correspondents in it."""
     if banks is None:
         assert not settings.needs_listed_banks, "what is required is there"
         return None
@@ -47,6 +48,8 @@ def listed_banks(
     for rail in rails.values():
         if isinstance(rail, OurAccountsRail):
             rail.know_accounts(listed.our_account)
+        if isinstance(rail, CorrespondentsRail):
+            rail.know_correspondents(listed.serial_route)
     return listed
 
 
@@ -92,6 +95,10 @@ class ListedBanks:
     def our_account(self, bank: str, currency: str) -> str:
         """Return the number of our account with a bank, as the directory was read last; empty if it has none."""
         return self.facts.our_account(bank, currency)
+
+    def serial_route(self, bank: str, currency: str) -> SerialRoute | None:
+        """Return the correspondent through which a bank is paid, as the directory was read last; None if it has none."""
+        return self.facts.serial_route(bank, currency)
 
     async def faults(self, instructions: Sequence[Instruction]) -> list[tuple[str, str] | None]:
         """Return, for each instruction, the field that names a bank outside of the directory, and why."""

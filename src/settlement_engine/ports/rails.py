@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.answer import Answer
     from settlement_engine.domain.backoff import Backoff
+    from settlement_engine.domain.bank_directory import SerialRoute
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.lifecycle import Event, State
@@ -162,6 +163,18 @@ class DetailsRail(Protocol):
 
     def fault_of(self, instruction: Instruction) -> str:
         """Say what it cannot carry of a payment, with its field; empty when it can carry everything. Pure."""
+        ...
+
+
+@runtime_checkable
+class CorrespondentsRail(Protocol):
+    """The part of a rail whose orders may name a correspondent between the bank that pays and the one that is paid."""
+
+    def know_correspondents(self, route: Callable[[str, str], SerialRoute | None]) -> None:
+        """Set the look-up of the correspondent through which a bank is paid, by bank and currency.
+
+        It answers from memory, with None where there is none.
+        """
         ...
 
 

@@ -15,6 +15,7 @@ from settlement_engine.domain.bank_directory import (
     BankChange,
     BankVersion,
     ListedBank,
+    SerialRoute,
 )
 from settlement_engine.errors import CorruptRecord, WrongState
 from settlement_engine.store.database import DatabaseConnection
@@ -31,6 +32,7 @@ PRESENT: Final = 0
 
 _BANK: Final = msgspec.json.Decoder(ListedBank)
 _ACCOUNTS: Final = msgspec.json.Decoder(dict[str, str])
+_ROUTES: Final = msgspec.json.Decoder(dict[str, SerialRoute])
 
 
 class PostgresBanks:
@@ -104,6 +106,7 @@ class PostgresBanks:
                 rails=frozenset(row["rails"]),
                 is_withdrawn=row["is_withdrawn"],
                 accounts=_ACCOUNTS.decode(row["accounts"]) if row["accounts"] else {},
+                routes=_ROUTES.decode(row["routes"]) if row["routes"] else {},
             )
             for row in rows
         ]

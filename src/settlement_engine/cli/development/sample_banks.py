@@ -113,7 +113,7 @@ def _in_dollars(bank: SampleBank) -> wire.StandingInstruction:
     )
     if bank.code != DOLLAR_CORRESPONDENT:
         found.correspondent = DOLLAR_CORRESPONDENT
-        found.method = wire.CORRESPONDENT_METHOD_COVER
+        found.method = wire.CORRESPONDENT_METHOD_SERIAL
     return found
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from settlement_engine.domain.bank_directory import SerialRoute
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports import BalanceQuestion, StatementQuestion
@@ -41,6 +42,10 @@ class Dialect:
     def know_accounts(self, our_account: Callable[[str, str], str]) -> None:
         """Set the look-up of our account at FROM by bank and currency, for where the configuration leaves it out."""
         self._orders.know_accounts(our_account)
+
+    def know_correspondents(self, route: Callable[[str, str], SerialRoute | None]) -> None:
+        """Set the look-up of the correspondent through which TO is paid, by bank and currency."""
+        self._orders.know_correspondents(route)
 
     def order(self, settlement: Settlement, references: References) -> bytes:
         """Build the document that asks the bank to pay."""

@@ -32,6 +32,7 @@ from settlement_engine.rails.iso20022.parties import account, agent, agent_code,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from settlement_engine.domain.bank_directory import SerialRoute
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
     from settlement_engine.rails.iso20022.profile import IsoProfile
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 
 NOTHING_SAID: Final = PaymentDetails()
+
+ON_THE_WAY: Final = ("intermediary_agent", "intermediary_agent_2")
+"""The institutions between FROM and the creditor's bank, in the order in which the payment passes them."""
 
 
 class Order(NamedTuple):
@@ -63,11 +67,22 @@ class OrderWriter:
         self._profile = profile
         self._accounts = accounts
         self._our_account: Callable[[str, str], str] = _none_known
+        self._route: Callable[[str, str], SerialRoute | None] = _no_route
         self._characters = character_sets().get(profile.characters)
 
     def know_accounts(self, our_account: Callable[[str, str], str]) -> None:
         """Set the look-up of our account at FROM by bank and currency, for where the configuration leaves it out."""
         self._our_account = our_account
+
+    def know_correspondents(self, route: Callable[[str, str], SerialRoute | None]) -> None:
+        """Set the look-up of the correspondent through which TO is paid, by bank and currency."""
+        self._route = route
+
+    def _route_to(self, instruction: Instruction) -> SerialRoute | None:
+        """Return the correspondent through which FROM pays TO; None where the scheme or the directory names none."""
+        if not self._profile.names_correspondents or instruction.delivery is Delivery.BOOK:
+            return None
+        return self._route(instruction.to_bank, instruction.amount.currency)
 
     def _debited(self, instruction: Instruction) -> str:
         """Return our account at FROM: the configured one, else that of the bank directory; empty if neither has one.
@@ -121,14 +136,19 @@ class OrderWriter:
         instruction, accounts = settlement.instruction, self._accounts
         is_ours = instruction.delivery is Delivery.BOOK
         beside = accounts.settlement_agent if is_ours else ""
+        sides: dict[str, Any] = {
+            "creditor_agent": agent(beside) if beside else None,
+            "creditor": self._us.agent() if is_ours else agent(instruction.to_bank),
+            "creditor_account": account(accounts.settlement_account) if is_ours else None,
+        }
+        if (route := self._route_to(instruction)) is not None:
+            sides |= _between_banks_through(route, instruction)
         one = InstitutionTransfer(
             **self._identified(settlement, references),
             debtor=self._us.agent(),
             debtor_account=account(self._debited(instruction)),
             debtor_agent=agent(instruction.from_bank),
-            creditor_agent=agent(beside) if beside else None,
-            creditor=self._us.agent() if is_ours else agent(instruction.to_bank),
-            creditor_account=account(accounts.settlement_account) if is_ours else None,
+            **sides,
         )
         return InstitutionTransfers(header=self._header(settlement, references), transfers=(one,))
 
@@ -141,6 +161,8 @@ class OrderWriter:
         sides = self._ourselves(instruction)
         if instruction.delivery is Delivery.PAY_OUT:
             sides = sides | self._debtor(said, instruction) | _creditor(said, instruction)
+            if (route := self._route_to(instruction)) is not None:
+                sides = _through(route, instruction, sides)
         one = CustomerTransfer(
             **self._identified(settlement, references),
             **sides,
@@ -218,6 +240,37 @@ def _none_known(_bank: str, _currency: str) -> str:
     return ""
 
 
+def _no_route(_bank: str, _currency: str) -> SerialRoute | None:
+    return None
+
+
+def _is_beside(route: SerialRoute, instruction: Instruction) -> bool:
+    """Say whether the correspondent is a bank between FROM and TO, and not FROM itself."""
+    return not is_same_bank(route.correspondent, instruction.from_bank)
+
+
+def _between_banks_through(route: SerialRoute, instruction: Instruction) -> dict[str, Any]:
+    """Say where TO is paid: on its account with the correspondent."""
+    sides: dict[str, Any] = {"creditor_account": account_of(route.account)}
+    if _is_beside(route, instruction):
+        sides["creditor_agent"] = agent(route.correspondent)
+    return sides
+
+
+def _through(route: SerialRoute, instruction: Instruction, sides: dict[str, Any]) -> dict[str, Any]:
+    """Put the correspondent before TO. TO's account with it marks TO among the institutions on the way."""
+    on_the_way = [each] if (each := sides.pop("intermediary_agent", None)) is not None else []
+    accounts = [account_of(route.account)] if on_the_way else []
+    if not on_the_way:
+        sides["creditor_agent_account"] = account_of(route.account)
+    if _is_beside(route, instruction):
+        on_the_way, accounts = [agent(route.correspondent), *on_the_way], [None, *accounts]
+    sides |= dict(zip(ON_THE_WAY, on_the_way, strict=False))
+    return sides | {
+        f"{name}_account": number for name, number in zip(ON_THE_WAY, accounts, strict=False)
+    }
+
+
 def _creditor(said: PaymentDetails, instruction: Instruction) -> dict[str, Any]:
     """Name who is paid. Where its bank is another than TO, TO passes the payment on."""
     to_bank, creditor = instruction.to_bank, said.creditor
@@ -274,6 +327,11 @@ def _receiver(one: Transfer) -> str:
     """Return the bank that is paid; empty where we pay ourselves."""
     if one.creditor == one.debtor:
         return ""
-    if isinstance(one, CustomerTransfer):
-        return agent_code(one.intermediary_agent or one.creditor_agent)
-    return agent_code(one.creditor)
+    if not isinstance(one, CustomerTransfer):
+        return agent_code(one.creditor)
+    if one.creditor_agent_account is not None:
+        return agent_code(one.creditor_agent)
+    for name in ON_THE_WAY:
+        if getattr(one, f"{name}_account") is not None:
+            return agent_code(getattr(one, name))
+    return agent_code(one.intermediary_agent or one.creditor_agent)

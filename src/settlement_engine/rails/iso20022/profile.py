@@ -81,7 +81,8 @@ class IsoProfile(
     longer one that is configured for a bank is not used. Without ``enquiry_first_seconds`` the engine's own schedule
     of enquiries applies. ``customer`` and ``institution`` are the versions of pacs.008 and pacs.009; one of them may
     be empty. ``charge_bearers`` are those that the scheme carries, the usual one first. ``needs`` are the fields of
-    the payment details that a request must have, by delivery.
+    the payment details that a request must have, by delivery. ``names_correspondents``: an order says through which
+    correspondent of the bank directory TO is paid.
     ``recall_within_days`` is how many days after completion a payment may be recalled. The bank has
     ``recall_answer_days`` to answer, or ``recall_answer_banking_days``: days on which the rail's windows open, or the
     currency's. 0 is no limit.
@@ -121,6 +122,7 @@ class IsoProfile(
     charge_bearers: tuple[Literal["DEBT", "CRED", "SHAR", "SLEV"], ...]
     characters: str = ""
     account_is_iban: bool = False
+    names_correspondents: bool = False
     recall_within_days: int = 0
     recall_answer_days: int = 0
     recall_answer_banking_days: Annotated[int, msgspec.Meta(ge=0, le=BANKING_DAYS_MAX)] = 0

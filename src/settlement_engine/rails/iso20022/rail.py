@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import date
 
+    from settlement_engine.domain.bank_directory import SerialRoute
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.kept_messages import KeptMessage
@@ -131,6 +132,11 @@ class IsoRail(IsoBalances):
         """Set the look-up of our account at FROM, for connections whose configuration leaves it out."""
         for each in self._connections.all:
             each.dialect.know_accounts(our_account)
+
+    def know_correspondents(self, route: Callable[[str, str], SerialRoute | None]) -> None:
+        """Set the look-up of the correspondent through which TO is paid."""
+        for each in self._connections.all:
+            each.dialect.know_correspondents(route)
 
     async def start(self) -> None:
         """Open the connections."""

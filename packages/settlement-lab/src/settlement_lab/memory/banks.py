@@ -6,7 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.bank_directory import BankChange, BankVersion, our_accounts
+from settlement_engine.domain.bank_directory import (
+    BankChange,
+    BankVersion,
+    our_accounts,
+    serial_routes,
+)
 from settlement_engine.store.banks import require_putting
 
 if TYPE_CHECKING:
@@ -69,6 +74,7 @@ class MemoryBanks:
                 rails=frozenset(each.bank.rails),
                 is_withdrawn=each.bank.is_withdrawn,
                 accounts=our_accounts(each.bank),
+                routes=serial_routes(each.bank),
             )
             for position, each in enumerate(self._records.bank_versions, 1)
             if position > after and present[each.bank.code] is each
