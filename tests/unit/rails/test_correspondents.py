@@ -116,7 +116,7 @@ def test_only_a_serial_instruction_with_an_account_there_is_a_route() -> None:
 def test_the_facts_follow_the_directory() -> None:
     facts = DirectoryFacts()
     route = SerialRoute(correspondent=BETWEEN, account=THEIRS)
-    change = {"code": "DEUTDEFF", "rails": frozenset[str]()}
+    change: Any = {"code": "DEUTDEFF", "rails": frozenset()}
     facts.take(BankChange(position=1, is_withdrawn=False, routes={"USD": route}, **change))
     assert facts.serial_route("deutdeffxxx", "USD") == route
     assert facts.serial_route("DEUTDEFF", "EUR") is None
