@@ -40,7 +40,7 @@ def listed_banks(
     lease: EngineLease,
     rails: Mapping[str, SendRail],
 ) -> ListedBanks | None:
-    """Make the cache of the bank directory, if there is a directory; rails find our accounts and correspondents in it."""
+    """Make the cache of the bank directory, if there is one; rails find accounts and correspondents in it."""
     if banks is None:
         assert not settings.needs_listed_banks, "what is required is there"
         return None
@@ -97,7 +97,7 @@ class ListedBanks:
         return self.facts.our_account(bank, currency)
 
     def serial_route(self, bank: str, currency: str) -> SerialRoute | None:
-        """Return the correspondent through which a bank is paid, as the directory was read last; None if it has none."""
+        """Return the correspondent through which a bank is paid, as it was read last; None if there is none."""
         return self.facts.serial_route(bank, currency)
 
     async def faults(self, instructions: Sequence[Instruction]) -> list[tuple[str, str] | None]:
