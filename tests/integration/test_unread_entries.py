@@ -19,6 +19,12 @@ from settlement_engine.domain.reconciliation import (
 from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.statement_problems import PresentProblems
 from settlement_engine.errors import CorruptRecord, InvariantViolated
+from tests.contract.test_store_reconciliation import (
+    PAID_IN,
+    Books,
+    compared,
+    report_balance,
+)
 from tests.contract.test_store_statement_evidence import MANY, opened
 from tests.support.booked import booking, take
 from tests.support.stores import PostgresStores, WallClock
@@ -178,6 +184,18 @@ async def test_an_entry_that_the_database_refuses_is_set_aside_when_it_is_search
     while await store.search_unread() is not None:
         pass
     assert await damaged.told() == ALL
+
+
+async def test_an_account_with_a_reported_balance_that_cannot_be_read_is_reported_as_failed(
+    damaged: Damaged,
+) -> None:
+    books = await Books.open(damaged.stores)
+    await report_balance(books, PAID_IN)
+    alter = "UPDATE statements SET content = '[1]' WHERE source = 'camt.052'"
+    await damaged.connection.execute(alter)
+    failed = await compared(books)
+    assert failed.outcome is AccountOutcome.FAILED
+    assert "has reported cannot be read" in failed.reason
 
 
 async def test_an_account_with_such_an_entry_is_reported_as_failed_and_the_others_go_on(

@@ -9,6 +9,7 @@ import msgspec
 from settlement_engine.domain.balance_comparison import booked_balance
 from settlement_engine.domain.statements import Source, Statement
 from settlement_engine.errors import NotFound
+from settlement_engine.store.statement_rows import readable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,11 +24,15 @@ _REPORT: Final = msgspec.json.Decoder(Statement)
 
 
 async def reported_balance(readers: Readers, account_id: int) -> StatedBalance | None:
-    """Return the booked balance of the latest report of an account that has one."""
+    """Return the booked balance of the latest report of an account that has one.
+
+    Raises CorruptRecord for a report that this program cannot read.
+    """
     rows = await readers.fetch("intraday_reports", account_id, REPORTS_AT_ONCE)
     source = Source.CAMT052.value
-    found = (booked_balance(_REPORT.decode(row["content"]), source) for row in rows)
-    return next((each for each in found if each is not None), None)
+    with readable(f"a balance that the bank of account {account_id} has reported"):
+        found = (booked_balance(_REPORT.decode(row["content"]), source) for row in rows)
+        return next((each for each in found if each is not None), None)
 
 
 async def balance_at(readers: Readers, account_id: int, at: datetime) -> int:
