@@ -249,3 +249,21 @@ async def test_a_second_debit_below_the_limit_is_refused_and_its_exception_is_no
     assert (after.state, after.is_frozen) == (state, True)
     [case] = await stores.cases.cases(CaseFilter(settlement_id=settlement.id, has_closed=False))
     assert case.kind is CaseKind.SECOND_DEBIT
+
+
+async def test_an_account_is_undecided_until_its_statements_are_searched_and_their_news_is_decided(
+    stores,
+):
+    scene, bank = await opened(stores)
+    other, _ = await opened(stores)
+    asked = [scene.route.source_id, bank.account.id, other.route.source_id]
+    await searched(stores)
+    assert await stores.evidence.undecided_accounts(asked) == set()
+    doubted = await scene.bring(State.IN_DOUBT)
+    await take(stores.statements, bank.statement(booking(doubted)))
+    assert await stores.evidence.undecided_accounts(asked) == {bank.account.id}
+    assert await searched(stores) == (1, 1)
+    assert await stores.evidence.undecided_accounts(asked) == {bank.account.id}
+    assert await stores.evidence.undecided_accounts([]) == set()
+    await told(scene, doubted)
+    assert await stores.evidence.undecided_accounts(asked) == set()

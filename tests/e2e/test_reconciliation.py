@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -162,3 +163,57 @@ def test_what_was_found_is_announced_once_and_in_order(
     done = run(world, "outbox", "replay", "--notices", "--from", "1", "--stream", "again")
     assert done.code == ExitCode.OK, done
     assert read_stream(world, "again", "ce-noticesequence") == before
+
+
+def test_the_debit_that_ends_a_doubt_is_no_break(world: World, tmp_path: Path) -> None:
+    def done(*words: str) -> Any:
+        found = run(world, *words)
+        assert found.code == ExitCode.OK, found
+        return found
+
+    day = f"{datetime.now(UTC).date()}"
+    done("accounts", "open", "nostro", "SILTDEFF", "EUR", "--account-number", "SILENT-1")
+    done("accounts", "open", "vostro", "RECVDEFF", "EUR")
+    done("accounts", "fund", "SILTDEFF", "EUR", "100.00", "--reference", "PAID-IN-1")
+    sent = run(
+        world,
+        *("submit", "SILTDEFF", "RECVDEFF", "6.00", "EUR", "--obligation-id", "SILENT-PAYMENT"),
+        *("--metadata", "simulate=silent", "--timeout-seconds", "1"),
+    )
+    assert sent.code == ExitCode.OPEN, sent
+
+    def shown() -> Any:
+        return run(world, "show", "SILENT-PAYMENT", "--json").json
+
+    until(lambda: shown()["status"] == "IN_DOUBT", SECONDS, "the doubt")
+    lines = "".join(
+        f"<Ntry><Amt Ccy='EUR'>{amount}</Amt><CdtDbtInd>{mark}</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts>"
+        f"<BookgDt><Dt>{day}</Dt></BookgDt><ValDt><Dt>{day}</Dt></ValDt><NtryDtls><TxDtls><Refs>"
+        f"<EndToEndId>{name}</EndToEndId></Refs></TxDtls></NtryDtls></Ntry>"
+        for amount, mark, name in (
+            ("100.00", "CRDT", "PAID-IN-1"),
+            ("6.00", "DBIT", shown()["endToEndId"]),
+        )
+    )
+    balances = "".join(
+        f"<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp><Amt Ccy='EUR'>{amount}</Amt>"
+        f"<CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>{day}</Dt></Dt></Bal>"
+        for code, amount in (("OPBD", "0.00"), ("CLBD", "94.00"))
+    )
+    file = tmp_path / "statement.xml"
+    file.write_text(
+        "<Document xmlns='urn:iso:std:iso:20022:tech:xsd:camt.053.001.08'><BkToCstmrStmt><GrpHdr>"
+        f"<MsgId>M1</MsgId><CreDtTm>{day}T22:00:00Z</CreDtTm></GrpHdr><Stmt><Id>S1</Id>"
+        f"<CreDtTm>{day}T22:00:00Z</CreDtTm><Acct><Id><Othr><Id>SILENT-1</Id></Othr></Id>"
+        f"<Ccy>EUR</Ccy></Acct>{balances}{lines}</Stmt></BkToCstmrStmt></Document>"
+    )
+    done("statements", "import", str(file), "--as", "ada")
+    [account] = run(world, "accounts", "list", "--bank", "SILTDEFF", "--json").json["accounts"][:1]
+
+    def proved() -> bool:
+        return bool(run(world, "accounts", "show", account["id"], "--json").json["lastReconciled"])
+
+    until(proved, SECONDS, "the run of the arrival")
+    assert shown()["status"] == "COMPLETED"
+    every = run(world, "breaks", "list", "--all", "--account", account["id"], "--json").json
+    assert every["breaks"] == []

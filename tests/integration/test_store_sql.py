@@ -178,6 +178,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8 int4 int4",
         "",
     ),
+    "undecided_accounts": ("text text int8", "account_id int8"),
     "end_search": (
         "int8",
         "",

@@ -46,6 +46,7 @@ from settlement_engine.engine.reconciliation_schedule import (
     ReconciliationSchedule,
 )
 from settlement_engine.engine.service import SettlementService
+from settlement_engine.engine.statement_arrivals import StatementArrivals
 from settlement_engine.engine.statement_evidence import StatementSearch
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
@@ -173,10 +174,13 @@ class Application:
         self.statement_search = StatementSearch(
             engine_settings(self.config), self.evidence, self.metrics.statements.unread
         )
+        self.statement_arrivals = StatementArrivals(
+            self.evidence, self.reconciliation_schedule.arrived
+        )
         self.importer = StatementImport(
             self.statements,
             named,
-            self.reconciliation_schedule.arrived,
+            self.statement_arrivals.kept,
             count=self.metrics.statements.imported,
             read=StatementReader(xsd_dir=self.config.rails.xsd_dir).read,
         )

@@ -139,6 +139,7 @@ class EngineProcess:
         self._spawn(application.reconciliation_schedule.run())
         self._spawn(application.break_escalator.run())
         self._spawn(application.statement_search.run())
+        self._spawn(application.statement_arrivals.run())
         grpc = await self._grpc.start()
         http, metrics = await self._http.start()
         _tune_garbage_collector()

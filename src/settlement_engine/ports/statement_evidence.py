@@ -15,7 +15,7 @@ from settlement_engine.domain.statement_evidence import EntryEvidence, EntrySays
 from settlement_engine.ports.inbound import MessageSource, PaymentReferences, StatusReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.statement_evidence import (
@@ -74,6 +74,14 @@ class EvidenceStore(Protocol):
         The statements have no gap and reach ``days`` beyond the day on which we have booked the payment; no entry
         is matched with it, and none names it.
         """
+        ...
+
+
+class UndecidedEvidence(Protocol):
+    """Says about which accounts the search is still going on. Raises Unavailable, Contention."""
+
+    async def undecided_accounts(self, account_ids: Collection[int]) -> set[int]:
+        """Return those accounts with a statement that is not searched to its end, or whose news is not decided yet."""
         ...
 
 

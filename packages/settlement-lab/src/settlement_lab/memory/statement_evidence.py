@@ -35,7 +35,7 @@ from settlement_engine.ports.statement_evidence import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import date
 
     from settlement_engine.domain.settlement import Attempt
@@ -81,6 +81,22 @@ class MemoryEvidence:
             content, report = absence_of(each)
             self.store(content, [(each.settlement_id, each.attempt, report)], "")
         return len(absent)
+
+    async def undecided_accounts(self, account_ids: Collection[int]) -> set[int]:
+        """Return those accounts about which something is not decided; see the port."""
+        records = self._records
+        found = {
+            kept.result.account_id
+            for kept in records.statements
+            if kept.is_kept and kept.result.id not in records.searched
+            if is_evidence(StatementOutcome(kept.result.outcome))
+        }
+        for number, each in records.inbound_reports.items():
+            settlement = records.histories.get(each.settlement_id) if each.settlement_id else None
+            is_ours = each.rail == STATEMENTS_RAIL and number not in records.closed_reports
+            if is_ours and settlement is not None and settlement.attempt is not None:
+                found.add(settlement.attempt.route.source_id)
+        return {each for each in account_ids if each in found}
 
     def _absent(self, days: int) -> Iterator[AbsentPayment]:
         records = self._records

@@ -204,3 +204,20 @@ INSERT INTO inbound_reports (message_id, number, report, settlement_id, attempt)
 SELECT s.id, 1, g.report::jsonb, g.settlement_id, g.attempt
 FROM stored AS s JOIN given AS g ON g.hash = s.sha256
 ORDER BY s.id;
+
+-- name: undecided_accounts
+-- Those accounts ($1) with a statement that is not searched to its end, or with an open report of a statement ($2) among
+-- the oldest $3 about a payment that was sent from them.
+SELECT s.account_id
+FROM unsearched_statements AS q
+JOIN statements AS s ON s.id = q.statement_id
+WHERE s.account_id = ANY ($1::text::bigint[])
+UNION
+SELECT a.source_id
+FROM (
+    SELECT r.message_id, r.settlement_id, r.attempt FROM inbound_reports AS r
+    WHERE r.closed_at IS NULL ORDER BY r.id LIMIT $3
+) AS r
+JOIN inbound_messages AS m ON m.id = r.message_id AND m.rail = $2
+JOIN attempts AS a ON a.settlement_id = r.settlement_id AND a.number = r.attempt
+WHERE a.source_id = ANY ($1::text::bigint[]);
