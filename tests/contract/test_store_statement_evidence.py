@@ -258,12 +258,12 @@ async def test_an_account_is_undecided_until_its_statements_are_searched_and_the
     other, _ = await opened(stores)
     asked = [scene.route.source_id, bank.account.id, other.route.source_id]
     await searched(stores)
-    assert await stores.evidence.undecided_accounts(asked) == set()
+    assert await stores.undecided.undecided_accounts(asked) == set()
     doubted = await scene.bring(State.IN_DOUBT)
     await take(stores.statements, bank.statement(booking(doubted)))
-    assert await stores.evidence.undecided_accounts(asked) == {bank.account.id}
+    assert await stores.undecided.undecided_accounts(asked) == {bank.account.id}
     assert await searched(stores) == (1, 1)
-    assert await stores.evidence.undecided_accounts(asked) == {bank.account.id}
-    assert await stores.evidence.undecided_accounts([]) == set()
+    assert await stores.undecided.undecided_accounts(asked) == {bank.account.id}
+    assert await stores.undecided.undecided_accounts([]) == set()
     await told(scene, doubted)
-    assert await stores.evidence.undecided_accounts(asked) == set()
+    assert await stores.undecided.undecided_accounts(asked) == set()

@@ -40,6 +40,7 @@ from settlement_engine.store.statement_evidence import PostgresEvidence
 from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
 from settlement_engine.store.stuck import PostgresStuckFinder
+from settlement_engine.store.undecided_evidence import PostgresUndecidedEvidence
 from settlement_engine.store.watch import ServerWatch
 from settlement_lab.memory import (
     MemoryAccounts,
@@ -75,7 +76,7 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from settlement_engine import ports
-    from settlement_engine.ports.statement_evidence import EvidenceStore
+    from settlement_engine.ports.statement_evidence import EvidenceStore, UndecidedEvidence
 
 TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.005
@@ -112,6 +113,7 @@ class Stores(ABC):
     statements: ports.StatementStore
     past_balances: ports.PastBalances
     evidence: EvidenceStore
+    undecided: UndecidedEvidence
     reconciliation: ports.ReconciliationStore
     reconciled: ports.ReconciliationReader
     issued: ports.IssuedStatementStore
@@ -178,7 +180,7 @@ class MemoryStores(Stores):
         self.rail_files = MemoryRailFiles(self.records)
         self.statements = MemoryStatements(self.records)
         self.past_balances = MemoryPastBalances(self.records)
-        self.evidence = MemoryEvidence(self.records)
+        self.evidence = self.undecided = MemoryEvidence(self.records)
         self.reconciliation = MemoryReconciliation(self.records, self.accounts)
         self.reconciled = MemoryReconciliationReader(self.records)
         self.issued = MemoryIssuedStatements(self.records)
@@ -240,6 +242,7 @@ class PostgresStores(Stores):
         self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
         self.statements: PostgresStatements = PostgresStatements(settings, self._readers)
         self.evidence: PostgresEvidence = PostgresEvidence(settings)
+        self.undecided = PostgresUndecidedEvidence(self._readers)
         self.past_balances: PostgresPastBalances = PostgresPastBalances(settings, self._readers)
         self.reconciliation: PostgresReconciliation = PostgresReconciliation(
             settings, self._readers

@@ -34,6 +34,7 @@ from settlement_engine.app.settings import (
     statement_due_times,
     stuck_limits,
 )
+from settlement_engine.app.statement_arrivals import arrivals_of
 from settlement_engine.app.statement_inbox import StatementInbox
 from settlement_engine.app.statement_reader import StatementReader
 from settlement_engine.engine.balance_fetch import BalanceFetch
@@ -46,7 +47,6 @@ from settlement_engine.engine.reconciliation_schedule import (
     ReconciliationSchedule,
 )
 from settlement_engine.engine.service import SettlementService
-from settlement_engine.engine.statement_arrivals import StatementArrivals
 from settlement_engine.engine.statement_evidence import StatementSearch
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
@@ -174,9 +174,7 @@ class Application:
         self.statement_search = StatementSearch(
             engine_settings(self.config), self.evidence, self.metrics.statements.unread
         )
-        self.statement_arrivals = StatementArrivals(
-            self.evidence, self.reconciliation_schedule.arrived
-        )
+        self.statement_arrivals = arrivals_of(self.readers, self.reconciliation_schedule.arrived)
         self.importer = StatementImport(
             self.statements,
             named,

@@ -219,8 +219,10 @@ def _judge_place(
     )
     if at is not None and chain.row[at].missing():
         return StatementOutcome.INCOMPLETE, chain.row[at].missing()
-    if at is None or set(chain.overlapping) - set(before.overlapping):
-        return StatementOutcome.OVERLAP, "another statement covers the same days"
+    outside = {*chain.overlapping, *chain.agreeing} - {*before.overlapping, *before.agreeing}
+    if at is None or outside:
+        same = ", with the same balances" if mine in chain.agreeing else ""
+        return StatementOutcome.OVERLAP, f"another statement covers the same days{same}"
     if at + 1 < len(chain.row):
         return StatementOutcome.OUT_OF_ORDER, "a later statement was imported before"
     first = chain.row[at].first.content_hash

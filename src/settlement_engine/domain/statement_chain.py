@@ -114,6 +114,10 @@ class JoinedStatement(msgspec.Struct, frozen=True):
         """Return the last page."""
         return self.pages[-1]
 
+    def balances(self) -> tuple[int | None, int | None]:
+        """Return the opening and the closing balance."""
+        return (self.first.opening_minor, self.last.closing_minor)
+
     def missing(self) -> str:
         """Say which page is missing; empty when the statement is complete."""
         if self.first.opening_minor is None:
@@ -166,6 +170,8 @@ class StatementChain(msgspec.Struct, frozen=True):
     contested: tuple[str, ...]
     unbalanced: tuple[str, ...]
     overlapping: tuple[str, ...]
+    agreeing: tuple[str, ...] = ()
+    """They cover days of the chain, too, and begin and end with its balances: the same days in another form."""
 
     def is_whole(self) -> bool:
         """Say whether a proof can be made: nothing is missing, contested, unbalanced or overlapping."""
@@ -184,14 +190,15 @@ def chain_of(
     balanced = [head for head in in_force if head.is_balanced()]
     unbalanced = [head.content_hash for head in in_force if not head.is_balanced()]
     row: list[JoinedStatement] = []
-    overlapping: list[str] = []
+    overlapping: list[JoinedStatement] = []
     for joined in join_pages(balanced):
         if joined.torn():
             unbalanced += [page.content_hash for page in joined.pages]
         elif row and overlap(row[-1], joined):
-            overlapping += [page.content_hash for page in joined.pages]
+            overlapping.append(joined)
         else:
             row.append(joined)
+    agreeing, differing = _agreeing(row, overlapping)
     gaps = [
         Gap(before.last.content_hash, after.first.content_hash, reason)
         for before, after in itertools.pairwise(row)
@@ -206,8 +213,32 @@ def chain_of(
         superseded=tuple(superseded),
         contested=tuple(contested),
         unbalanced=tuple(sorted(unbalanced)),
-        overlapping=tuple(overlapping),
+        overlapping=differing,
+        agreeing=agreeing,
     )
+
+
+def _agreeing(
+    row: list[JoinedStatement], overlapping: list[JoinedStatement]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the pages of those that begin and end with balances of the chain, on the same days, and of the others.
+
+    Where one statement has both balances, its last day is enough: formats date the opening balance differently.
+    """
+    whole = {(each.last.ends, each.balances()) for each in row}
+    begins: dict[tuple[date, int | None], int] = {}
+    ends: dict[tuple[date, int | None], int] = {}
+    for n, each in enumerate(row):
+        begins.setdefault((each.first.begins, each.first.opening_minor), n)
+        ends[each.last.ends, each.last.closing_minor] = n
+    found: dict[bool, list[str]] = {True: [], False: []}
+    for each in overlapping:
+        first = begins.get((each.first.begins, each.first.opening_minor), len(row))
+        last = ends.get((each.last.ends, each.last.closing_minor), -1)
+        is_same = first <= last or (each.last.ends, each.balances()) in whole
+        agrees = is_same and not each.missing()
+        found[agrees] += [page.content_hash for page in each.pages]
+    return tuple(found[True]), tuple(found[False])
 
 
 def _in_force(
@@ -295,7 +326,10 @@ def _continues(before: StatementHead, after: StatementHead) -> bool:
 def overlap(one: JoinedStatement, other: JoinedStatement) -> bool:
     """Say whether two statements cover the same days. Two statements of one single day do not overlap."""
     a, b, c, d = one.first.begins, one.last.ends, other.first.begins, other.last.ends
-    if (a, b) == (c, d) and one.first.source is not other.first.source:
+    is_another_format = one.first.source is not other.first.source
+    if is_another_format and b == d and one.balances() == other.balances():
+        return True  # the same days, though their opening balances are dated differently
+    if (a, b) == (c, d) and is_another_format:
         return True  # the same days, in two formats
     if a == b:
         return c < a < d

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from settlement_engine.domain.continuity import StatementOutcome
-from settlement_engine.domain.deadletters import COUNTED_MAX
 from settlement_engine.domain.statement_evidence import (
     EntryRow,
     MentionedPayment,
@@ -44,13 +43,12 @@ from settlement_engine.ports.statement_evidence import (
     message_of,
     report_of,
 )
-from settlement_engine.store import arrays
 from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     import asyncpg
@@ -172,17 +170,6 @@ class PostgresEvidence:
                 [each.attempt for each in absent],
             )
         return len(absent)
-
-    async def undecided_accounts(self, account_ids: Collection[int]) -> set[int]:
-        """Return those accounts about which something is not decided; see the port."""
-        async with self._writing.session() as connection:
-            rows = await connection.fetch(
-                query("undecided_accounts"),
-                arrays.integers(list(account_ids)),
-                STATEMENTS_RAIL,
-                COUNTED_MAX,
-            )
-        return {row["account_id"] for row in rows}
 
 
 class _Place(NamedTuple):

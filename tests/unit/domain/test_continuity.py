@@ -346,6 +346,46 @@ def test_the_same_days_in_two_formats_overlap():
     ]
 
 
+@pytest.mark.parametrize("opened_before", [0, 1])
+def test_the_same_day_in_two_formats_delays_nothing_if_the_balances_agree(opened_before):
+    days = [statement(n, 10 * n, 10) for n in (1, 2, 3)]
+    in_mt = [
+        msgspec.structs.replace(
+            each,
+            source=Source.MT940,
+            created="",
+            id="MT",
+            balances=(
+                msgspec.structs.replace(
+                    each.balances[0], date=each.balances[0].date - timedelta(days=opened_before)
+                ),
+                each.balances[1],
+            ),
+        )
+        for each in days
+    ]
+    for order in ([*days, *in_mt], [*in_mt, *days], [*days[:2], *in_mt, days[2]]):
+        found = outcomes(*order)
+        assert found.count(StatementOutcome.OVERLAP) == 3
+        chain = chain_of(map(head_of, order))
+        assert chain.is_whole()
+        assert [each.balances() for each in chain.row] == [(10, 20), (20, 30), (30, 40)]
+        assert len(chain.agreeing) == 3
+
+
+def test_a_month_beside_its_days_delays_nothing_unless_its_balances_are_others():
+    days = [ranged(n, n, 10 * n, 10 * n + 10) for n in range(1, 5)]
+    agreeing, other = (
+        msgspec.structs.replace(ranged(1, 4, 10, closing), id="MONTH") for closing in (50, 49)
+    )
+    chain = chain_of(map(head_of, [*days, agreeing]))
+    assert chain.is_whole()
+    assert chain.agreeing == (agreeing.content_hash(),)
+    chain = chain_of(map(head_of, [*days, other]))
+    assert chain.overlapping == (other.content_hash(),)
+    assert not chain.is_whole()
+
+
 def a_month(chance):
     """Statements of a month, with pages, corrections, repetitions, faults and something missing."""
     made, balance = [], 0
