@@ -195,7 +195,9 @@ def chain_of(
         if joined.torn():
             unbalanced += [page.content_hash for page in joined.pages]
         elif row and overlap(row[-1], joined):
-            overlapping.append(joined)
+            counting = joined if _says_more(joined, row[-1]) else row[-1]
+            overlapping.append(row[-1] if counting is joined else joined)
+            row[-1] = counting
         else:
             row.append(joined)
     agreeing, differing = _agreeing(row, overlapping)
@@ -216,6 +218,13 @@ def chain_of(
         overlapping=differing,
         agreeing=agreeing,
     )
+
+
+def _says_more(one: JoinedStatement, other: JoinedStatement) -> bool:
+    """Say whether ``one`` is the same statement as ``other`` as a camt.053: it has more references than the others."""
+    is_same = one.last.ends == other.last.ends and one.balances() == other.balances()
+    formats = (one.first.source, other.first.source)
+    return is_same and formats[0] is Source.CAMT053 and formats[1] is not Source.CAMT053
 
 
 def _agreeing(

@@ -371,6 +371,7 @@ def test_the_same_day_in_two_formats_delays_nothing_if_the_balances_agree(opened
         assert chain.is_whole()
         assert [each.balances() for each in chain.row] == [(10, 20), (20, 30), (30, 40)]
         assert len(chain.agreeing) == 3
+        assert {each.first.source for each in chain.row} == {Source.CAMT053}  # it says more
 
 
 def test_a_month_beside_its_days_delays_nothing_unless_its_balances_are_others():
