@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from settlement_engine.domain.closed_differences import NO_RULES
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.statement_evidence import EntrySays
@@ -74,7 +75,7 @@ async def test_an_entry_that_names_it_is_enough_even_if_it_is_not_matched(stores
     for _ in range(DAYS + 2):
         await take(stores, day)
         day = day.next()
-    while await stores.evidence.search_next(MOST) is not None:
+    while await stores.evidence.search_next(MOST, NO_RULES) is not None:
         pass
     await books.reconcile()
     assert [says for _, says, _ in await told(books)] == [EntrySays.OTHER_AMOUNT]

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from settlement_engine.domain.closed_differences import ROUNDING_ACCOUNT
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.matching.values import Rules, Tolerance
 from settlement_engine.domain.statement_evidence import EntryEvidence, EntrySays
 from settlement_engine.evidence import bundle, verification
+from settlement_engine.evidence.explanation_history import tell_move
 from tests.contract.test_store_statement_evidence import opened, searched
 from tests.support.booked import booking, take
 
@@ -29,12 +32,15 @@ def faults(dossier: Dossier) -> list[str]:
     return list(check.faults)
 
 
-async def completed_by_a_statement(stores) -> Dossier:
+RULES = Rules(version="test", tolerances=(Tolerance("EUR", 2, ROUNDING_ACCOUNT),))
+
+
+async def completed_by_a_statement(stores, minor: int = -100) -> Dossier:
     """End a doubt by an entry, as the engine records it."""
     scene, bank = await opened(stores)
     doubted = await scene.bring(State.IN_DOUBT)
-    await take(stores.statements, bank.statement(booking(doubted, text="PAID")))
-    await searched(stores)
+    await take(stores.statements, bank.statement(booking(doubted, minor, text="PAID")))
+    await searched(stores, rules=RULES)
     reports = await stores.inbound.open_reports(scene.engine_id, 1_000)
     [told] = [each.report for each in reports if each.settlement_id == doubted.id]
     assert told.entry is not None
@@ -76,6 +82,36 @@ async def test_the_entry_is_named_with_its_statement_and_verifies(stores):
 )
 async def test_a_changed_entry_is_found_out(stores, change, fault):
     dossier = await completed_by_a_statement(stores)
+    entry = msgspec.structs.replace(dossier.entries[0], **change)
+    found = faults(msgspec.structs.replace(dossier, entries=(entry,)))
+    assert any(fault in each for each in found), found
+
+
+async def test_a_debit_within_the_rules_is_told_with_its_rule_and_verifies(stores):
+    dossier = await completed_by_a_statement(stores, -102)
+    [entry] = dossier.entries
+    assert (entry.says, entry.told_minor, entry.closed_by) == ("debit", 102, "tolerance")
+    assert dossier.moves[-1].detail["statement_rules"] == RULES.full_version
+    assert bundle.read(bundle.write(dossier, VERSION)) == dossier
+    assert faults(dossier) == []
+    assert "within the tolerance" in tell_move(dossier.moves[-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"closed_by": ""}, "a debit of the amount that was sent, and is not"),
+        ({"closed_by": "charges-by-tariff", "amount_minor": -98}, "and is not"),
+        ({"closed_by": "charges-by-tariff"}, "another rule than its entry"),
+        ({"closed_by": "person"}, "and is not"),
+        ({"amount_minor": -150}, "and is not"),  # half of what was sent
+        ({"currency": "USD"}, "and is not"),
+        ({"told_minor": 100}, "has none to close"),
+        ({"says": "other_amount"}, "has none to close"),
+    ],
+)
+async def test_a_rule_that_cannot_close_the_difference_is_found_out(stores, change, fault):
+    dossier = await completed_by_a_statement(stores, -102)
     entry = msgspec.structs.replace(dossier.entries[0], **change)
     found = faults(msgspec.structs.replace(dossier, entries=(entry,)))
     assert any(fault in each for each in found), found

@@ -8,12 +8,20 @@ import itertools
 
 import pytest
 
+from settlement_engine.domain.closed_differences import (
+    CHARGES_ACCOUNT,
+    NO_RULES,
+    ROUNDING_ACCOUNT,
+    versioned,
+)
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.matching.values import Charge, Rules, Tolerance
 from settlement_engine.domain.statement_evidence import EntrySays
 from settlement_engine.domain.statements import EntryStatus, StatementReferences
 from settlement_engine.errors import InvariantViolated
+from settlement_engine.evidence.verified_entries import entry_faults
 from settlement_engine.ports import CaseFilter, ReportClosing, ReportOutcome, Result
 from tests.support.booked import BankAccount, booking, named, take
 from tests.support.histories import Scene, funding, spec
@@ -38,10 +46,10 @@ async def opened(stores) -> tuple[Scene, BankAccount]:
     return scene, BankAccount(account)
 
 
-async def searched(stores, rows_max: int = MANY) -> tuple[int, int]:
+async def searched(stores, rows_max: int = MANY, rules: Rules = NO_RULES) -> tuple[int, int]:
     """Search to the end; return how many mentions were found, and how many are news."""
     found = news = 0
-    while (step := await stores.evidence.search_next(rows_max)) is not None:
+    while (step := await stores.evidence.search_next(rows_max, rules)) is not None:
         found += step.found
         news += step.news
         assert step.rows <= rows_max
@@ -187,6 +195,55 @@ async def test_returns_and_reversals_are_told_with_their_amounts(stores):
     assert len(await told(scene, completed)) == 4
 
 
+async def test_what_the_rules_close_is_a_debit_with_its_rule_and_what_they_do_not_is_none(stores):
+    scene, bank = await opened(stores)
+    rules = versioned(
+        Rules(
+            version="",
+            charges=(
+                Charge("EUR", 15, CHARGES_ACCOUNT, scene.source_bank),
+                Charge("EUR", 20, CHARGES_ACCOUNT),  # of banks without a tariff of their own
+                Charge("EUR", 25, CHARGES_ACCOUNT, scene.target_bank),
+                Charge("USD", 30, CHARGES_ACCOUNT, scene.source_bank),
+            ),
+            tolerances=(Tolerance("EUR", 2, ROUNDING_ACCOUNT),),
+        )
+    )
+    expected = [
+        *((-98, "tolerance"), (-102, "tolerance"), (-115, "charges-by-tariff")),
+        *((-97, ""), (-103, ""), (-120, ""), (-125, ""), (-130, "")),
+    ]
+    settlements = [await scene.bring(State.IN_DOUBT) for _ in expected]
+    booked = [booking(each, minor) for each, (minor, _) in zip(settlements, expected, strict=True)]
+    await take(stores.statements, bank.statement(*booked))
+    assert await searched(stores, 3, rules) == (8, 8)
+    for settlement, (minor, closed_by) in zip(settlements, expected, strict=True):
+        reports = await stores.inbound.open_reports(scene.engine_id, 1_000)
+        [entry] = [each.report.entry for each in reports if each.settlement_id == settlement.id]
+        says = Y.DEBIT if closed_by else Y.OTHER_AMOUNT
+        version = rules.full_version if closed_by else ""
+        assert (entry.says, entry.closed_by, entry.rules_version) == (says, closed_by, version)
+        dossier = await stores.archive.dossier(settlement.id)
+        [record] = dossier.entries
+        assert (record.says, record.closed_by, record.told_minor) == (says, closed_by, -minor)
+        assert list(entry_faults(dossier, None)) == []
+    assert len(await told(scene, *settlements)) == 8
+
+
+async def test_a_second_debit_within_the_rules_is_the_second_one(stores):
+    scene, bank = await opened(stores)
+    doubted = await scene.bring(State.IN_DOUBT)
+    rules = versioned(Rules(version="", tolerances=(Tolerance("EUR", 2, ROUNDING_ACCOUNT),)))
+    await take(stores.statements, bank.statement(booking(doubted, -101), booking(doubted, -101)))
+    await take(stores.statements, bank.statement(booking(doubted, -101)))
+    assert await searched(stores, rules=rules) == (3, 3)
+    assert await told(scene, doubted) == [
+        (Event.SETTLED, Y.DEBIT, 101),
+        (Event.SETTLED, Y.SECOND_DEBIT, 101),
+        (Event.SETTLED, Y.FURTHER_DEBIT, 101),
+    ]
+
+
 @pytest.mark.parametrize("rows_max", [1, 2, 3])
 async def test_any_size_of_the_steps_finds_the_same(stores, rows_max):
     scene, bank = await opened(stores)
@@ -225,7 +282,7 @@ async def test_a_search_that_is_cut_off_is_gone_on_with(stores):
     for turn in range(40):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.001 * (turn % 5)):
-                await stores.evidence.search_next(1)
+                await stores.evidence.search_next(1, NO_RULES)
     await searched(stores, 1)
     assert len(await told(scene, *settlements)) == 8
 

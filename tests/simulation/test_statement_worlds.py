@@ -49,6 +49,7 @@ def test_money_comes_back_and_is_taken_twice_of_which_only_statements_tell():
         fired += history.fired
     assert fired["statement_returns"] >= 3
     assert fired["statement_second_debits"] >= 1
+    assert fired["statement_closed_differences"] >= 3
 
 
 def test_a_world_without_statements_is_as_if_there_were_none():

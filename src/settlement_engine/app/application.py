@@ -172,7 +172,10 @@ class Application:
         named = statement_accounts(self.config)
         self.evidence = PostgresEvidence(self.watched)
         self.statement_search = StatementSearch(
-            engine_settings(self.config), self.evidence, self.metrics.statements.unread
+            engine_settings(self.config),
+            self.evidence,
+            self.metrics.statements.unread,
+            matching_rules(self.config),
         )
         self.statement_arrivals = arrivals_of(self.readers, self.reconciliation_schedule.arrived)
         self.importer = StatementImport(

@@ -18,6 +18,7 @@ import msgspec
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.breaks.resolutions import CONTROL_ACCOUNT, Destination
 from settlement_engine.domain.ledger import AccountKind, Leg, correct
+from settlement_engine.domain.matching.values import Rules
 from settlement_engine.domain.reconciliation import hashed
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from settlement_engine.domain.ledger import Transfer
-    from settlement_engine.domain.matching.values import Charge, Match, Rules, Tolerance
+    from settlement_engine.domain.matching.values import Charge, Match, Tolerance
     from settlement_engine.domain.reconciliation import PageMatches
 
     _Rule = TypeVar("_Rule", Charge, Tolerance)
@@ -50,6 +51,10 @@ def versioned(rules: Rules) -> Rules:
     plain = msgspec.structs.replace(rules, version="")
     digest = hashlib.sha256(msgspec.json.encode(plain)).hexdigest()
     return msgspec.structs.replace(rules, version=digest[:VERSION_CHARACTERS])
+
+
+NO_RULES: Final = versioned(Rules(version=""))
+"""The rules without any tolerance or tariff."""
 
 
 def rules_of(rules: Rules, bank: str, currency: str) -> Rules:

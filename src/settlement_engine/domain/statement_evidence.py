@@ -11,7 +11,6 @@ that do not add up to their entry.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from datetime import date  # noqa: TC003 - msgspec resolves the field types of its structs at run time
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -31,7 +30,7 @@ from settlement_engine.domain.statements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from settlement_engine.domain.statements import StatementReferences
 
@@ -56,13 +55,17 @@ _TRACE_CHARACTERS: Final = 15
 class EntrySays(StrEnum):
     """What an entry says about a payment of ours."""
 
-    DEBIT = auto()  # its booked debit, of the amount that was sent
+    DEBIT = auto()  # its booked debit: of the amount that was sent, or one that the rules allow
     OTHER_AMOUNT = auto()  # its booked debit, of another amount
-    SECOND_DEBIT = auto()  # a second booked debit of the same amount
+    SECOND_DEBIT = auto()  # a second booked debit of such an amount
     FURTHER_DEBIT = auto()  # a debit beyond the second, or a second one of another amount
     RETURN = auto()  # a booked credit: money that came back
     REVERSAL = auto()  # the bank has reversed a booking of it
     ABSENT = auto()  # the closed final statement does not have it
+
+
+OF_THE_AMOUNT: Final = frozenset({EntrySays.DEBIT, EntrySays.SECOND_DEBIT})
+"""What only a debit says that agrees with what was sent."""
 
 
 class MentionKind(StrEnum):
@@ -76,7 +79,8 @@ class MentionKind(StrEnum):
 class EntryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an entry says, and where it stands. ``entry`` 0 is the whole statement: an absence has no entry.
 
-    ``nth`` counts the bookings of this kind (of credits: of this amount) that were told of the payment.
+    ``nth`` counts the bookings of this kind (of credits: of this amount) that were told of the payment. ``closed_by``
+    is the kind of the rule because of which a debit of another amount is the payment's, of the rules of this version.
     """
 
     says: EntrySays
@@ -85,6 +89,8 @@ class EntryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     detail: int = 0
     nth: int = 1
     booking_date: date | None = None
+    closed_by: str = ""
+    rules_version: str = ""
 
     @property
     def reference(self) -> str:
@@ -99,6 +105,8 @@ class EntryEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             "statement_detail": str(self.detail or ""),
             "statement_says": self.says.value,
             "booking_date": self.booking_date.isoformat() if self.booking_date else "",
+            "statement_closed_by": self.closed_by,
+            "statement_rules": self.rules_version,
         }
         return {name: text for name, text in found.items() if text}
 
@@ -132,7 +140,11 @@ class PaymentNames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mention(msgspec.Struct, frozen=True, kw_only=True):
-    """A booked entry, or one of the payments inside it, with the references that may be ours."""
+    """A booked entry, or one of the payments inside it, with the references that may be ours.
+
+    ``booked_minor`` is what the whole entry has moved, if it is about this payment alone: only such an entry is matched
+    with a difference.
+    """
 
     entry: int
     detail: int
@@ -140,6 +152,7 @@ class Mention(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     is_reversal: bool
     names: PaymentNames
+    booked_minor: int | None = None
     charges_minor: int = 0
     booking_date: date | None = None
     value_date: date | None = None
@@ -215,7 +228,8 @@ def _of_row(row: EntryRow) -> Mention | None:
         if entry.details_differ or detail.minor is None:
             return None
         names = _names([detail.references], detail.text)
-        return _mention(entry, row.number, detail.minor, detail.charges_minor, names)
+        found = _mention(entry, row.number, detail.minor, detail.charges_minor, names)
+        return msgspec.structs.replace(found, booked_minor=None)
     names = _names([detail.references, entry.references], f"{entry.text} {detail.text}")
     minor = entry.minor
     if detail.minor == entry.minor + detail.charges_minor and entry.minor < 0:
@@ -230,6 +244,7 @@ def _mention(
         entry=entry.number,
         detail=detail,
         minor=minor,
+        booked_minor=entry.minor,
         currency=entry.currency,
         is_reversal=entry.is_reversal,
         names=names,
@@ -276,66 +291,6 @@ def _words(text: str) -> list[str]:
     return words
 
 
-# --- what a mention says --------------------------------------------------------------------------------
-
-
-class MentionCounts:
-    """How often each payment was mentioned so far: in earlier statements, and in this one up to an entry."""
-
-    def __init__(self, told: Iterable[Told] = ()) -> None:
-        self._counted: Counter[tuple[UUID, MentionKind, int]] = Counter()
-        self._told: set[tuple[UUID, MentionKind, int]] = set()
-        for each in told:
-            self._note(each.settlement_id, each.kind, each.amount_minor, each.counted)
-
-    def evidence(
-        self, mention: Mention, payment: MentionedPayment, statement: int, *, counts: bool
-    ) -> PaymentEvidence:
-        """Say what a mention says, and count it. ``counts``: the statement is one whose entries are counted.
-
-        In other statements, what was told before is taken for the same booking told again.
-        """
-        amount, kind = mention.amount_minor, mention.kind
-        key = (payment.settlement_id, kind, amount if kind is MentionKind.CREDIT else 0)
-        nth = self._counted[key] + 1 if counts else 1
-        says = _says(mention, payment, nth)
-        is_told = (payment.settlement_id, kind, amount) in self._told
-        is_known = says is EntrySays.DEBIT and payment.has_moved
-        self._note(payment.settlement_id, kind, amount, int(counts))
-        found = EntryEvidence(
-            says=says,
-            statement=statement,
-            entry=mention.entry,
-            detail=mention.detail,
-            nth=nth,
-            booking_date=mention.booking_date,
-        )
-        return PaymentEvidence(
-            mention=mention,
-            payment=payment,
-            found=found,
-            is_counted=counts,
-            is_news=not (is_told and nth == 1) and not is_known,
-        )
-
-    def _note(self, settlement_id: UUID, kind: MentionKind, amount: int, counted: int) -> None:
-        self._told.add((settlement_id, kind, amount))
-        self._counted[settlement_id, kind, amount if kind is MentionKind.CREDIT else 0] += counted
-
-
-def _says(mention: Mention, payment: MentionedPayment, nth: int) -> EntrySays:
-    if mention.kind is MentionKind.REVERSAL:
-        return EntrySays.REVERSAL
-    if mention.kind is MentionKind.CREDIT:
-        return EntrySays.RETURN
-    sent = payment.amount_minor, payment.currency
-    is_equal = (mention.amount_minor, mention.currency) == sent
-    if nth == 1:
-        return EntrySays.DEBIT if is_equal else EntrySays.OTHER_AMOUNT
-    is_second = nth == 2 and is_equal  # noqa: PLR2004 - the second one
-    return EntrySays.SECOND_DEBIT if is_second else EntrySays.FURTHER_DEBIT
-
-
 # --- a part of a statement ------------------------------------------------------------------------------
 
 
@@ -369,18 +324,3 @@ class StatementPart(msgspec.Struct, frozen=True, kw_only=True):
         read = [(row.entry.number, row.number) for row in self.rows[-1:]]
         unread = [(row.entry, row.detail) for row in self.unread[-1:]]
         return max((*read, *unread), default=(0, 0))
-
-
-def evidence_in(
-    part: StatementPart,
-    mentions: Sequence[Mention],
-    payments: Mapping[int, MentionedPayment],
-    told: Iterable[Told],
-) -> list[PaymentEvidence]:
-    """Say what the mentions of a part say. ``payments`` are those found, by the mention's place in the list."""
-    counting = MentionCounts(told)
-    return [
-        counting.evidence(mention, payments[place], part.statement, counts=part.counts)
-        for place, mention in enumerate(mentions)
-        if place in payments
-    ]

@@ -21,10 +21,9 @@ from settlement_engine.domain.balance_comparison import BalanceComparison
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.booking_days import first_day
 from settlement_engine.domain.break_search import found_breaks
-from settlement_engine.domain.closed_differences import rules_of, versioned
+from settlement_engine.domain.closed_differences import NO_RULES, rules_of
 from settlement_engine.domain.continuity import compact_identifier
 from settlement_engine.domain.matching.breaks import BreakSeverity
-from settlement_engine.domain.matching.values import Rules
 from settlement_engine.domain.matching_pages import match_page
 from settlement_engine.domain.proof import at_day, prove
 from settlement_engine.domain.reconciliation import (
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from datetime import date
     from uuid import UUID
 
+    from settlement_engine.domain.matching.values import Rules
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import (
         AccountToReconcile,
@@ -64,9 +64,6 @@ STATEMENTS_MAX: Final = NEIGHBOURS_MAX
 
 ACCOUNTS_AT_ONCE: Final = 2
 """How many accounts a run reconciles side by side: the engine prepares one page while the database writes another."""
-
-RULES: Final = versioned(Rules(version=""))
-"""The rules without any tolerance or tariff."""
 
 
 @dataclass(slots=True)
@@ -91,7 +88,7 @@ class Reconciliation:
         named: Sequence[AccountNames] = (),
         *,
         zone: str = "UTC",
-        rules: Rules = RULES,
+        rules: Rules = NO_RULES,
         balances: BalanceAsker | None = None,
     ) -> None:
         self._store = store

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from settlement_engine.domain.closed_differences import NO_RULES
 from settlement_engine.errors import Broken, Contention, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from settlement_engine.domain.matching.values import Rules
     from settlement_engine.engine.settings import EngineSettings
     from settlement_engine.ports.statement_evidence import EvidenceStore
 
@@ -43,8 +45,13 @@ class StatementSearch:
         settings: EngineSettings,
         store: EvidenceStore,
         show_unread: Callable[[int], None] = _nobody_is_shown,
+        rules: Rules = NO_RULES,
     ) -> None:
-        """``show_unread`` is called with the number of entries that are set aside."""
+        """``show_unread`` is called with the number of entries that are set aside.
+
+        ``rules`` are those of matching: what they close without a person is no other amount here either.
+        """
+        self._rules = rules
         self._settings = settings
         self._store = store
         self._show_unread = show_unread
@@ -89,7 +96,7 @@ class StatementSearch:
         now = asyncio.get_running_loop().time()
         if now < self._unread_look_at_seconds:
             return False
-        searched = await self._store.search_unread() if self._unread_left else None
+        searched = await self._store.search_unread(self._rules) if self._unread_left else None
         if searched is None:
             self._unread_look_at_seconds = now + UNREAD_LOOK_SECONDS
             self._unread_left = UNREAD_AT_ONCE_MAX
@@ -108,7 +115,7 @@ class StatementSearch:
         run into the same limit of time for ever.
         """
         try:
-            searched = await self._store.search_next(self._rows)
+            searched = await self._store.search_next(self._rows, self._rules)
         except (Unavailable, Contention, Broken):
             self._rows = max(1, self._rows // 2)
             raise

@@ -300,7 +300,8 @@ ENTRIES_MAX: Final = 100
 class EntryRecord(Record, frozen=True, kw_only=True):
     """An entry of a bank's statement about this settlement, or (``detail`` > 0) one of the payments inside it.
 
-    ``amount_minor`` is the entry's, signed; ``told_minor`` is what it says of this payment, without a sign.
+    ``amount_minor`` is the entry's, signed; ``told_minor`` is what it says of this payment, without a sign. ``closed_by``
+    is the rule of matching that closes the difference of a debit from what was sent. Older versions did not write it.
     ``references`` and ``text`` are those of the entry and the payment. The hashes are those of the statement's
     content and of its file, which `settlement-engine statements export` writes.
     """
@@ -322,6 +323,7 @@ class EntryRecord(Record, frozen=True, kw_only=True):
     is_reversal: bool
     references: tuple[str, ...]
     text: str
+    closed_by: str = ""
 
 
 def payload_file(attempt: int) -> str:

@@ -19,6 +19,7 @@ from settlement_engine.evidence.sentences import as_sentence, clock, refusal_sen
 from settlement_engine.evidence.wording import (
     ASKED,
     ASKS,
+    BY_A_RULE,
     DID,
     HAPPENED,
     IN_A_STATEMENT,
@@ -94,6 +95,8 @@ def tell_move(move: MoveRecord) -> str:
     if words:
         text += f" ({words})"
     sentences = [as_sentence(text)]
+    if rule := BY_A_RULE.get(move.detail.get("statement_closed_by", "")):
+        sentences.append(as_sentence(rule))
     if row is not None and row.do is not None:
         sentences.append(as_sentence(DID[row.do]))
     if move.to_state is not move.from_state:

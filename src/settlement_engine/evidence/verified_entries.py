@@ -1,14 +1,16 @@
 """Checks of evidence for entries of statements: a move that names one says what the entry says.
 
 Promises: an entry that is not booked, is on another account, names another payment, or has another amount than the
-move that stands on it, is reported. Must never: need the statement itself, whose hash is in the record.
+move that stands on it, is reported; so is a debit of another amount than was sent that no rule of matching can close. Must never: need the statement itself, whose hash is in the record.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from settlement_engine.domain.statement_evidence import EntrySays
+from settlement_engine.domain.matching.closing import CLOSING, may_close
+from settlement_engine.domain.matching.values import Pass
+from settlement_engine.domain.statement_evidence import OF_THE_AMOUNT, EntrySays
 from settlement_engine.domain.statements import EntryStatus
 
 if TYPE_CHECKING:
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.evidence.dossier import Dossier, EntryRecord, MoveRecord
 
-_OF_THE_AMOUNT = frozenset({EntrySays.DEBIT, EntrySays.SECOND_DEBIT})
-_DEBITS = _OF_THE_AMOUNT | {EntrySays.OTHER_AMOUNT, EntrySays.FURTHER_DEBIT}
+_DEBITS = OF_THE_AMOUNT | {EntrySays.OTHER_AMOUNT, EntrySays.FURTHER_DEBIT}
 
 
 def entry_faults(dossier: Dossier, _state_machine: object) -> Iterator[str]:
@@ -49,6 +50,8 @@ def _move_faults(move: MoveRecord, entry: EntryRecord | None) -> Iterator[str]:
         yield f"move {move.seq} says {move.detail.get('statement_says')!r}, its entry {entry.says!r}"
     if move.detail.get("amount_minor", str(entry.told_minor)) != str(entry.told_minor):
         yield f"move {move.seq} has another amount than its entry"
+    if move.detail.get("statement_closed_by", "") != entry.closed_by:
+        yield f"move {move.seq} names another rule than its entry"
 
 
 def _entry_faults(dossier: Dossier, entry: EntryRecord) -> Iterator[str]:
@@ -64,8 +67,10 @@ def _entry_faults(dossier: Dossier, entry: EntryRecord) -> Iterator[str]:
         return
     says, sent = EntrySays(entry.says), dossier.instruction
     is_sent = (entry.told_minor, entry.currency) == (sent.amount_minor, sent.currency)
-    if says in _OF_THE_AMOUNT and not is_sent:
+    if says in OF_THE_AMOUNT and not is_sent and not _is_closed(dossier, entry):
         yield f"{name} is taken for a debit of the amount that was sent, and is not"
+    if entry.closed_by and (is_sent or says not in OF_THE_AMOUNT):
+        yield f"{name} names a rule for a difference, and has none to close"
     if says is EntrySays.OTHER_AMOUNT and is_sent:
         yield f"{name} is taken for a debit of another amount, and is not"
     if (says is EntrySays.REVERSAL) is not entry.is_reversal:
@@ -73,6 +78,14 @@ def _entry_faults(dossier: Dossier, entry: EntryRecord) -> Iterator[str]:
     is_debit = entry.amount_minor < 0
     if not entry.is_reversal and (says in _DEBITS) is not is_debit:
         yield f"{name} is taken for {says}, against its sign"
+
+
+def _is_closed(dossier: Dossier, entry: EntryRecord) -> bool:
+    """Say whether the rule that is named can cover the difference; what is configured is not in the record."""
+    sent, closing = dossier.instruction, set(map(str, CLOSING))
+    if entry.closed_by not in closing or entry.currency != sent.currency:
+        return False
+    return may_close(Pass(entry.closed_by), (-sent.amount_minor, entry.amount_minor))
 
 
 def _is_named(dossier: Dossier, entry: EntryRecord) -> bool:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.lifecycle import Ask, Do, Event, State
+from settlement_engine.domain.matching.values import Pass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +66,18 @@ IN_A_STATEMENT: Final[Mapping[Event, str]] = MappingProxyType(
     }
 )
 """What has happened, where an entry of a bank's statement says it, and not the rail."""
+
+BY_A_RULE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        Pass.TARIFF.value: (
+            "it is more than was sent by a charge of the bank's tariff, which reconciliation books"
+        ),
+        Pass.TOLERANCE.value: (
+            "it differs from what was sent within the tolerance, and reconciliation books the difference"
+        ),
+    }
+)
+"""What the rule says because of which a debit of another amount is the payment's."""
 
 CONDITION: Final[Mapping[Event, str]] = MappingProxyType(
     {

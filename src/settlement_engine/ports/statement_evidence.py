@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
+from settlement_engine.domain.closed_differences import NO_RULES
 from settlement_engine.domain.decisions.booked import event_said
 from settlement_engine.domain.returns import StatedAmount
 from settlement_engine.domain.statement_evidence import EntryEvidence, EntrySays
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from uuid import UUID
 
+    from settlement_engine.domain.matching.values import Rules
     from settlement_engine.domain.statement_evidence import (
         PaymentEvidence,
         StatementPart,
@@ -50,9 +52,10 @@ class Searched(NamedTuple):
 class EvidenceStore(Protocol):
     """Searches kept statements for our payments. Raises Unavailable, Contention."""
 
-    async def search_next(self, rows_max: int) -> Searched | None:
+    async def search_next(self, rows_max: int, rules: Rules = NO_RULES) -> Searched | None:
         """Search the next rows of the oldest statement that no other engine is searching; None: there is none.
 
+        ``rules`` are those of matching for all accounts; those of the statement's bank and currency count.
         One transaction: what is found, its reports and the place that was reached are stored together, so that
         an interruption loses nothing, and no entry is told twice. A row that cannot be read is set aside, also
         one that the database refuses when it is searched alone; a statement of which nothing can be read lets the
@@ -60,7 +63,7 @@ class EvidenceStore(Protocol):
         """
         ...
 
-    async def search_unread(self) -> Searched | None:
+    async def search_unread(self, rules: Rules = NO_RULES) -> Searched | None:
         """Try a row again that was set aside some minutes ago, as a step of one row; None: there is none."""
         ...
 

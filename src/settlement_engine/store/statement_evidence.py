@@ -9,12 +9,13 @@ be read is set aside in the same transaction, and keeps no other row.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from settlement_engine.domain.closed_differences import NO_RULES, rules_of
 from settlement_engine.domain.continuity import StatementOutcome
+from settlement_engine.domain.mention_counts import evidence_in
 from settlement_engine.domain.statement_evidence import (
     EntryRow,
     MentionedPayment,
@@ -22,17 +23,9 @@ from settlement_engine.domain.statement_evidence import (
     StatementPart,
     Told,
     UnreadRow,
-    evidence_in,
     mentions_of,
 )
-from settlement_engine.domain.statements import (
-    END_OF_DAY,
-    Entry,
-    EntryDetail,
-    EntryStatus,
-    Source,
-    StatementReferences,
-)
+from settlement_engine.domain.statements import END_OF_DAY, Source
 from settlement_engine.errors import Broken, CorruptRecord
 from settlement_engine.ports import MessageSource
 from settlement_engine.ports.statement_evidence import (
@@ -46,6 +39,7 @@ from settlement_engine.ports.statement_evidence import (
 from settlement_engine.store.database import WRITERS_PLAN, DatabaseConnection
 from settlement_engine.store.queries import query
 from settlement_engine.store.rows import UNREADABLE
+from settlement_engine.store.statement_evidence_rows import evidence_columns, to_entry_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,6 +47,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from settlement_engine.domain.matching.values import Rules
     from settlement_engine.domain.statement_evidence import Mention, PaymentEvidence
     from settlement_engine.store.database import Connection, DatabaseSettings
 
@@ -69,7 +64,6 @@ REST: Final = 0
 DETAIL_MAX: Final = 2**31 - 1
 
 _SOURCES: Final = sorted(source.value for source in END_OF_DAY)
-_REFERENCES: Final = msgspec.json.Decoder(StatementReferences)
 
 
 class PostgresEvidence:
@@ -86,7 +80,7 @@ class PostgresEvidence:
         """Close the connection."""
         await self._writing.close()
 
-    async def search_next(self, rows_max: int) -> Searched | None:
+    async def search_next(self, rows_max: int, rules: Rules = NO_RULES) -> Searched | None:
         """Search the next rows of a statement; see the port."""
         place: _Place | None = None
         try:
@@ -95,7 +89,7 @@ class PostgresEvidence:
                 if place is None:
                     return None
                 part = await _part_at(connection, place, rows_max)
-                searched = await _search(connection, part)
+                searched = await _search(connection, part, place.rules(rules))
                 await _add_unread(connection, place.statement, part.unread)
                 await _go_on(connection, place, part)
                 return searched
@@ -118,7 +112,7 @@ class PostgresEvidence:
                 await connection.execute(query("note_searched"), place.statement, *numbers[0])
         return Searched(rows=1, found=0, news=0, unread=unread, statement=place.statement)
 
-    async def search_unread(self) -> Searched | None:
+    async def search_unread(self, rules: Rules = NO_RULES) -> Searched | None:
         """Try a row again that could not be read; see the port."""
         place: _Place | None = None
         key = (REST, 0)
@@ -131,7 +125,7 @@ class PostgresEvidence:
                 place = _place_of(row, *_before(*key))
                 part = await _part_at(connection, place, 1)
                 unread = tuple(UnreadRow(*key, each.why) for each in part.unread)
-                searched = await _search(connection, part)
+                searched = await _search(connection, part, place.rules(rules))
                 await _add_unread(connection, place.statement, unread)
                 if not unread:
                     await connection.execute(query("forget_unread_entry"), place.statement, *key)
@@ -180,6 +174,8 @@ class _Place(NamedTuple):
     source: str
     outcome: str
     file_sha256: str
+    bank: str
+    currency: str
     after_entry: int
     after_detail: int
 
@@ -188,10 +184,15 @@ class _Place(NamedTuple):
         """The arguments of a query for the rows behind the place."""
         return self.statement, self.after_entry, self.after_detail
 
+    def rules(self, every: Rules) -> Rules:
+        """Return the rules of matching for the statement's account."""
+        return rules_of(every, self.bank, self.currency)
+
 
 def _place_of(row: asyncpg.Record, after_entry: int, after_detail: int) -> _Place:
     said = (row["statement_id"], row["account_id"], row["source"], row["outcome"])
-    return _Place(*said, row["file_sha256"], after_entry, after_detail)
+    of = (row["file_sha256"], row["bank"], row["currency"])
+    return _Place(*said, *of, after_entry, after_detail)
 
 
 def _before(entry: int, detail: int) -> tuple[int, int]:
@@ -213,7 +214,7 @@ async def _part_at(connection: Connection, place: _Place, rows_max: int) -> Stat
     unread: list[UnreadRow] = [UnreadRow(REST, 0, why)] if why else []
     for row in rows:
         try:
-            found.append(_to_row(row))
+            found.append(to_entry_row(row))
         except UNREADABLE as error:
             unread.append(UnreadRow(row["number"], row["detail_number"] or 0, _why(error)))
     return StatementPart(
@@ -247,12 +248,12 @@ def _why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:WHY_CHARACTERS_MAX]
 
 
-async def _search(connection: Connection, part: StatementPart) -> Searched:
+async def _search(connection: Connection, part: StatementPart, rules: Rules) -> Searched:
     """Store what is found in a part."""
     mentions = mentions_of(part.rows)
     payments = await _payments(connection, part.account_id, mentions)
     told = await _told(connection, {each.settlement_id for each in payments.values()})
-    found = evidence_in(part, mentions, payments, told)
+    found = evidence_in(part, mentions, payments, told, rules)
     news = [each for each in found if each.is_news]
     await _write(connection, part, found, news)
     rows = len(part.rows) + len(part.unread)
@@ -341,7 +342,7 @@ async def _write(
     """Store what was found, and the reports of the news."""
     if found:
         await connection.execute(
-            query("add_statement_evidence"), part.statement, *_evidence_columns(found)
+            query("add_statement_evidence"), part.statement, *evidence_columns(found)
         )
     if news:
         await connection.execute(
@@ -354,47 +355,3 @@ async def _write(
             [each.payment.settlement_id for each in news],
             [each.payment.attempt for each in news],
         )
-
-
-def _evidence_columns(found: Sequence[PaymentEvidence]) -> tuple[list[object], ...]:
-    return (
-        [each.mention.entry for each in found],
-        [each.mention.detail for each in found],
-        [each.payment.settlement_id for each in found],
-        [each.payment.attempt for each in found],
-        [each.mention.kind.value for each in found],
-        [each.found.says.value for each in found],
-        [each.mention.amount_minor for each in found],
-        [each.found.nth for each in found],
-        [each.is_counted for each in found],
-        [each.is_news for each in found],
-    )
-
-
-def _day(text: str | None) -> date | None:
-    return None if text is None else date.fromisoformat(text)
-
-
-def _to_row(row: asyncpg.Record) -> EntryRow:
-    entry = Entry(
-        number=row["number"],
-        minor=row["amount_minor"],
-        currency=row["currency"],
-        status=EntryStatus(row["status"]),
-        booking_date=_day(row["booking_date"]),
-        value_date=_day(row["value_date"]),
-        is_reversal=row["is_reversal"],
-        references=_REFERENCES.decode(row["refs"]),
-        code=row["code"],
-        text=row["text"],
-        details_differ=row["details_differ"],
-    )
-    if row["detail_number"] is None:
-        return EntryRow(entry=entry)
-    detail = EntryDetail(
-        references=_REFERENCES.decode(row["detail_refs"]),
-        minor=row["detail_minor"],
-        text=row["detail_text"],
-        charges_minor=row["detail_charges_minor"],
-    )
-    return EntryRow(entry=entry, number=row["detail_number"], detail=detail, is_only=row["is_only"])

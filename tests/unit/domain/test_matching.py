@@ -111,7 +111,7 @@ def test_every_planted_difference_has_its_name(labelled):
 def test_each_pass_matches_what_it_is_for_and_says_why(kind, by):
     (match,) = run(getattr(maker(), kind)()).matches
     assert match.matched_by is by
-    assert match.rules_version == "matching/2/test"
+    assert match.rules_version == "matching/3/test"
     assert match.explanation
 
 

@@ -8,14 +8,16 @@ from uuid import UUID
 
 import pytest
 
+from settlement_engine.domain.closed_differences import NO_RULES
 from settlement_engine.domain.continuity import StatementOutcome
 from settlement_engine.domain.identifiers import references
+from settlement_engine.domain.matching.values import Charge, Rules, Tolerance
+from settlement_engine.domain.mention_counts import MentionCounts
 from settlement_engine.domain.statement_evidence import (
     EntryEvidence,
     EntryRow,
     EntrySays,
     Mention,
-    MentionCounts,
     MentionedPayment,
     MentionKind,
     Told,
@@ -202,8 +204,10 @@ def told(kind: MentionKind = MentionKind.DEBIT, amount_minor: int = 100, counted
     return Told(settlement_id=ID, kind=kind, amount_minor=amount_minor, counted=counted)
 
 
-def says(*entries: Entry, before=(), counts=True, has_moved=False) -> list[tuple[EntrySays, bool]]:
-    counting = MentionCounts(before)
+def says(
+    *entries: Entry, before=(), counts=True, has_moved=False, rules=NO_RULES
+) -> list[tuple[EntrySays, bool]]:
+    counting = MentionCounts(rules, before)
     found = []
     for each in entries:
         said = mention(each)
@@ -247,7 +251,7 @@ def test_the_debit_of_what_has_completed_is_no_news_but_a_second_one_is():
 
 
 def test_returns_are_counted_by_their_amount():
-    counting = MentionCounts()
+    counting = MentionCounts(NO_RULES)
     nth = []
     for number, minor in enumerate((40, 40, 20), start=1):
         said = mention(entry(minor, number=number))
@@ -277,3 +281,91 @@ def test_an_entry_is_named_in_the_history():
         "statement_says": "absent",
     }
     assert found.reference == "statement entry 17/3/2"
+
+
+# --- differences that the rules of matching close --------------------------------------------------------
+
+UNTIL = date(2026, 1, 31)
+RULES = Rules(
+    version="test",
+    charges=(Charge("EUR", 15, "fees control", valid_until=UNTIL),),
+    tolerances=(Tolerance("EUR", 2, "fx rounding"),),
+)
+
+
+def evidence(said: Entry, found: EntryDetail | None = None, *, rules=RULES, before=(), **fields):
+    named = mention(said, found, **fields)
+    assert named is not None
+    return MentionCounts(rules, before).evidence(named, payment(), 17, counts=True).found
+
+
+@pytest.mark.parametrize(
+    ("minor", "closed_by"),
+    [(-98, "tolerance"), (-102, "tolerance"), (-115, "charges-by-tariff")],
+)
+def test_a_debit_within_the_rules_is_the_payments(minor, closed_by):
+    found = evidence(entry(minor))
+    assert (found.says, found.closed_by) == (Y.DEBIT, closed_by)
+    assert found.rules_version == "matching/3/test"
+    assert found.words()["statement_closed_by"] == closed_by
+    assert found.words()["statement_rules"] == "matching/3/test"
+
+
+@pytest.mark.parametrize("minor", [-97, -103, -85, -114, -116, -117])
+def test_a_debit_beyond_the_rules_is_another_amount(minor):
+    found = evidence(entry(minor))
+    assert (found.says, found.closed_by, found.rules_version) == (Y.OTHER_AMOUNT, "", "")
+
+
+def test_the_tariff_of_the_entrys_day_counts_and_currencies_have_their_own():
+    assert evidence(entry(-115, value_date=date(2026, 2, 1))).says is Y.OTHER_AMOUNT
+    assert evidence(entry(-115, value_date=None)).says is Y.DEBIT  # booked on a day of the tariff
+    assert evidence(entry(-101, currency="USD")).says is Y.OTHER_AMOUNT
+    no_cents = Rules(version="1", tolerances=(Tolerance("JPY", 2, "fx rounding"),))
+    assert evidence(entry(-101), rules=no_cents).says is Y.OTHER_AMOUNT
+
+
+def test_a_difference_of_which_the_account_is_a_question_is_a_persons():
+    both = Rules(
+        version="1",
+        charges=(Charge("EUR", 15, "fees control"), Charge("EUR", 15, "fees other")),
+    )
+    assert evidence(entry(-115), rules=both).says is Y.OTHER_AMOUNT
+
+
+def test_what_the_whole_entry_has_moved_is_compared_as_matching_does():
+    """Its charges are stated beside the payment: the entry differs by more than the tolerance."""
+    stated = evidence(entry(-106), detail(-101, charges_minor=5))
+    assert stated.says is Y.OTHER_AMOUNT
+    inside = evidence(entry(-115), detail(-115, charges_minor=15))
+    assert (inside.says, inside.closed_by) == (Y.DEBIT, "charges-by-tariff")
+    exact = evidence(entry(-105), detail(-100, charges_minor=5))
+    assert (exact.says, exact.closed_by) == (Y.DEBIT, "")
+
+
+def test_a_payment_inside_a_batch_has_no_difference_that_matching_closes():
+    batch = entry(-302, references=StatementReferences())
+    found = evidence(batch, detail(-101), number=2, is_only=False)
+    assert found.says is Y.OTHER_AMOUNT
+
+
+def test_a_second_debit_stays_a_second_debit():
+    first = [told(amount_minor=101)]
+    assert evidence(entry(-101), before=first).says is Y.SECOND_DEBIT
+    assert evidence(entry(-100), before=first).says is Y.SECOND_DEBIT
+    assert evidence(entry(-101), before=first).closed_by == "tolerance"
+    assert evidence(entry(-103), before=first).says is Y.FURTHER_DEBIT
+    assert evidence(entry(-15), before=first).says is Y.FURTHER_DEBIT  # its charge, booked alone
+    assert evidence(entry(-101), before=[told(counted=2)]).says is Y.FURTHER_DEBIT
+
+
+def test_credits_and_reversals_have_no_rule():
+    assert evidence(entry(101)).says is Y.RETURN
+    assert evidence(entry(101, is_reversal=True)).says is Y.REVERSAL
+    assert evidence(entry(101)).closed_by == ""
+
+
+def test_a_debit_within_the_rules_of_what_has_completed_is_no_news():
+    assert says(entry(-101), has_moved=True, rules=RULES) == [(Y.DEBIT, False)]
+    assert says(entry(-101), rules=RULES) == [(Y.DEBIT, True)]
+    assert says(entry(-101), has_moved=True) == [(Y.OTHER_AMOUNT, True)]

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 
+from settlement_engine.domain.closed_differences import (
+    CHARGES_ACCOUNT,
+    NO_RULES,
+    ROUNDING_ACCOUNT,
+    versioned,
+)
 from settlement_engine.domain.decisions.after_the_end import UNPOSTED
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.domain.matching.values import Charge, Rules, Tolerance
+from settlement_engine.domain.reconciliation import ReconciliationRun, StartedFor
 from settlement_engine.domain.statement_evidence import UnreadRow
 from settlement_engine.domain.statements import EntryStatus
+from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.engine.statement_evidence import UNREAD_AT_ONCE_MAX, StatementSearch
 from settlement_engine.errors import CorruptRecord, Unavailable
-from settlement_engine.ports import ReportOutcome
+from settlement_engine.ports import AccountFilter, ReportOutcome
 from settlement_engine.ports.statement_evidence import AbsentPayment, Searched, absence_of
-from settlement_lab.memory import MemoryEvidence, MemoryStatements
-from tests.support.booked import BankAccount, booking, take
+from settlement_lab.memory import MemoryEvidence, MemoryReconciliation, MemoryStatements
+from tests.support.booked import FIRST_DAY, BankAccount, booking, take
 from tests.unit.engine.engine_world import payment_request, running
 from tests.unit.engine.test_case_worker import kinds, posted, say
 
 if TYPE_CHECKING:
+    from settlement_engine.domain.reconciliation import AccountResult
     from settlement_engine.domain.settlement import Settlement
     from settlement_engine.domain.statements import Entry
     from tests.unit.engine.engine_world import EngineWorld
@@ -32,17 +43,51 @@ if TYPE_CHECKING:
 SEARCHING = EngineSettings(evidence_poll_seconds=0.005)
 
 
-async def imported(world: EngineWorld, *entries: Entry, bank: BankAccount | None = None) -> None:
+RULES = versioned(
+    Rules(
+        version="",
+        charges=(Charge("EUR", 15, CHARGES_ACCOUNT),),
+        tolerances=(Tolerance("EUR", 1, ROUNDING_ACCOUNT),),
+    )
+)
+
+
+async def imported(
+    world: EngineWorld,
+    *entries: Entry,
+    bank: BankAccount | None = None,
+    rules: Rules = NO_RULES,
+) -> None:
     """Import the next statement of the paying bank, and let the engine work off what it says."""
     bank = bank or BankAccount(await world.nostro())
     outcome = await take(MemoryStatements(world.records), bank.statement(*entries))
     assert outcome == "IMPORTED"
-    search = StatementSearch(SEARCHING, MemoryEvidence(world.records))
+    search = StatementSearch(SEARCHING, MemoryEvidence(world.records), rules=rules)
     while await search.step():
         pass
     await world.until(
         lambda: world.records.closed_reports.keys() == world.records.inbound_reports.keys()
     )
+
+
+async def todays_bank(world: EngineWorld) -> BankAccount:
+    """The paying bank, whose next statement is of the day on which we have booked."""
+    bank = BankAccount(await world.nostro())
+    bank.number = (world.records.clock.now().date() - FIRST_DAY).days - 1
+    return bank
+
+
+async def reconciled(world: EngineWorld) -> list[AccountResult]:
+    """Reconcile the paying bank's account by the same rules."""
+    store = MemoryReconciliation(world.records, world.accounts)
+    run = ReconciliationRun(
+        id=uuid.uuid4(),
+        started_for=StartedFor.DEMAND,
+        who="ada",
+        rules_version="",
+        account_id=(await world.nostro()).id,
+    )
+    return await Reconciliation(store, rules=RULES).reconcile(run)
 
 
 def outcomes(world: EngineWorld) -> list[ReportOutcome]:
@@ -119,6 +164,82 @@ async def test_another_amount_is_not_settled_and_freezes() -> None:
         assert (history.state, history.is_frozen) == (State.SENT, True)
         assert kinds(world) == [CaseKind.AMOUNT_DIFFERS]
         assert (await world.nostro()).held == 100
+
+
+@pytest.mark.parametrize(
+    ("minor", "closed_by", "kind"),
+    [
+        (-99, "tolerance", AccountKind.FX),
+        (-101, "tolerance", AccountKind.FX),
+        (-115, "charges-by-tariff", AccountKind.FEES),
+    ],
+)
+async def test_a_debit_within_the_rules_ends_a_doubt_and_matching_books_the_difference(
+    minor: int, closed_by: str, kind: AccountKind
+) -> None:
+    async with running() as world:
+        found = await doubted(world)
+        bank = await todays_bank(world)
+        await imported(world, booking(found, minor), bank=bank, rules=RULES)
+        assert (await world.engine.wait(found.id, 5)).state is State.COMPLETED
+        history = world.records.histories[found.id]
+        assert (history.is_frozen, kinds(world)) == (False, [])
+        said = (await world.store.history(found.id))[-1].detail
+        assert (said["statement_says"], said["statement_closed_by"]) == ("debit", closed_by)
+        assert (said["amount_minor"], said["statement_rules"]) == (
+            str(-minor),
+            RULES.full_version,
+        )
+        assert (await world.nostro()).posted == 10_000 - 100
+        [result] = await reconciled(world)
+        assert result.closed_differences == 1
+        assert (await world.nostro()).posted == 10_000 + minor
+        [other] = await world.accounts.accounts(AccountFilter(kind=kind))
+        assert other.debits_posted - other.credits_posted == -minor - 100
+        assert outcomes(world) == [ReportOutcome.APPLIED]
+
+
+@pytest.mark.parametrize("minor", [-98, -102, -114, -116, -85])
+async def test_a_debit_beyond_the_rules_is_another_amount(minor: int) -> None:
+    async with running() as world:
+        found = await doubted(world)
+        bank = await todays_bank(world)
+        await imported(world, booking(found, minor), bank=bank, rules=RULES)
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.SENT, True)
+        assert kinds(world) == [CaseKind.AMOUNT_DIFFERS]
+        assert (await world.nostro()).held == 100
+        [result] = await reconciled(world)
+        assert result.closed_differences == 0
+
+
+async def test_a_completed_payment_is_not_contradicted_by_what_the_rules_close() -> None:
+    async with running() as world:
+        near, beyond = await world.settle("k1"), await world.settle("k2")
+        await imported(world, booking(near, -101), booking(beyond, -102), rules=RULES)
+        assert world.records.histories[near.id].is_frozen is False
+        assert world.records.histories[beyond.id].is_frozen is True
+        assert kinds(world) == [CaseKind.AMOUNT_DIFFERS]
+
+
+async def test_a_second_debit_within_the_rules_goes_to_suspense_as_the_payments_amount() -> None:
+    async with running() as world:
+        found = await doubted(world)
+        await imported(world, booking(found, -101), booking(found, -101), rules=RULES)
+        history = world.records.histories[found.id]
+        assert (history.state, history.is_frozen) == (State.COMPLETED, True)
+        assert kinds(world) == [CaseKind.DEBITED_TWICE]
+        assert (await world.nostro()).posted == 10_000 - 200
+        assert await posted(world, AccountKind.SUSPENSE) == -100
+
+
+async def test_a_late_debit_within_the_rules_is_a_late_debit() -> None:
+    async with running() as world:
+        world.rail.sends.extend([Event.REJECTED])
+        found = await world.settle()
+        await imported(world, booking(found, -101), rules=RULES)
+        assert kinds(world) == [CaseKind.LATE_DEBIT]
+        assert (await world.nostro()).posted == 10_000
 
 
 async def test_two_debits_settle_once_and_the_second_goes_to_suspense() -> None:
@@ -211,14 +332,14 @@ class ShakyEvidence:
         self.calls = 0
         self.looks: list[tuple[int, int]] = []
 
-    async def search_next(self, rows_max: int) -> Searched | None:
+    async def search_next(self, rows_max: int, rules: Rules = NO_RULES) -> Searched | None:
         self.calls += 1
         if self.calls == 1:
             what = "the database is out of reach"
             raise Unavailable(what)
         return Searched(rows=rows_max, found=1, news=1) if self.calls == 2 else None
 
-    async def search_unread(self) -> Searched | None:
+    async def search_unread(self, rules: Rules = NO_RULES) -> Searched | None:
         return None
 
     async def unread_count(self) -> int:
@@ -249,7 +370,7 @@ class SlowEvidence:
         self.rows_max: int = 60
         self.asked: list[int] = []
 
-    async def search_next(self, rows_max: int) -> Searched | None:
+    async def search_next(self, rows_max: int, rules: Rules = NO_RULES) -> Searched | None:
         self.asked.append(rows_max)
         if not self.left:
             return None
@@ -260,7 +381,7 @@ class SlowEvidence:
         self.left -= done
         return Searched(rows=done, found=0, news=0)
 
-    async def search_unread(self) -> Searched | None:
+    async def search_unread(self, rules: Rules = NO_RULES) -> Searched | None:
         return None
 
     async def unread_count(self) -> int:
@@ -299,7 +420,7 @@ class PartlyUnread:
         self.tried = 0
         self.is_set_aside = False
 
-    async def search_next(self, rows_max: int) -> Searched | None:
+    async def search_next(self, rows_max: int, rules: Rules = NO_RULES) -> Searched | None:
         self.asked.append(rows_max)
         if not self.left:
             return None
@@ -313,7 +434,7 @@ class PartlyUnread:
         self.left -= done
         return Searched(rows=done, found=0, news=0)
 
-    async def search_unread(self) -> Searched | None:
+    async def search_unread(self, rules: Rules = NO_RULES) -> Searched | None:
         if not self.is_set_aside or self.left:
             return None
         self.tried += 1

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from settlement_engine.domain.matching.closing import closing
 from settlement_engine.domain.matching.text import TEXT_REFERENCE_CHARACTERS_MIN, text_references
 from settlement_engine.domain.matching.twins import match_twins
 from settlement_engine.domain.matching.values import (
-    Charge,
     Match,
     Ours,
     Pass,
     Theirs,
-    Tolerance,
     spelled,
     spelled_all,
 )
@@ -104,12 +103,9 @@ def match_with_difference(pool: Pool) -> None:
     """Match by a reference if the difference is a known charge or within the tolerance."""
     for pair in pool.pairs(Pass.TARIFF, _names_of_ours, _names_of_theirs):
         sides = (pair.ours.id,), (pair.theirs.id,)
-        difference = pair.theirs.minor - pair.ours.minor
-        if difference == 0 or not pool.is_sure(*sides) or pair.theirs.is_reversal:
+        if not pool.is_sure(*sides) or pair.theirs.is_reversal:
             continue
-        if (pair.theirs.minor < 0) != (pair.ours.minor < 0):
-            continue
-        found = _closed(pool, pair, difference)
+        found = _closed(pool, pair)
         if found is None:
             continue
         if pool.in_window(pair.ours, pair.theirs):
@@ -128,40 +124,34 @@ def _names_of_theirs(each: Theirs) -> list[Key]:
     return [(each.account, name, each.currency) for name in names]
 
 
-def _closed(pool: Pool, pair: Pair, difference: int) -> Match | None:
+def _closed(pool: Pool, pair: Pair) -> Match | None:
     """Return the match if exactly one rule explains its difference, else None."""
-    rules = pool.rules
-    charges = _fitting(rules.charges, pair, -difference, exact=True)
-    if len(charges) == 1:
-        text = f"{spelled(str(pair.key[1]))} names both; {-difference} is a charge of the tariff"
-        return _with_difference(pool, Pass.TARIFF, pair, difference, (charges.pop(), text))
-    if charges:
-        text = f"{pair.key[1]} names both; {-difference} is a charge of several accounts"
-        pool.suggest(pool.made(Pass.TARIFF, [pair.ours.id], [pair.theirs.id], text))
+    ours, theirs = pair.ours, pair.theirs
+    found = closing(
+        pool.rules,
+        (ours.minor, theirs.minor),
+        ours.currency,
+        theirs.value_date,
+        ours.counterparty,
+    )
+    if found is None:
         return None
-    accounts = _fitting(rules.tolerances, pair, abs(difference), exact=False)
-    if len(accounts) == 1:
+    difference = theirs.minor - ours.minor
+    if found.by is Pass.TARIFF:
+        text = f"{spelled(str(pair.key[1]))} names both; {-difference} is a charge of the tariff"
+    else:
         text = f"{pair.key[1]} names both; {difference} is within the tolerance"
-        return _with_difference(pool, Pass.TOLERANCE, pair, difference, (accounts.pop(), text))
+    if found.is_sure:
+        (account,) = found.accounts
+        return _with_difference(pool, found.by, pair, (account, text))
+    if found.by is Pass.TARIFF:
+        text = f"{pair.key[1]} names both; {-difference} is a charge of several accounts"
+        pool.suggest(pool.made(Pass.TARIFF, [ours.id], [theirs.id], text))
     return None
 
 
-def _fitting(
-    rules: tuple[Charge, ...] | tuple[Tolerance, ...], pair: Pair, minor: int, *, exact: bool
-) -> set[str]:
-    """Return the accounts of the rules that cover an amount; those of the counterparty come first."""
-    named = {"": set[str](), pair.ours.counterparty: set[str]()}
-    for rule in rules:
-        covers = minor > 0 and (rule.minor == minor if exact else rule.minor >= minor)
-        covers = covers and rule.holds_on(pair.theirs.value_date)
-        if covers and rule.currency == pair.ours.currency and rule.counterparty in named:
-            named[rule.counterparty].add(rule.account)
-    return named[pair.ours.counterparty] or named[""]
-
-
-def _with_difference(
-    pool: Pool, matched_by: Pass, pair: Pair, difference: int, why: tuple[str, str]
-) -> Match:
+def _with_difference(pool: Pool, matched_by: Pass, pair: Pair, why: tuple[str, str]) -> Match:
     account, text = why
     made = pool.made(matched_by, [pair.ours.id], [pair.theirs.id], text)
+    difference = pair.theirs.minor - pair.ours.minor
     return msgspec.structs.replace(made, difference_minor=difference, difference_account=account)

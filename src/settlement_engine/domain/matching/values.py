@@ -17,7 +17,7 @@ from settlement_engine.domain.statements import EntryStatus
 if TYPE_CHECKING:
     from settlement_engine.domain.statements import Statement
 
-RULES_FORM: Final = "matching/2"
+RULES_FORM: Final = "matching/3"
 """The version of the passes: it changes whenever they match differently."""
 
 REFERENCE_CHARACTERS_MIN: Final = 4

@@ -758,7 +758,9 @@ CREATE TABLE statement_evidence (
     amount_minor bigint NOT NULL,
     nth integer NOT NULL,
     is_counted boolean NOT NULL,
-    is_news boolean NOT NULL
+    is_news boolean NOT NULL,
+    closed_by text NOT NULL DEFAULT ''::text,
+    rules_version text NOT NULL DEFAULT ''::text
 );
 
 CREATE TABLE statement_files (
@@ -3328,6 +3330,12 @@ ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_number_check CHEC
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_occurrence_check CHECK (occurrence > 0);
 
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_status_check CHECK (status = ANY (ARRAY['BOOKED'::text, 'PENDING'::text, 'FUTURE'::text, 'INFORMATION'::text]));
+
+ALTER TABLE statement_evidence ADD CONSTRAINT closed_by_a_rule CHECK (
+CASE closed_by
+    WHEN ''::text THEN rules_version = ''::text
+    ELSE (closed_by = ANY (ARRAY['charges-by-tariff'::text, 'tolerance'::text])) AND rules_version <> ''::text AND (says = ANY (ARRAY['debit'::text, 'second_debit'::text]))
+END) NOT VALID;
 
 ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_amount_minor_check CHECK (amount_minor >= 0);
 

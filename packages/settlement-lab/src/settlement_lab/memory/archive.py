@@ -89,6 +89,7 @@ class MemoryArchive:
             detail=found.detail,
             says=found.says.value,
             told_minor=evidence.mention.amount_minor,
+            closed_by=found.closed_by,
             account_id=kept.result.account_id,
             bank_statement_id=said.id,
             source=said.source.value,

@@ -9,9 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from settlement_engine.domain.closed_differences import NO_RULES, rules_of
 from settlement_engine.domain.continuity import StatementOutcome
 from settlement_engine.domain.ledger import Leg
 from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.mention_counts import evidence_in
 from settlement_engine.domain.statement_evidence import (
     EntryRow,
     EntrySays,
@@ -19,7 +21,6 @@ from settlement_engine.domain.statement_evidence import (
     MentionKind,
     StatementPart,
     Told,
-    evidence_in,
     is_evidence,
     mentions_of,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from datetime import date
 
+    from settlement_engine.domain.matching.values import Rules
     from settlement_engine.domain.settlement import Attempt
     from settlement_engine.domain.statement_evidence import (
         Mention,
@@ -57,17 +59,18 @@ class MemoryEvidence:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    async def search_next(self, rows_max: int) -> Searched | None:
+    async def search_next(self, rows_max: int, rules: Rules = NO_RULES) -> Searched | None:
         """Search the next rows of the oldest statement; see the port."""
         for kept in self._records.statements:
             if kept.is_kept and kept.result.id not in self._records.searched:
                 outcome = StatementOutcome(kept.result.outcome)
                 if is_evidence(outcome):
-                    return self._search(self._part(kept, outcome, rows_max))
+                    return self._search(self._part(kept, outcome, rows_max), rules)
         return None
 
-    async def search_unread(self) -> Searched | None:
+    async def search_unread(self, rules: Rules = NO_RULES) -> Searched | None:
         """Try a row again that could not be read: there is none, for nothing is written here."""
+        del rules
         return None
 
     async def unread_count(self) -> int:
@@ -164,10 +167,12 @@ class MemoryEvidence:
             is_last=len(rows) < rows_max,
         )
 
-    def _search(self, part: StatementPart) -> Searched:
+    def _search(self, part: StatementPart, rules: Rules) -> Searched:
         mentions = mentions_of(part.rows)
         payments = self._payments(part.account_id, mentions)
-        found = evidence_in(part, mentions, payments, self._told())
+        account = self._records.accounts[part.account_id]
+        own = rules_of(rules, account.bank, account.currency)
+        found = evidence_in(part, mentions, payments, self._told(), own)
         news = [each for each in found if each.is_news]
         self._records.evidence += found
         if news:

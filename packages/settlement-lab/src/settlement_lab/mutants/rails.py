@@ -70,8 +70,32 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
         "a debit of another amount counts as the payment's",
         (
             Cut(
-                "settlement_engine.domain.statement_evidence:_says",
+                "settlement_engine.domain.mention_counts:_is_equal",
                 "(mention.amount_minor, mention.currency) == sent",
+                "True",
+            ),
+        ),
+        seed=1,
+        emphasis=_STATEMENTS,
+    ),
+    "closed_difference_is_another_amount": Mutant(
+        "the evidence of a statement does not know the rules by which matching closes differences",
+        (
+            Cut(
+                "settlement_engine.domain.mention_counts:_closing",
+                "    return found if found is not None and found.is_sure else None\n",
+                "    return None\n",
+            ),
+        ),
+        seed=1,
+        emphasis=_STATEMENTS,
+    ),
+    "tolerance_has_no_limit": Mutant(
+        "a tolerance covers a difference of any size",
+        (
+            Cut(
+                "settlement_engine.domain.matching.closing:_accounts",
+                "rule.minor >= minor",
                 "True",
             ),
         ),
@@ -98,14 +122,14 @@ RAILS_MUTANTS: Final[dict[str, Mutant]] = {
                 "    if event is Event.RETURNED and answer.entry is None:\n",
             ),
         ),
-        seed=1,
+        seed=3,
         emphasis=_STATEMENTS,
     ),
     "second_debit_is_not_noticed": Mutant(
         "a second booked debit counts as the first one told again",
         (
             Cut(
-                "settlement_engine.domain.statement_evidence:_says",
+                "settlement_engine.domain.mention_counts:_says",
                 "    if nth == 1:\n",
                 "    if nth >= 1:\n",
             ),

@@ -124,7 +124,8 @@ STATEMENTS: Final = "statements"
 
 STATEMENT_RETURNS: Final = "statement_returns"
 STATEMENT_SECOND_DEBITS: Final = "statement_second_debits"
-OF_STATEMENTS: Final = (STATEMENT_RETURNS, STATEMENT_SECOND_DEBITS)
+STATEMENT_CLOSED: Final = "statement_closed_differences"
+OF_STATEMENTS: Final = (STATEMENT_RETURNS, STATEMENT_SECOND_DEBITS, STATEMENT_CLOSED)
 """What only a statement tells; counted, and drawn apart."""
 
 FAULTS: Final = (*DRAWN, RUSH, RECALLS, *OF_RECALLS, COMPENSATIONS, *OF_COMPENSATIONS)

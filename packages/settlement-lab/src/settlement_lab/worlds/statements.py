@@ -2,8 +2,8 @@
 
 A world has statements only where its rates ask for them. The bank then writes what it has booked, what it only
 announces, and now and then an amount that it has never paid; and every payment that a statement lacks is told absent,
-although nobody should believe that. Some money comes back of which only a statement tells, and some payments are booked
-a second time. What the engines make of it is compared with the bank's ledger, as always.
+although nobody should believe that. Some money comes back of which only a statement tells, some payments are booked
+a second time, and some debits have a charge of the bank's tariff inside, or differ within the tolerance. What the engines make of it is compared with the bank's ledger, as always.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
+from settlement_engine.domain.closed_differences import CHARGES_ACCOUNT, ROUNDING_ACCOUNT
 from settlement_engine.domain.continuity import StatementOutcome
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.ledger import Leg
 from settlement_engine.domain.lifecycle import HOLDING, State
+from settlement_engine.domain.matching.values import Charge, Rules, Tolerance
+from settlement_engine.domain.statement_evidence import EntrySays
 from settlement_engine.domain.statement_import import ImportedStatement
 from settlement_engine.domain.statements import (
     Entry,
@@ -32,6 +35,7 @@ from settlement_lab.memory import MemoryEvidence, Records
 from settlement_lab.memory.records import KeptStatement
 from settlement_lab.worlds.bank import OPEN, SETTLED
 from settlement_lab.worlds.faults import (
+    STATEMENT_CLOSED,
     STATEMENT_RETURNS,
     STATEMENT_SECOND_DEBITS,
     STATEMENTS,
@@ -54,9 +58,24 @@ ROWS_MAX: Final = 3
 """So few rows are searched at once that a statement takes several steps."""
 
 OTHER_AMOUNT_SHARE: Final = 0.15
+CLOSED_SHARE: Final = 0.3
 UNTOLD_RETURN_SHARE: Final = 0.06
 SECOND_DEBIT_SHARE: Final = 0.04
 """How many of the payments that were booked before have such an entry in a statement."""
+
+
+CHARGE_MINOR: Final = 7
+TOLERANCE_MINOR: Final = 2
+OTHER_MINOR: Final = TOLERANCE_MINOR + 1
+"""By how much an entry differs of which a person has to be told."""
+
+OTHER: Final = EntrySays.OTHER_AMOUNT.value
+
+RULES: Final = Rules(
+    version="world",
+    charges=(Charge("EUR", CHARGE_MINOR, CHARGES_ACCOUNT),),
+    tolerances=(Tolerance("EUR", TOLERANCE_MINOR, ROUNDING_ACCOUNT),),
+)
 
 
 class StatementsWorld(Protocol):
@@ -75,6 +94,7 @@ class BankStatements:
         self._chance = chance
         self._told: set[UUID] = set()
         self._wrong: set[UUID] = set()
+        self._closed: set[UUID] = set()
         self._touched: set[UUID] = set()
         self._twice: set[UUID] = set()
         self._number = 0
@@ -101,6 +121,9 @@ class BankStatements:
                 yield f"settlement {key.int}: a statement had another amount, and nobody was told"
         if self._records is None:
             return
+        for case in self._records.cases.values():
+            if case.settlement_id in self._closed and case.detail.get("statement_says") == OTHER:
+                yield f"settlement {case.settlement_id.int}: the rules close what a person was told"
         booked = Counter(
             each.group_id
             for each in self._records.transfers.values()
@@ -154,7 +177,7 @@ class BankStatements:
         evidence = MemoryEvidence(self._records)
         for each in payments:
             self._tell_absent(evidence, each, result.id)
-        while await evidence.search_next(ROWS_MAX) is not None:
+        while await evidence.search_next(ROWS_MAX, RULES) is not None:
             pass
 
     def _entry(self, payment: SimulatedPayment) -> Entry | None:
@@ -168,11 +191,20 @@ class BankStatements:
         if key in self._told:
             return self._later(payment, minor)
         self._told.add(key)
-        if minor > 1 and self._chance.random() < OTHER_AMOUNT_SHARE:
+        return _entry(payment, -self._booked(key, minor), EntryStatus.BOOKED)
+
+    def _booked(self, key: UUID, minor: int) -> int:
+        """Return the amount of a debit: now and then another one, and sometimes one that the rules close."""
+        drawn = self._chance.random()
+        if minor > OTHER_MINOR and drawn < OTHER_AMOUNT_SHARE:
             self._wrong.add(key)
             self._world.bank.contradicted.add(key)
-            minor -= 1
-        return _entry(payment, -minor, EntryStatus.BOOKED)
+            return minor - OTHER_MINOR
+        if minor > 2 * TOLERANCE_MINOR and drawn > 1 - CLOSED_SHARE:
+            self._closed.add(key)
+            self._world.faults.note(STATEMENT_CLOSED)
+            return minor + self._chance.choice((CHARGE_MINOR, TOLERANCE_MINOR, -TOLERANCE_MINOR))
+        return minor
 
     def _later(self, payment: SimulatedPayment, minor: int) -> Entry | None:
         """Return another entry of a payment whose booking was told: its return, or a second debit; mostly none."""
@@ -196,7 +228,8 @@ class BankStatements:
             self._twice.add(key)
             self._world.bank.contradicted.add(key)
             self._world.faults.note(STATEMENT_SECOND_DEBITS)
-            return _entry(payment, -minor, EntryStatus.BOOKED)
+            charge = self._chance.choice((0, CHARGE_MINOR))
+            return _entry(payment, -minor - charge, EntryStatus.BOOKED)
         return None
 
     def _tell_absent(

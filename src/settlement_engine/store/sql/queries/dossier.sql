@@ -51,8 +51,8 @@ ORDER BY coalesce(r.decision = 'approved', false) DESC, r.id DESC LIMIT $2;
 
 -- name: dossier_entries
 -- The latest entries of statements that name a payment of the settlement, each with what it says.
-SELECT v.statement_id, v.entry_number, v.detail_number, v.says, v.amount_minor AS told_minor, s.account_id,
-    s.bank_statement_id, s.source, encode(s.content_hash, 'hex') AS content_sha256,
+SELECT v.statement_id, v.entry_number, v.detail_number, v.says, v.amount_minor AS told_minor, v.closed_by,
+    s.account_id, s.bank_statement_id, s.source, encode(s.content_hash, 'hex') AS content_sha256,
     encode(s.file_sha256, 'hex') AS file_sha256, e.booking_date, e.amount_minor, e.currency, e.status,
     e.is_reversal, e.text, e.refs::text AS refs, coalesce(d.text, '') AS detail_text,
     coalesce(d.refs, '{}')::text AS detail_refs

@@ -4,9 +4,10 @@
 -- The oldest statement with rows that were not searched, and which no other engine is searching; none of which nothing
 -- could be read in the last $1 seconds.
 SELECT q.statement_id, q.after_entry, q.after_detail, s.account_id, s.source, s.outcome,
-    encode(s.file_sha256, 'hex') AS file_sha256
+    encode(s.file_sha256, 'hex') AS file_sha256, a.bank, a.currency
 FROM unsearched_statements AS q
 JOIN statements AS s ON s.id = q.statement_id
+JOIN accounts AS a ON a.id = s.account_id
 WHERE NOT EXISTS (
     SELECT 1 FROM unread_entries AS u
     WHERE u.statement_id = q.statement_id AND u.entry_number = 0
@@ -18,9 +19,10 @@ ORDER BY q.statement_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED;
 -- The entry that could not be read and was tried the longest time ago, at least $1 seconds, and which no other engine is
 -- trying.
 SELECT u.statement_id, u.entry_number, u.detail_number, s.account_id, s.source, s.outcome,
-    encode(s.file_sha256, 'hex') AS file_sha256
+    encode(s.file_sha256, 'hex') AS file_sha256, a.bank, a.currency
 FROM unread_entries AS u
 JOIN statements AS s ON s.id = u.statement_id
+JOIN accounts AS a ON a.id = s.account_id
 WHERE u.entry_number > 0 AND u.tried_at <= clock_timestamp() - make_interval(secs => $1)
 ORDER BY u.tried_at, u.statement_id, u.entry_number, u.detail_number LIMIT 1 FOR UPDATE OF u SKIP LOCKED;
 
@@ -116,11 +118,11 @@ FROM statement_evidence WHERE settlement_id = ANY ($1::uuid[]) GROUP BY 1, 2, 3;
 -- Append what entries say, as parallel arrays.
 INSERT INTO statement_evidence (
     statement_id, entry_number, detail_number, settlement_id, attempt, kind, says, amount_minor, nth, is_counted,
-    is_news
+    is_news, closed_by, rules_version
 )
 SELECT $1, q.* FROM unnest(
     $2::integer[], $3::integer[], $4::uuid[], $5::smallint[], $6::text[], $7::text[], $8::bigint[], $9::integer[],
-    $10::boolean[], $11::boolean[]
+    $10::boolean[], $11::boolean[], $12::text[], $13::text[]
 ) AS q;
 
 -- name: add_statement_reports
