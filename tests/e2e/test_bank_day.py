@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.world import World
-from tests.support.bank_day import run_day
+from tests.support.bank_day import VARIABLES, run_day
 from tests.support.bank_day_plan import TREATMENTS
 
 if TYPE_CHECKING:
@@ -24,6 +24,6 @@ SEED = 5
 def test_a_day_of_all_troubles_ends_with_zero_proofs_and_doubts_ended_by_entries(
     tmp_path: Path,
 ) -> None:
-    with World(tmp_path, "--simulator", "--sample-data") as world:
+    with World(tmp_path, "--simulator", "--sample-data", variables=VARIABLES) as world:
         day = run_day(world, SEED)
     assert set(day.sent.values()) == set(TREATMENTS)

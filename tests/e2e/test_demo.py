@@ -25,6 +25,7 @@ PROMISES = (
     "the events agree with the books",
     "the bank's statements of the day were imported (",
     "every planted difference is named, and nothing else (",
+    "charges of the tariff and roundings are closed by rule (",
     "the proof is zero for every account at the bank (",
 )
 

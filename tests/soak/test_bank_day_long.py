@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.world import World
-from tests.support.bank_day import run_day
+from tests.support.bank_day import VARIABLES, run_day
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,6 @@ PAYMENTS_MIN = 400
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [11, 12, 13, 14, 15, 16])
 def test_days_of_hundreds_of_payments_end_with_zero_proofs(tmp_path: Path, seed: int) -> None:
-    with World(tmp_path, "--simulator", "--sample-data") as world:
+    with World(tmp_path, "--simulator", "--sample-data", variables=VARIABLES) as world:
         day = run_day(world, seed, EACH)
     assert len(day.sent) >= PAYMENTS_MIN

@@ -32,6 +32,8 @@ from tests.e2e.world import payment_request, until
 from tests.support.bank_day_plan import (
     AGENT,
     CENTS,
+    CLOSED,
+    TARIFFS,
     TREATMENTS,
     UNITS_MAX,
     Treatment,
@@ -262,6 +264,42 @@ class BankDay:
         assert mistakes == [], mistakes
         return len(found)
 
+    def check_closed(self) -> int:
+        """What the tariff and the tolerance cover is closed, and froze no payment; return how many there are."""
+        planted = [each for each in self._planted() if each["kind"] in CLOSED]
+        stub = rpc.AccountServiceStub(self.world.channel)
+        closed = Counter(
+            (account.bank, account.currency, account.account_number)
+            for account in _pages(
+                stub.ListAccounts, pb.ListAccountsRequest(page_size=PAGE_ITEMS), "accounts"
+            )
+            if account.account_number in ("control", "rounding")
+            for each in _pages(
+                stub.ListTransfers,
+                pb.ListTransfersRequest(account_id=account.id, page_size=PAGE_ITEMS),
+                "transfers",
+            )
+            if each.leg == pb.TRANSFER_LEG_DIFFERENCE
+        )
+        numbers = {"tariff": "control", "rounding": "rounding"}
+        assert closed == Counter(
+            (each["bank"], each["currency"], numbers[each["kind"]]) for each in planted
+        )
+        only = {name for each in planted for name in each["references"]} - {
+            name
+            for each in self._planted()
+            if each["kind"] not in CLOSED
+            for name in each["references"]
+        }
+        wrong = [
+            (name, each.settlement_id, each.is_frozen, each.finality)
+            for name, each in self.settlements()
+            if each.end_to_end_id in only
+            and (each.is_frozen or each.finality != pb.FINALITY_RECONCILED)
+        ]
+        assert wrong == [], wrong
+        return len(planted)
+
     def check_proofs(self) -> int:
         """Every account with a statement is proved to zero, and its items add up; return how many there are."""
         stub = rpc.ReconciliationServiceStub(self.world.channel)
@@ -314,6 +352,10 @@ class BankDay:
         urllib.request.urlopen(asked, timeout=CALL_SECONDS).close()
 
 
+VARIABLES: Final = {"SETTLEMENT_RECONCILIATION__TARIFFS": json.dumps(TARIFFS)}
+"""The environment of an engine that knows the charges of the bank."""
+
+
 def run_day(world: World, seed: int, each: int = 1) -> BankDay:
     """Let a day pass, and check all that must be true at its end."""
     day = BankDay(world, seed, each)
@@ -323,6 +365,7 @@ def run_day(world: World, seed: int, each: int = 1) -> BankDay:
     day.check_ended_by_entries()
     day.reconcile()
     day.check_breaks()
+    assert day.check_closed() > 0
     assert day.check_proofs() == len(RAIL_BANKS) * len(CURRENCIES) + len(RAILS)
     assert set(day.check_finality()) >= {pb.FINALITY_RECONCILED, pb.FINALITY_SENT}
     world.prove()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from settlement_engine.app.development.simulator import DOLLAR_FILES
 from settlement_engine.proto import settlement_pb2 as pb
-from settlement_lab.commands.demo.payments import ACH_BANK, RAIL_BANKS
+from settlement_lab.commands.demo.payments import ACH_BANK, RAIL_BANKS, RAILS
 
 AGENT: Final = "MARKDEFF"
 """Where each rail's settlement account is."""
@@ -128,7 +128,19 @@ AT_THE_AGENT: Final = (
 )
 """Differences in the statements of the settlement agent. At a bank they would be evidence against a payment."""
 
-AT_THE_BANKS: Final = ("unknown_debit", "unknown_credit", "extra", "date", "charge", "batch")
+AT_THE_BANKS: Final = (
+    *("tariff", "rounding"),
+    *("unknown_debit", "unknown_credit", "extra", "date", "charge", "batch"),
+)
+CLOSED: Final = frozenset({"tariff", "rounding"})
+"""What the engine's rules close: a debit that differs so is the payment's all the same, and ends a doubt."""
+
+TARIFFS: Final = [{"currency": code, "charge": "1.50"} for code in sorted(set(RAILS.values()))]
+"""The charges of the simulated bank, as the engine's configuration has them."""
+
+
+DOUBTS: Final = ("doubt", "confirmation_lost")
+"""The treatments of which only an entry tells that they are settled."""
 
 
 def script_of(seed: int, share: int) -> dict[str, Any]:
@@ -138,7 +150,8 @@ def script_of(seed: int, share: int) -> dict[str, Any]:
         for bank in (*RAIL_BANKS, AGENT)
         for kind in (AT_THE_AGENT if bank == AGENT else AT_THE_BANKS)
         if kind != "batch" or bank not in in_mt940(seed)
-        for minor in range(100 + CENTS["settled"], 100 * UNITS_MAX + 100, 100)
+        for name in ("settled", *(DOUBTS if kind in CLOSED else ()))
+        for minor in range(100 + CENTS[name], 100 * UNITS_MAX + 100, 100)
     ]
     return {
         "seed": seed,

@@ -300,8 +300,9 @@ ENTRIES_MAX: Final = 100
 class EntryRecord(Record, frozen=True, kw_only=True):
     """An entry of a bank's statement about this settlement, or (``detail`` > 0) one of the payments inside it.
 
-    ``amount_minor`` is the entry's, signed; ``told_minor`` is what it says of this payment, without a sign. ``closed_by``
-    is the rule of matching that closes the difference of a debit from what was sent. Older versions did not write it.
+    ``amount_minor`` is the entry's, signed; ``told_minor`` is what it says of this payment, without a sign.
+    ``closed_by`` is the rule of matching that closes a debit's difference from what was sent. Older versions did not
+    write it.
     ``references`` and ``text`` are those of the entry and the payment. The hashes are those of the statement's
     content and of its file, which `settlement-engine statements export` writes.
     """

@@ -1,7 +1,8 @@
 """Checks of evidence for entries of statements: a move that names one says what the entry says.
 
 Promises: an entry that is not booked, is on another account, names another payment, or has another amount than the
-move that stands on it, is reported; so is a debit of another amount than was sent that no rule of matching can close. Must never: need the statement itself, whose hash is in the record.
+move that stands on it, is reported; so is a debit of another amount than was sent that no rule of matching can close.
+Must never: need the statement itself, whose hash is in the record.
 """
 
 from __future__ import annotations

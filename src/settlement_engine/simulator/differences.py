@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from settlement_engine.domain.statements import Entry
 
 CHARGE_MINOR: Final = 250
+TARIFF_MINOR: Final = 150
+"""What the bank's tariff says that it charges for a payment; an engine may know it."""
+
 AMOUNT_MINOR: Final = 100
 """By how much an amount differs: more than what a tolerance is by default."""
 
@@ -43,6 +46,7 @@ class DifferenceKind(StrEnum):
     UNKNOWN_CREDIT = auto()  # a credit without any reference
     REVERSAL = auto()  # the entry is booked, and taken back
     CHARGE = auto()  # a charge is inside the entry
+    TARIFF = auto()  # the charge of the bank's tariff is inside the entry, and is not stated
     BATCH = auto()  # several entries are booked as one, with their payments inside
     SPLIT = auto()  # the entry is booked in two parts
 
@@ -188,6 +192,11 @@ class Planting:
         self._tell(rule.kind, made.minor, made)
         return [made]
 
+    def _tariff(self, rule: DifferenceRule, entry: Entry) -> list[Entry]:
+        made = _with_amount(entry, entry.minor - (rule.minor or TARIFF_MINOR))
+        self._tell(rule.kind, made.minor, made)
+        return [made]
+
     def _split(self, rule: DifferenceRule, entry: Entry) -> list[Entry]:
         part = entry.minor // 2
         self._tell(rule.kind, entry.minor, entry)
@@ -218,6 +227,7 @@ _MADE: Final[dict[DifferenceKind, Callable[[Planting, DifferenceRule, Entry], li
     DifferenceKind.UNKNOWN_CREDIT: Planting._unknown,  # noqa: SLF001
     DifferenceKind.REVERSAL: Planting._reversal,  # noqa: SLF001
     DifferenceKind.CHARGE: Planting._charge,  # noqa: SLF001
+    DifferenceKind.TARIFF: Planting._tariff,  # noqa: SLF001
     DifferenceKind.SPLIT: Planting._split,  # noqa: SLF001
 }
 
@@ -229,7 +239,7 @@ def _fits(kind: DifferenceKind, ahead: Sequence[Entry]) -> bool:
         return False
     if kind is DifferenceKind.BATCH:
         return len(ahead) > 1 and len({each.minor > 0 for each in ahead}) == 1
-    if kind is DifferenceKind.CHARGE:
+    if kind in (DifferenceKind.CHARGE, DifferenceKind.TARIFF):
         return first.minor < 0
     return kind is not DifferenceKind.SPLIT or abs(first.minor) > 1
 

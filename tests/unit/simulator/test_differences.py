@@ -113,6 +113,17 @@ def test_a_charge_is_inside_a_debit_and_stated_with_its_payment():
     assert said == told(DifferenceKind.CHARGE, -10_250)
 
 
+def test_a_charge_of_the_tariff_is_inside_a_debit_and_stated_nowhere():
+    credit = entry(7, 10_000)
+    found, said = planted(DifferenceKind.TARIFF, credit, ONE)
+    assert found[0].minor == 10_000, "no charge is taken from a credit"
+    assert (found[1].minor, found[1].details[0].minor) == (-10_150, -10_150)
+    assert found[1].details[0].charges_minor == 0
+    assert said == told(DifferenceKind.TARIFF, -10_150)
+    (other,), _ = planted(DifferenceKind.TARIFF, ONE, minor=275)
+    assert other.minor == -10_275
+
+
 def test_a_batch_is_one_entry_with_its_payments_inside():
     found, said = planted(DifferenceKind.BATCH, ONE, entry(2), entry(3), entry(4))
     assert [each.minor for each in found] == [-30_000, -10_000]

@@ -2,7 +2,8 @@
 
 The settlements are real ones of the engine. The statements are camt.053 files that are made from them, with about
 2 % planted differences, and 1 % of the entries booked several as one. Measured are the import, and the
-run that matches them and reports; every planted difference must be found and rightly named, and nothing else.
+run that matches them and reports; every planted difference must be found and rightly named, and nothing else. Charges
+of the tariff and roundings must be closed by the run.
 """
 
 from __future__ import annotations
@@ -37,14 +38,24 @@ from settlement_engine.domain.statements import (
 from settlement_engine.messages.camt053_building import CAMT053, build_camt053
 from settlement_engine.proto import settlement_pb2 as wire
 from settlement_engine.proto import settlement_pb2_grpc
-from settlement_engine.simulator.differences import DifferenceKind, DifferenceRule, Planting
+from settlement_engine.simulator.differences import (
+    TARIFF_MINOR,
+    DifferenceKind,
+    DifferenceRule,
+    Planting,
+)
 from settlement_engine.store.database import DatabaseSettings
 from settlement_lab.baseline.server import ServerMeter
 from settlement_lab.bench import processes
 from settlement_lab.bench.callers import OPTIONS, connected
 from settlement_lab.bench.listing import all_items
 from settlement_lab.bench.measure import MICRO, measure
-from settlement_lab.bench.planted_differences import expected_of, mistakes_of, named
+from settlement_lab.bench.planted_differences import (
+    CLOSED_AS,
+    expected_of,
+    mistakes_of,
+    named,
+)
 from settlement_lab.bench.stress import BULK, MEGA, SEED, StressResult
 from settlement_lab.bench.workload import AMOUNT_MINOR_MAX, CURRENCY, FUNDS, LoadSpread, Workload
 
@@ -52,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from settlement_engine.simulator.differences import PlantedDifference
     from settlement_lab.baseline.server import DebitAtBank
     from settlement_lab.bench.ground import Ground
     from settlement_lab.bench.planted_differences import NamedDifference
@@ -67,7 +79,10 @@ ENTRIES_MAX: Final = 100_000
 PREFIX: Final = "STATEMENT_OUTCOME_"
 METADATA: Final = ((ACTOR, "bench"),)
 ONE_IN: Final = 500
-"""Each of ten kinds is put into about one entry of so many: nearly 2 % in all."""
+"""Each of eleven kinds is put into about one entry of so many: about 2 % in all."""
+
+TARIFFS: Final = ({"currency": CURRENCY, "charge": format_amount(TARIFF_MINOR, CURRENCY)},)
+"""What the engine must know of the bank's charges, as its configuration has it."""
 
 BATCH_ONE_IN: Final = 300
 """A batch is three entries: 1 % of them."""
@@ -130,6 +145,8 @@ class _Imported:
     files: list[Path] = field(default_factory=list)
     entries: int = 0
     planted: list[NamedDifference] = field(default_factory=list)
+    closings: int = 0
+    """How many of the planted differences the rules of matching close."""
     seconds: float = 0.0
     spent_before: processes.Spent = field(default_factory=processes.Spent)
 
@@ -221,13 +238,16 @@ async def _reconcile(
     pids = ground.pids()
     began = time.monotonic()
     settlements = settlement_pb2_grpc.SettlementServiceStub(channel)
-    await settlements.ReconcileAccounts(
+    report = await settlements.ReconcileAccounts(
         wire.ReconcileRequest(), timeout=RECONCILE_SECONDS, metadata=METADATA
     )
     match_seconds = time.monotonic() - began
     before, after = imported.spent_before, processes.spent(pids)
     peak_bytes = processes.peak_bytes(pids)
     mistakes = mistakes_of(imported.planted, await _breaks(channel))
+    closed = sum(each.closed_differences for each in report.totals)
+    if closed != imported.closings:
+        mistakes.append(f"{closed} differences were closed, and {imported.closings} were to be")
     proofs = await _proofs(channel)
     return _Reconciled(
         entries=imported.entries,
@@ -281,14 +301,27 @@ async def _make_all(ground: Ground, numbers: Mapping[str, str], folder: Path) ->
             file = folder / f"{number.replace('/', '-')}.xml"
             await asyncio.to_thread(file.write_bytes, content)
             made.files.append(file)
-            made.planted += told
+            made.planted += _named(number, told)
+            made.closings += sum(each.kind.value in CLOSED_AS for each in told)
             made.entries += count
     finally:
         await meter.close()
     return made
 
 
-def _file_of(number: str, rows: Sequence[DebitAtBank]) -> tuple[int, bytes, list[NamedDifference]]:
+def _named(number: str, told: Sequence[PlantedDifference]) -> list[NamedDifference]:
+    """Name the breaks of what was planted into the statement of an account."""
+    bank = number.partition("/")[0]
+    return [
+        key
+        for each in told
+        for key in expected_of(bank, each.kind.value, Decimal(each.amount_minor))
+    ]
+
+
+def _file_of(
+    number: str, rows: Sequence[DebitAtBank]
+) -> tuple[int, bytes, list[PlantedDifference]]:
     """Make the statement of an account; returns its entries' count, the file, and what was planted."""
     bank = number.partition("/")[0]
     day = datetime.now(UTC).date()
@@ -319,12 +352,7 @@ def _file_of(number: str, rows: Sequence[DebitAtBank]) -> tuple[int, bytes, list
         version=CAMT053,
         message_id=f"STM-{bank}",
     )
-    told = [
-        key
-        for each in planting.told
-        for key in expected_of(bank, each.kind.value, Decimal(each.amount_minor))
-    ]
-    return len(entries), build_camt053(statement), told
+    return len(entries), build_camt053(statement), planting.told
 
 
 def _entry(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from settlement_engine.simulator.differences import TARIFF_MINOR
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from decimal import Decimal
@@ -23,11 +25,18 @@ BREAK_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "unknown_credit": ("MISSING_OURS",),
     "reversal": ("REVERSAL",),
     "charge": ("AMOUNT",),
+    "tariff": (),
     "batch": (),
     "split": (),
 }
 """The breaks of each kind of difference. What is booked as one or in parts is matched, and is none; so
-is what the tolerance closes."""
+is what the tariff or the tolerance closes, where they are configured."""
+
+CLOSED_AS: Final[Mapping[str, Mapping[str, str]]] = {
+    "tariff": {"fees control": f"{TARIFF_MINOR / 100:.2f}"},
+    "rounding": {"fx rounding": "0.01"},
+}
+"""The account into which the rules of matching close a difference of a kind, and how much it is."""
 
 
 class NamedDifference(NamedTuple):

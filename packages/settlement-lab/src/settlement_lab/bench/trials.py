@@ -19,7 +19,11 @@ SLOWER_RAIL: Final = {"banks.mock_latency_ms": 4_000, "banks.mock_answer_timeout
 
 LATE_RAIL: Final = {"banks.mock_latency_ms": 45_000, "banks.mock_answer_timeout_ms": 90_000}
 WITHOUT_NATS: Final = {"nats.enabled": False}
-BY_DEMAND: Final = {"nats.enabled": False, "reconciliation.on_arrival": False}
+BY_DEMAND: Final = {
+    "nats.enabled": False,
+    "reconciliation.on_arrival": False,
+    "reconciliation.tariffs": books.TARIFFS,
+}
 MILLION: Final = 1_000_000
 HISTORIES: Final = (10_000, MILLION)
 HISTORIES_LONG: Final = (10_000, MILLION, 10 * MILLION)

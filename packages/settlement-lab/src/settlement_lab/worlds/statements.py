@@ -3,7 +3,8 @@
 A world has statements only where its rates ask for them. The bank then writes what it has booked, what it only
 announces, and now and then an amount that it has never paid; and every payment that a statement lacks is told absent,
 although nobody should believe that. Some money comes back of which only a statement tells, some payments are booked
-a second time, and some debits have a charge of the bank's tariff inside, or differ within the tolerance. What the engines make of it is compared with the bank's ledger, as always.
+a second time, and some debits have a charge of the bank's tariff inside, or differ within the tolerance. What the
+engines make of it is compared with the bank's ledger, as always.
 """
 
 from __future__ import annotations

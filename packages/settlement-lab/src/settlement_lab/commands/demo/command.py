@@ -57,8 +57,13 @@ SETTINGS: Final = {
     "banks.mock_seed": SEED,
     "banks.mock_answer_timeout_ms": 500,
     "banks.mock_late_seconds": 1.0,
+    "reconciliation.tariffs": [
+        {"currency": "EUR", "charge": "1.50"},
+        {"currency": "USD", "charge": "1.50"},
+    ],
 }
-"""The demo's settings: free ports, embedded servers, and a mock bank that is fast but unreliable."""
+"""The demo's settings: free ports, embedded servers, a mock bank that is fast but unreliable, and the charge that the
+bank simulator takes out of some payments."""
 
 
 @lasting

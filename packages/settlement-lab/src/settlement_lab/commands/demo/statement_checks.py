@@ -5,6 +5,7 @@ Pure: it reads the collected data and does no I/O.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ import msgspec
 
 from settlement_lab.bench.planted_differences import (
     BREAK_KINDS,
+    CLOSED_AS,
     expected_of,
     mistakes_of,
     named,
@@ -48,6 +50,16 @@ class FoundDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedDifference:
+    """A difference that the rules of matching have closed: for which account, to which other one, and how much."""
+
+    bank: str
+    currency: str
+    account: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountProof:
     """The last proof of an account, and why it is not zero."""
 
@@ -65,12 +77,18 @@ class StatementEvidence:
     entries: int
     planted: Sequence[ToldDifference]
     found: Sequence[FoundDifference]
+    closed: Sequence[ClosedDifference]
     proofs: Sequence[AccountProof]
 
 
 def check_statements(evidence: StatementEvidence) -> list[PromiseCheck]:
     """Run the checks."""
-    return [_imported(evidence), _differences_named(evidence), _proofs_zero(evidence)]
+    return [
+        _imported(evidence),
+        _differences_named(evidence),
+        _differences_closed(evidence),
+        _proofs_zero(evidence),
+    ]
 
 
 def _imported(evidence: StatementEvidence) -> PromiseCheck:
@@ -95,14 +113,42 @@ def _differences_named(evidence: StatementEvidence) -> PromiseCheck:
     ]
     wrong = mistakes_of(planted, found)
     kinds = len({each.kind for each in evidence.planted})
-    matched = sum(not BREAK_KINDS[each.kind] for each in evidence.planted)
+    matched = sum(
+        not BREAK_KINDS[each.kind] and each.kind not in CLOSED_AS for each in evidence.planted
+    )
     detail = (
         f"{len(evidence.planted)} of {kinds} kinds: {len(planted)} breaks,"
-        f" {matched} matched as batches, parts or within the tolerance"
+        f" {matched} matched as batches or parts"
     )
     if not evidence.planted:
         wrong.append("no difference was planted")
     return check("every planted difference is named, and nothing else", wrong, detail)
+
+
+def _differences_closed(evidence: StatementEvidence) -> PromiseCheck:
+    """Check that what the tariff and the tolerance cover was posted, each once, and nothing else was."""
+    planted = Counter(
+        ClosedDifference(bank=each.bank, currency=each.currency, account=account, amount=amount)
+        for each in evidence.planted
+        for account, amount in CLOSED_AS.get(each.kind, {}).items()
+    )
+    found = Counter(evidence.closed)
+    wrong = [f"{count} not closed: {_said(each)}" for each, count in (planted - found).items()]
+    wrong += [f"{count} not planted: {_said(each)}" for each, count in (found - planted).items()]
+    accounts = Counter(each.account for each in evidence.closed)
+    wrong += [
+        f"nothing was planted that goes to {account}"
+        for closing in CLOSED_AS.values()
+        for account in closing
+        if account not in {each.account for each in planted}
+    ]
+    said = ", ".join(f"{count} to {account}" for account, count in sorted(accounts.items()))
+    detail = f"{len(evidence.closed)} closed: {said}"
+    return check("charges of the tariff and roundings are closed by rule", wrong, detail)
+
+
+def _said(closed: ClosedDifference) -> str:
+    return f"{closed.amount} at {closed.bank} {closed.currency} to {closed.account}"
 
 
 def _proofs_zero(evidence: StatementEvidence) -> PromiseCheck:

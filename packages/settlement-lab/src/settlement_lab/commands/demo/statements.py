@@ -32,25 +32,32 @@ from settlement_lab.bench.listing import all_items
 from settlement_lab.commands.demo.payments import ACH_BANK, RAIL_BANKS, RAILS
 from settlement_lab.commands.demo.statement_checks import (
     AccountProof,
+    ClosedDifference,
     FoundDifference,
     StatementEvidence,
     ToldDifference,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 DIFFERENCES: Final = (
-    *("missing", "extra", "amount", "date", "duplicate", "unknown_debit"),
-    *("unknown_credit", "reversal", "charge", "batch", "split", "rounding"),
+    *("tariff", "rounding", "missing", "extra", "amount", "date", "duplicate", "unknown_debit"),
+    *("unknown_credit", "reversal", "charge", "batch", "split"),
 )
-"""The kinds of differences; each statement gets at most one of each."""
+"""The kinds of differences; each statement gets at most one of each. The first ones are the most probable."""
 
 WHERE: Final = {"duplicate": SETTLEMENT_AGENT}
 """A second debit at a bank is evidence as soon as it is read: it is booked to suspense, and is no break any more."""
 
 ONE_IN: Final = 4
 """A difference of a kind is considered for about every fourth entry, so that they are spread."""
+
+DIFFERENCE_ACCOUNTS: Final = {
+    (wire.FEES, "control"): "fees control",
+    (wire.FX, "rounding"): "fx rounding",
+}
+"""The accounts into which the rules of matching close differences, by their kind and number."""
 
 CURRENCIES: Final = tuple(sorted(set(RAILS.values())))
 METADATA: Final = ((ACTOR, "demo"),)
@@ -108,6 +115,7 @@ async def reconcile_statements(target: str, simulator: str, began_at: float) -> 
             entries=entries,
             planted=await _planted(session, simulator),
             found=[_found(each) for each in await calls.breaks()],
+            closed=[each async for each in calls.closed()],
             proofs=[_proof(each, accounts) for each in await calls.proofs()],
         )
 
@@ -228,6 +236,23 @@ class _Calls:
         """Read all open breaks."""
         wanted = wire.ListBreaksRequest()
         return await all_items(self._reconciliation.ListBreaks, wanted, "breaks", CALL_SECONDS)
+
+    async def closed(self) -> AsyncIterator[ClosedDifference]:
+        """Read what the rules have closed: the transfers of differences on the accounts that take them."""
+        for account in await self.accounts():
+            if (account.kind, account.account_number) not in DIFFERENCE_ACCOUNTS:
+                continue
+            wanted = wire.ListTransfersRequest(account_id=account.id)
+            for each in await all_items(
+                self._accounts.ListTransfers, wanted, "transfers", CALL_SECONDS
+            ):
+                if each.leg == wire.TRANSFER_LEG_DIFFERENCE:
+                    yield ClosedDifference(
+                        bank=account.bank,
+                        currency=account.currency,
+                        account=DIFFERENCE_ACCOUNTS[account.kind, account.account_number],
+                        amount=each.amount,
+                    )
 
     async def proofs(self) -> list[wire.BalanceProof]:
         """Read the last proof of each account."""
