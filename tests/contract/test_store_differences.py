@@ -12,6 +12,7 @@ import pytest
 from settlement_engine.domain.breaks.authority import ANYBODY, ResolutionRole
 from settlement_engine.domain.closed_differences import (
     CHARGES_ACCOUNT,
+    NOT_REVERSED,
     ROUNDING_ACCOUNT,
     versioned,
 )
@@ -19,12 +20,16 @@ from settlement_engine.domain.ledger import AccountKind, Leg
 from settlement_engine.domain.matching.values import Charge, Rules, Tolerance
 from settlement_engine.domain.reconciliation import AccountOutcome
 from settlement_engine.engine.reconciliation import Reconciliation
+from settlement_engine.errors import WrongState
 from settlement_engine.ports import AccountFilter, TransferFilter, UnmatchSpec
 from tests.contract.test_store_reconciliation import FUNDED, PAID_IN, Books, run_of
 from tests.support.bank_statements import debit, take
+from tests.support.histories import funding
 
 if TYPE_CHECKING:
     from settlement_engine.domain.reconciliation import AccountResult, RecordedMatch
+    from settlement_engine.domain.settlement import Settlement
+    from tests.support.bank_statements import BankDay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -180,3 +185,97 @@ async def test_what_the_account_does_not_cover_stays_open(stores):
     assert result.closed_differences == 1
     assert await books.kinds() == ["AMOUNT"]
     assert await books.at_bank() == 49
+
+
+# --- what the account does not cover ------------------------------------------------------------------------
+
+
+async def emptied(stores) -> tuple[Closing, Settlement, BankDay]:
+    """Close a difference that gave to the account, and pay everything out that is there then."""
+    books = await Closing.open(stores)
+    [paid] = await books.settled(1_000)
+    first = await books.day(FUNDED, debit(paid, minor=-998))
+    await take(stores, first)
+    assert (await books.reconcile()).closed_differences == 1
+    await books.settled(await books.at_bank())
+    assert await books.at_bank() == 0
+    return books, paid, first
+
+
+async def faults(stores) -> list[str]:
+    """What the books say against the differences and their matches."""
+    found = await stores.auditor.prove()
+    return [each for each in map(str, found.differences) if "difference" in each or "match" in each]
+
+
+async def waiting(books: Closing) -> list[str]:
+    return [each.reason for each in await books.breaks() if each.reason == NOT_REVERSED]
+
+
+async def test_a_reversal_that_is_not_covered_waits_as_a_break_until_it_is(stores):
+    books, paid, first = await emptied(stores)
+    await take(stores, replace(first, entries=(FUNDED, debit(paid, minor=-1_000)), made=23))
+    for _ in range(2):  # and no run does it twice
+        result = await books.reconcile()
+        assert result.outcome is AccountOutcome.IDENTIFIED
+        assert "does not cover 0.02 EUR to reverse 1 closed differences" in result.reason
+        assert "fund the account" in result.reason
+        assert result.proof is not None
+        assert result.proof.is_zero
+        assert await books.at_bank() == 0
+        assert await waiting(books) == [NOT_REVERSED]
+        assert await faults(stores) == []
+    [found] = [each for each in await books.breaks() if each.reason == NOT_REVERSED]
+    assert (found.kind, found.amount_minor) == ("MISSING_THEIRS", 2)
+    more = funding(5, bank=books.scene.source_bank, reference="LATER-FUNDS")
+    await stores.accounts.fund(more)
+    result = await books.reconcile()
+    assert "not cover" not in result.reason
+    assert await waiting(books) == []
+    assert await books.at_bank() == 3
+    assert await books.balance(AccountKind.FX, "rounding") == 0
+    [reversal] = [each for _, each in await books.matches() if each.matched_by.endswith("reversed")]
+    assert "another version of the statement counts" in reversal.explanation
+    assert await faults(stores) == []
+    await books.reconcile()
+    assert await books.at_bank() == 3
+
+
+async def test_the_same_difference_closed_anew_covers_the_reversal_in_the_same_run(stores):
+    books, paid, first = await emptied(stores)
+    await take(stores, replace(first, entries=(FUNDED, debit(paid, minor=-998)), made=23))
+    result = await books.reconcile()
+    assert result.closed_differences == 1
+    assert "not cover" not in result.reason
+    assert await waiting(books) == []
+    assert await books.at_bank() == 0
+    assert await books.balance(AccountKind.FX, "rounding") == -2
+    assert await faults(stores) == []
+
+
+async def test_a_reversal_that_gives_covers_one_that_takes(stores):
+    books = await Closing.open(stores)
+    charged, rounded = await books.settled(1_000, 2_000)
+    entries = (FUNDED, debit(charged, minor=-1_150), debit(rounded, minor=-1_998))
+    first = await books.day(*entries)
+    await take(stores, first)
+    assert (await books.reconcile()).closed_differences == 2
+    await books.settled(await books.at_bank())
+    exact = (FUNDED, debit(charged), debit(rounded))
+    await take(stores, replace(first, entries=exact, made=23))
+    result = await books.reconcile()
+    assert "not cover" not in result.reason
+    assert await books.at_bank() == 148
+    assert await faults(stores) == []
+
+
+async def test_a_person_is_refused_to_take_back_what_is_not_covered(stores):
+    books, _, _ = await emptied(stores)
+    number, _ = await books.closed()
+    with pytest.raises(WrongState) as refused:
+        await books.unmatch(number)
+    assert refused.value.todo.startswith("Fund the account")
+    assert await waiting(books) == []
+    assert await books.at_bank() == 0
+    _, match = await books.closed()
+    assert match.taken_back == ""

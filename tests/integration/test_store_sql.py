@@ -132,7 +132,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "dossier_entries": (
         "uuid int8",
-        "statement_id int8, entry_number int4, detail_number int4, says text, told_minor int8, account_id int8, bank_statement_id text, source text, content_sha256 text, file_sha256 text, booking_date date, amount_minor int8, currency text, status text, is_reversal bool, text text, refs text, detail_text text, detail_refs text",
+        "statement_id int8, entry_number int4, detail_number int4, says text, told_minor int8, closed_by text, account_id int8, bank_statement_id text, source text, content_sha256 text, file_sha256 text, booking_date date, amount_minor int8, currency text, status text, is_reversal bool, text text, refs text, detail_text text, detail_refs text",
     ),
     "proved_settlements": (
         "uuid[]",
@@ -140,11 +140,11 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "unsearched_statement": (
         "float8",
-        "statement_id int8, after_entry int4, after_detail int4, account_id int8, source text, outcome text, file_sha256 text",
+        "statement_id int8, after_entry int4, after_detail int4, account_id int8, source text, outcome text, file_sha256 text, bank text, currency text",
     ),
     "unread_entry": (
         "float8",
-        "statement_id int8, entry_number int4, detail_number int4, account_id int8, source text, outcome text, file_sha256 text",
+        "statement_id int8, entry_number int4, detail_number int4, account_id int8, source text, outcome text, file_sha256 text, bank text, currency text",
     ),
     "add_unread_entries": ("int8 int4[] int4[] text[]", ""),
     "hold_search_place": ("int8 int4 int4", "is_there int4"),
@@ -167,7 +167,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "settlement_id uuid, kind text, amount_minor int8, counted int8",
     ),
     "add_statement_evidence": (
-        "int8 int4[] int4[] uuid[] int2[] text[] text[] int8[] int4[] bool[] bool[]",
+        "int8 int4[] int4[] uuid[] int2[] text[] text[] int8[] int4[] bool[] bool[] text[] text[]",
         "",
     ),
     "add_statement_reports": (
@@ -822,14 +822,14 @@ SIGNATURES: dict[str, tuple[str, str]] = {
             " our_references text[], end_to_end text, rail_references text[], batch text"
         ),
     ),
-    "differences_of_matches": (
-        "text",
+    "unreversed_differences": (
+        "int8 text int8",
         (
             "match_id int8, group_id uuid, posting int2, leg int2, debit_id int8, credit_id int8, "
             "amount_minor int8, currency text, reference text, at timestamptz"
         ),
     ),
-    "add_reversal_matches": ("text text text", "id int8"),
+    "add_reversal_matches": ("text text", "id int8"),
     "post_differences": ("text text text text text text", ""),
     "post_balances_of_many": ("text text text", ""),
 } | {f"prove_{name.removeprefix('prove_')}": ("", DIFFERENCE) for name in checks()}

@@ -171,12 +171,9 @@ class Application:
         """Build the stores of statements, the ways in which they come, and the search in them."""
         named = statement_accounts(self.config)
         self.evidence = PostgresEvidence(self.watched)
-        self.statement_search = StatementSearch(
-            engine_settings(self.config),
-            self.evidence,
-            self.metrics.statements.unread,
-            matching_rules(self.config),
-        )
+        settings, rules = engine_settings(self.config), matching_rules(self.config)
+        show_unread = self.metrics.statements.unread
+        self.statement_search = StatementSearch(settings, self.evidence, show_unread, rules)
         self.statement_arrivals = arrivals_of(self.readers, self.reconciliation_schedule.arrived)
         self.importer = StatementImport(
             self.statements,

@@ -2,7 +2,8 @@
 
 Promises: a difference becomes one transfer between the account and a named one of the same bank, and is matched
 together with the items, so that both sides of a match are equal. Taking the match back reverses the transfer by
-another one. Must never: post more than what the two sides differ by, or what the account does not cover.
+another one; what the account does not cover waits, as an open item, until it does. Must never: post more than what the
+two sides differ by, or what the account does not cover.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from datetime import date, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -19,10 +20,11 @@ from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.breaks.resolutions import CONTROL_ACCOUNT, Destination
 from settlement_engine.domain.ledger import AccountKind, Leg, correct
 from settlement_engine.domain.matching.values import Rules
-from settlement_engine.domain.reconciliation import hashed
+from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.reconciliation import MISSING_THEIRS_REASON, hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import TypeVar
 
     from settlement_engine.domain.ledger import Transfer
@@ -41,6 +43,11 @@ DIFFERENCE_ACCOUNTS: Final[Mapping[str, Destination]] = MappingProxyType(
     }
 )
 """The account for a difference by its name in a match: charges go where those go that people post."""
+
+NOT_REVERSED: Final = (
+    "its match was taken back, and the account does not cover its reversal: fund the account"
+)
+"""The reason of the break of a difference that waits to be reversed."""
 
 CREATED: Final = date(1970, 1, 1)
 VERSION_CHARACTERS: Final = 12
@@ -133,6 +140,51 @@ def reversed_transfer(transfer: Transfer) -> Transfer:
         credit_id=transfer.debit_id,
         at=None,
     )
+
+
+class WaitingReversals(NamedTuple):
+    """What taking matches back has to reverse, and the account does not cover: how many transfers, and how much."""
+
+    transfers: int = 0
+    minor: int = 0
+
+    def reason(self, currency: str) -> str:
+        """Say it to a person, with what is to be done; empty if nothing waits."""
+        if not self.transfers:
+            return ""
+        amount = f"{format_amount(self.minor, currency)} {currency}"
+        return (
+            f"the account does not cover {amount} to reverse {self.transfers} closed differences whose"
+            " matches were taken back: fund the account, and the next run reverses them"
+        )
+
+
+def reversible(
+    reversing: Sequence[Transfer], account_id: int, room_minor: int | None
+) -> tuple[list[Transfer], WaitingReversals]:
+    """Part the reversing transfers that an account covers from those that wait; None: it needs no cover.
+
+    Those that give to the account come first, and make room for those that take.
+    """
+    found = [each for each in reversing if each.debit_id == account_id]
+    taking = [each for each in reversing if each.debit_id != account_id]
+    if room_minor is None:
+        return found + taking, WaitingReversals()
+    room_minor += sum(each.amount_minor for each in found)
+    waiting: list[Transfer] = []
+    for each in taking:
+        if each.amount_minor > room_minor:
+            waiting.append(each)
+            continue
+        found.append(each)
+        room_minor -= each.amount_minor
+    total = sum(each.amount_minor for each in waiting)
+    return found, WaitingReversals(len(waiting), total)
+
+
+def missing_reason(item: str) -> str:
+    """Return why a posting is a break that no entry explains. The transfer of a difference waits to be reversed."""
+    return NOT_REVERSED if is_difference(item) else MISSING_THEIRS_REASON
 
 
 def with_transfer(match: Match, transfer: Transfer) -> Match:

@@ -2,8 +2,8 @@
 
 Promises: one run at a time in all engines. What is new or open is matched, page by page, each page in one
 transaction, so that a run that was cut off is continued by the next one with the same result. An account that fails is
-reported as failed, and the others go on. Must never: post anything but a difference that the rules close, or match
-what is not unique.
+reported as failed, with what is to be done, and the others go on. Must never: post anything but a difference that the
+rules close, or match what is not unique.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ STATEMENTS_MAX: Final = NEIGHBOURS_MAX
 
 ACCOUNTS_AT_ONCE: Final = 2
 """How many accounts a run reconciles side by side: the engine prepares one page while the database writes another."""
+
+REASON_CHARACTERS_MAX: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -182,7 +184,7 @@ class Reconciliation:
                 bank=account.bank,
                 currency=account.currency,
                 outcome=AccountOutcome.FAILED,
-                reason=str(error)[:1_000],
+                reason=_said(error),
             )
 
     async def _reconcile(
@@ -194,6 +196,7 @@ class Reconciliation:
         heads = [each.head for each in statements]
         chain = chain_of(heads, numbers_count_by_one=names.numbers_count_by_one)
         closed = await self._match(run.id, account, _in_force(chain, statements), progress)
+        waiting = await self._store.reverse_differences(account.id, zone=names.zone or self._zone)
         await self._find_breaks(run.id, account.id)
         days = await self._store.statement_days(account.id)
         begins = first_day(chain, days)
@@ -212,6 +215,9 @@ class Reconciliation:
             closed_differences=sum(each.differences for each in closed),
             closed_minor=sum(each.differences_minor for each in closed),
         )
+        if waiting.transfers:
+            log.warning("differences_not_reversed", account_id=account.id, count=waiting.transfers)
+            return _with_waiting(result, waiting.reason(account.currency))
         if statements or run.business_date is not None:
             return result
         return await self._compared(account, result)
@@ -286,6 +292,22 @@ class Reconciliation:
         return self._named.get(key) or AccountNames(
             bank=account.bank, currency=account.currency, number=account.number
         )
+
+
+def _said(error: SettlementEngineError) -> str:
+    """Say why an account could not be reconciled, and what is to be done."""
+    words = ": ".join(text for text in (error.what, error.why) if text)
+    return f"{words}. {error.todo}".removesuffix(". ")[:REASON_CHARACTERS_MAX]
+
+
+def _with_waiting(result: AccountResult, reason: str) -> AccountResult:
+    """Return the result of an account with differences that wait to be reversed: it is not balanced meanwhile."""
+    is_balanced = result.outcome is AccountOutcome.BALANCED
+    return msgspec.structs.replace(
+        result,
+        outcome=AccountOutcome.IDENTIFIED if is_balanced else result.outcome,
+        reason="; ".join(text for text in (result.reason, reason) if text),
+    )
 
 
 def _in_force(

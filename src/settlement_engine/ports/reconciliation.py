@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.balance_comparison import StatedBalance
     from settlement_engine.domain.booking_days import DaysByStatement
+    from settlement_engine.domain.closed_differences import WaitingReversals
     from settlement_engine.domain.open_items import ItemPlace, OpenItem, ProofAsOf
     from settlement_engine.domain.proof import BalanceProof, ReconciledBooks
     from settlement_engine.domain.reconciliation import (
@@ -145,7 +146,15 @@ class ReconciliationStore(Protocol):
     ) -> None:
         """Take back what a statement's entries are in: another version of it counts now.
 
-        The transfers of differences that were closed are reversed, and booked on the day of ``zone``.
+        The transfers of differences that were closed are reversed, and booked on the day of ``zone``. Those that the
+        account does not cover wait: ``reverse_differences``.
+        """
+        ...
+
+    async def reverse_differences(self, account_id: int, *, zone: str = "UTC") -> WaitingReversals:
+        """Reverse the differences of matches that runs have taken back, where the account covers it now.
+
+        Returns what waits still: each is an open posting, and a break.
         """
         ...
 

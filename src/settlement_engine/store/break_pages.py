@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from settlement_engine.domain.breaks.history import BreakEventKind
+from settlement_engine.domain.closed_differences import missing_reason
 from settlement_engine.domain.matching_pages import every_name_of
 from settlement_engine.domain.reconciliation import (
-    MISSING_THEIRS_REASON,
     MISSING_THEIRS_SEVERITY,
     OPENING_DIFFERENCE,
     BreakPage,
@@ -95,7 +95,7 @@ async def settle(
                 amount_minor=row["amount_minor"],
                 currency=row["currency"],
                 business_date=row["booked_on"],
-                reason=MISSING_THEIRS_REASON,
+                reason=missing_reason(row["name"]),
                 ours=(row["name"],),
             )
             for row in missing

@@ -6,12 +6,14 @@ locked last and in the order of their ids, as elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.closed_differences import (
     DIFFERENCE_ACCOUNTS,
+    WaitingReversals,
     covered,
     reversed_transfer,
+    reversible,
     transfer_of,
     with_transfer,
 )
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from settlement_engine.domain.matching.values import Match
     from settlement_engine.domain.reconciliation import OurItem
     from settlement_engine.store.database import Connection
+
+REVERSALS_AT_ONCE: Final = 1_000
+"""The most transfers that are reversed by one statement."""
 
 
 async def close(
@@ -75,21 +80,58 @@ async def take_back(
 ) -> None:
     """Take live matches back: their items are open again, and what their differences had posted is reversed.
 
-    ``said`` is who does it, and the reason.
+    ``said`` is who does it, and the reason. What the account does not cover waits where a run takes back, and a person
+    is refused: raises WrongState.
     """
-    who, reason = said
-    await connection.execute(query("take_back_matches"), match_ids, run_id, who, reason)
-    rows = await connection.fetch(query("differences_of_matches"), arrays.integers(match_ids))
-    if not rows:
-        return
-    reversing = [reversed_transfer(to_transfer(row)) for row in rows]
-    sides = {side for each in reversing for side in (each.debit_id, each.credit_id)}
-    account = await _locked(connection, account_id, sides)
-    _check_room(account, reversing)
-    await post_differences(connection, reversing)
-    items = await _taken_in(connection, account_id, reversing, zone)
-    match_ids = [row["match_id"] for row in rows]
-    await _match_reversals(connection, account_id, (match_ids, reversing), items, reason)
+    await connection.execute(query("take_back_matches"), match_ids, run_id, *said)
+    waiting = await reverse(connection, account_id, zone, match_ids)
+    if waiting.transfers and run_id is None:
+        row = await connection.fetchrow(query("account_by_id"), account_id)
+        assert row is not None, "an account is never deleted"
+        taken = f"{waiting.minor} minor units of {row['currency']}"
+        what = f"account {account_id} does not cover {taken}"
+        raise WrongState(what, todo="Fund the account, and take the match back again.")
+
+
+async def retract(
+    connection: Connection, account_id: int, statement_id: int, run_id: UUID, zone: str
+) -> None:
+    """Take back what a statement's entries are in, and forget them: another version of it counts."""
+    rows = await connection.fetch(query("live_matches_of_statement"), statement_id)
+    found = [row["match_id"] for row in rows]
+    said = ("engine", "another version of the statement counts")
+    await take_back(connection, account_id, found, said, zone=zone, run_id=run_id)
+    await connection.execute(query("forget_statement"), statement_id)
+
+
+async def reverse(
+    connection: Connection, account_id: int, zone: str, match_ids: Sequence[int] | None = None
+) -> WaitingReversals:
+    """Reverse the differences of matches that were taken back, as far as the account covers it.
+
+    Without ``match_ids``: all that wait, so many at a time. Returns what waits still.
+    """
+    wanted = None if match_ids is None else arrays.integers(match_ids)
+    waiting = WaitingReversals()
+    is_more = True
+    while is_more:
+        rows = await connection.fetch(
+            query("unreversed_differences"), account_id, wanted, REVERSALS_AT_ONCE
+        )
+        if not rows:
+            return WaitingReversals()
+        match_of = {row["group_id"]: row["match_id"] for row in rows}
+        every = [reversed_transfer(to_transfer(row)) for row in rows]
+        sides = {side for each in every for side in (each.debit_id, each.credit_id)}
+        account = await _locked(connection, account_id, sides)
+        reversing, waiting = reversible(every, account.id, _room_minor(account))
+        if reversing:
+            await post_differences(connection, reversing)
+            items = await _taken_in(connection, account_id, reversing, zone)
+            taken_back = [match_of[each.group_id] for each in reversing]
+            await _match_reversals(connection, account_id, (taken_back, reversing), items)
+        is_more = bool(reversing) and len(rows) == REVERSALS_AT_ONCE
+    return waiting
 
 
 async def _match_reversals(
@@ -97,7 +139,6 @@ async def _match_reversals(
     account_id: int,
     reversed_matches: tuple[list[int], list[Transfer]],
     items: Sequence[OurItem],
-    reason: str,
 ) -> None:
     """Match each transfer with the one that takes it back, so that neither is open."""
     match_ids, reversing = reversed_matches
@@ -110,7 +151,6 @@ async def _match_reversals(
         query("add_reversal_matches"),
         arrays.integers(match_ids),
         arrays.dates(days),
-        reason,
     )
     members = [
         (each.posting_id, row["id"]) for pair, row in zip(pairs, made, strict=True) for each in pair
@@ -157,18 +197,6 @@ async def _locked(connection: Connection, account_id: int, others: Iterable[int]
 
 def _room_minor(account: Account) -> int | None:
     return account.available + account.credit_limit if account.kind in GUARDED else None
-
-
-def _check_room(account: Account, transfers: Sequence[Transfer]) -> None:
-    """Refuse to take back what the account does not cover any more. Raises WrongState."""
-    taken = sum(
-        each.amount_minor if each.credit_id == account.id else -each.amount_minor
-        for each in transfers
-    )
-    room = _room_minor(account)
-    if room is not None and taken > max(room, 0):
-        what = f"account {account.id} does not cover {taken} minor units of {account.currency}"
-        raise WrongState(what, todo="Fund the account, and take the match back again.")
 
 
 async def _transfers(

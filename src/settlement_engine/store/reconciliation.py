@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.balance_comparison import StatedBalance
     from settlement_engine.domain.booking_days import DaysByStatement
+    from settlement_engine.domain.closed_differences import WaitingReversals
     from settlement_engine.domain.proof import BalanceProof
     from settlement_engine.domain.reconciliation import (
         CurrencyReport,
@@ -205,14 +206,12 @@ class PostgresReconciliation:
     ) -> None:
         """Take back what a statement's entries are in: another version of it counts now."""
         async with self._of(account_id) as connection:
-            rows = await connection.fetch(query("live_matches_of_statement"), statement_id)
-            found = [row["match_id"] for row in rows]
-            reason = "another version of the statement counts"
-            said = ("engine", reason)
-            await differences.take_back(
-                connection, account_id, found, said, zone=zone, run_id=run_id
-            )
-            await connection.execute(query("forget_statement"), statement_id)
+            await differences.retract(connection, account_id, statement_id, run_id, zone)
+
+    async def reverse_differences(self, account_id: int, *, zone: str = "UTC") -> WaitingReversals:
+        """Reverse what waits for cover, and is covered now."""
+        async with self._of(account_id) as connection:
+            return await differences.reverse(connection, account_id, zone)
 
     # --- matching -----------------------------------------------------------------------------------
 

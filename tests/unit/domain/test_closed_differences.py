@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from settlement_engine.domain.closed_differences import (
     CHARGES_ACCOUNT,
     DIFFERENCE_ACCOUNTS,
+    NOT_REVERSED,
     ROUNDING_ACCOUNT,
+    WaitingReversals,
     covered,
     is_difference,
+    missing_reason,
     name_of,
     reversed_transfer,
+    reversible,
     rules_of,
     transfer_of,
     versioned,
@@ -152,3 +156,41 @@ def test_a_tariff_holds_for_its_time(day, is_charged):
 def test_each_named_account_has_a_place_in_the_ledger():
     for name, each in DIFFERENCE_ACCOUNTS.items():
         assert name == f"{each.kind.value} {each.number}"
+
+
+# --- what waits to be reversed ------------------------------------------------------------------------------
+
+
+@given(minors=st.lists(DIFFERENCES, max_size=20), room=st.integers(-100, 1_000))
+def test_what_gives_is_reversed_first_and_what_is_not_covered_waits(minors, room):
+    """A reversal of what had given to the account takes from it."""
+    every = [
+        reversed_transfer(transfer_of(match(minor, number), (1, 2), "EUR", DAY, (f"7/{number}", 0)))
+        for number, minor in enumerate(minors)
+    ]
+    posted, waiting = reversible(every, 1, room)
+    left, has_taken = room, False
+    for each in posted:
+        gives = each.debit_id == 1
+        assert gives or left >= each.amount_minor
+        assert not (gives and has_taken)
+        has_taken |= not gives
+        left += each.amount_minor if gives else -each.amount_minor
+    rest = [each for each in every if each not in posted]
+    assert waiting == WaitingReversals(len(rest), sum(each.amount_minor for each in rest))
+    assert all(each.credit_id == 1 and each.amount_minor > left for each in rest)
+    assert reversible(every, 1, None)[1] == WaitingReversals()
+    assert sorted(map(name_of, reversible(every, 1, None)[0])) == sorted(map(name_of, every))
+
+
+def test_what_waits_is_said_with_what_is_to_be_done():
+    assert WaitingReversals().reason("EUR") == ""
+    assert WaitingReversals(2, 1_050).reason("EUR") == (
+        "the account does not cover 10.50 EUR to reverse 2 closed differences whose matches were"
+        " taken back: fund the account, and the next run reverses them"
+    )
+    assert missing_reason(f"{name_of(reversed_transfer(TRANSFER))}") == "no statement has it"
+    assert missing_reason(name_of(TRANSFER)) == NOT_REVERSED
+
+
+TRANSFER = transfer_of(match(2), (1, 2), "EUR", DAY, ("7/3", 0))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
+from settlement_engine.domain.closed_differences import ROUNDING_ACCOUNT, versioned
 from settlement_engine.domain.lifecycle import State
+from settlement_engine.domain.matching.values import Rules, Tolerance
 from settlement_engine.domain.reconciliation import (
     AccountOutcome,
     ReconciliationRun,
@@ -21,12 +23,15 @@ from settlement_engine.engine.reconciliation import ACCOUNTS_AT_ONCE, Reconcilia
 from settlement_engine.errors import Unavailable
 from settlement_lab.memory import MemoryReconciliation
 from tests.support.bank_statements import BankDay, debit, take
-from tests.support.histories import Scene
+from tests.support.histories import Scene, funding
 from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
     from settlement_engine.domain.reconciliation import AccountToReconcile
     from settlement_engine.ports import StatementToMatch, Zones
+
+
+RULES = versioned(Rules(version="", tolerances=(Tolerance("EUR", 2, ROUNDING_ACCOUNT),)))
 
 
 class Unreachable(MemoryReconciliation):
@@ -39,7 +44,7 @@ class Unreachable(MemoryReconciliation):
     @override
     async def statements_to_match(self, account_id: int, limit: int) -> list[StatementToMatch]:
         if account_id == self.account_id:
-            raise Unavailable("the database is gone", why="the test says so")
+            raise Unavailable("the database is gone", why="the test says so", todo="Wait.")
         return await super().statements_to_match(account_id, limit)
 
     @override
@@ -112,10 +117,37 @@ async def test_an_account_that_fails_does_not_stop_the_others(scenes):
     }
     failed = results[scenes[0].route.source_id]
     assert failed.outcome is AccountOutcome.FAILED
-    assert "gone" in failed.reason
+    assert failed.reason == "the database is gone: the test says so. Wait."
     other = results[scenes[1].route.source_id]
     assert other.proof is not None
     assert other.proof.unmatched_theirs == 0
+
+
+async def test_an_account_that_cannot_reverse_a_difference_says_so_and_the_others_go_on():
+    """Its new statement is matched as well; what it lacks is a break, until it is funded."""
+    stores = MemoryStores()
+    reconciliation = Reconciliation(stores.reconciliation, rules=RULES)
+    poor, rich = [await Scene.open(stores, funds_minor=0) for _ in range(2)]
+    days = []
+    for scene in (poor, rich):
+        await stores.accounts.fund(funding(2_000, bank=scene.source_bank))
+        paid = await scene.bring(State.COMPLETED, minor=1_000)
+        given = BankDay(
+            account=await scene.source(), opening=2_000, entries=[debit(paid, minor=-998)]
+        )
+        await take(stores, given)
+        days.append(replace(given, entries=[debit(paid)], made=23))
+    await reconciliation.reconcile(run_of_all())
+    await poor.bring(State.COMPLETED, minor=1_002)
+    for day in days:
+        await take(stores, day)
+    results = {each.account_id: each for each in await reconciliation.reconcile(run_of_all())}
+    assert "fund the account" in results[poor.route.source_id].reason
+    assert "cover" not in results[rich.route.source_id].reason
+    assert AccountOutcome.FAILED not in {each.outcome for each in results.values()}
+    await stores.accounts.fund(funding(2, bank=poor.source_bank, reference="MORE"))
+    results = {each.account_id: each for each in await reconciliation.reconcile(run_of_all())}
+    assert "cover" not in results[poor.route.source_id].reason
 
 
 async def test_a_run_that_fails_is_given_free_and_the_next_one_completes_it(scenes):

@@ -3557,6 +3557,8 @@ CREATE INDEX open_entries_by_account ON public.open_entries USING btree (account
 
 CREATE INDEX open_postings_by_day ON public.open_postings USING btree (account_id, booked_on, id);
 
+CREATE INDEX open_postings_of_differences ON public.open_postings USING btree (account_id) WHERE (leg = 14);
+
 CREATE INDEX open_recalls_due ON public.open_recalls USING btree (due_at);
 
 CREATE INDEX open_settlements_due ON public.open_settlements USING btree (due_at) WHERE (owner = 0);

@@ -50,12 +50,7 @@ from settlement_lab.bench import processes
 from settlement_lab.bench.callers import OPTIONS, connected
 from settlement_lab.bench.listing import all_items
 from settlement_lab.bench.measure import MICRO, measure
-from settlement_lab.bench.planted_differences import (
-    CLOSED_AS,
-    expected_of,
-    mistakes_of,
-    named,
-)
+from settlement_lab.bench.planted_differences import CLOSED_AS, expected_of, mistakes_of, named
 from settlement_lab.bench.stress import BULK, MEGA, SEED, StressResult
 from settlement_lab.bench.workload import AMOUNT_MINOR_MAX, CURRENCY, FUNDS, LoadSpread, Workload
 

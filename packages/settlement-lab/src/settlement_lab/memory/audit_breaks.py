@@ -111,11 +111,25 @@ def _differences_are_matched(records: Records) -> Found:
             posted is not None
             and match is not None
             and _is_its_difference(records, posted, match)
-            and (reversing is not None) == bool(match.reason)
+            and _is_reversed_or_waits(records, posted, match, reversing)
             and reversing in (None, _reversed(posted, reversing))
         )
         if not is_right:
             yield transfer.group_id, "the difference of a match", "none"
+
+
+def _is_reversed_or_waits(
+    records: Records, posted: Transfer, kept: KeptMatch, reversing: Transfer | None
+) -> bool:
+    """Say whether it is reversed exactly if its match was taken back; until then it is open, or people matched it."""
+    if reversing is not None or not kept.reason:
+        return (reversing is not None) == bool(kept.reason)
+    name = name_of(posted)
+    is_with_people = any(
+        each.who != "engine" and not each.reason and name in {ours.item.id for ours in each.ours}
+        for each in records.reconciled.matches
+    )
+    return (kept.account_id, name) in records.reconciled.ours or is_with_people
 
 
 def _is_its_difference(records: Records, posted: Transfer, kept: KeptMatch) -> bool:

@@ -10,6 +10,7 @@ from settlement_engine.domain.closed_differences import (
     is_difference,
     name_of,
     reversed_transfer,
+    reversible,
     transfer_of,
     with_transfer,
 )
@@ -39,7 +40,7 @@ def posted(
     account = records.accounts[account_id]
     theirs = {each.item.id: each for each in page.theirs}
     made: list[Match] = []
-    for match in covered(closing, _room_minor(account)):
+    for match in covered(closing, room_minor(account)):
         entry = theirs[match.theirs[0]]
         named = DIFFERENCE_ACCOUNTS[match.difference_account]
         other = accounts.control(named.kind, account.bank, account.currency, named.number)
@@ -67,18 +68,35 @@ def reversing_of(records: Records, kept: KeptMatch) -> Transfer | None:
     names = [each.item.id for each in kept.ours if is_difference(each.item.id)]
     if not kept.match.difference_minor or not names:
         return None
-    (transfer,) = (
-        each
-        for each in records.transfers.values()
-        if each.leg is Leg.DIFFERENCE and name_of(each) == names[0]
-    )
-    found = reversed_transfer(transfer)
+    found = _reversing(records, names[0])
     account = records.accounts[kept.account_id]
-    room = _room_minor(account)
-    if room is not None and found.credit_id == account.id and found.amount_minor > room:
-        taken = f"{found.amount_minor} minor units of {account.currency}"
+    _, waiting = reversible([found], account.id, room_minor(account))
+    if waiting.transfers:
+        taken = f"{waiting.minor} minor units of {account.currency}"
         what = f"account {account.id} does not cover {taken}"
         raise WrongState(what, todo="Fund the account, and take the match back again.")
+    return found
+
+
+def _reversing(records: Records, name: str) -> Transfer:
+    (posted,) = (
+        each
+        for each in records.transfers.values()
+        if each.leg is Leg.DIFFERENCE and name_of(each) == name
+    )
+    return reversed_transfer(posted)
+
+
+def unreversed(records: Records, account_id: int) -> list[tuple[int, KeptMatch, Transfer]]:
+    """List the matches that were taken back and whose differences are not reversed: number, match and reversal."""
+    found = []
+    for number, kept in enumerate(records.reconciled.matches, start=1):
+        if kept.account_id != account_id or not kept.reason or not kept.match.difference_minor:
+            continue
+        for each in kept.ours:
+            is_open = (account_id, each.item.id) in records.reconciled.ours
+            if is_difference(each.item.id) and is_open:
+                found.append((number, kept, _reversing(records, each.item.id)))
     return found
 
 
@@ -94,5 +112,6 @@ def reversal_match(kept: KeptMatch, match_id: int, group_id: UUID) -> Match:
     )
 
 
-def _room_minor(account: Account) -> int | None:
+def room_minor(account: Account) -> int | None:
+    """Return how much may be taken from an account; None: it needs no cover."""
     return account.available + account.credit_limit if account.kind in GUARDED else None

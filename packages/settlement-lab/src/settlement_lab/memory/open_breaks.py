@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from settlement_engine.domain.breaks.history import BreakEventKind
+from settlement_engine.domain.closed_differences import is_difference, missing_reason
 from settlement_engine.domain.matching.breaks import references_of
 from settlement_engine.domain.matching_pages import (
     every_name_of,
 )
 from settlement_engine.domain.reconciliation import (
-    MISSING_THEIRS_REASON,
     MISSING_THEIRS_SEVERITY,
     OPENING_DIFFERENCE,
     BreakPage,
@@ -126,7 +126,8 @@ class MemoryBreaks:
             item: ours
             for (owner, item), ours in self._kept.ours.items()
             if owner == account_id and item not in explained
-            if begins is not None and last_day is not None and begins <= ours.booked_on <= last_day
+            if begins is not None and last_day is not None
+            if begins <= ours.booked_on <= last_day or is_difference(item)
         }
         for each in self._open_breaks(account_id):
             is_corrected = not missing.keys().isdisjoint(each.found.ours) or each.corrections
@@ -171,6 +172,6 @@ def _missing(name: str, ours: OurItem) -> FoundBreak:
         amount_minor=ours.item.minor,
         currency=ours.item.currency,
         business_date=ours.booked_on,
-        reason=MISSING_THEIRS_REASON,
+        reason=missing_reason(name),
         ours=(name,),
     )

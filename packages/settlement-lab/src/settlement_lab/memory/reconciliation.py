@@ -10,7 +10,7 @@ import msgspec
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.booking_days import counted_on
 from settlement_engine.domain.breaks.suggestions import BreakSuggestion
-from settlement_engine.domain.closed_differences import parted
+from settlement_engine.domain.closed_differences import parted, reversible
 from settlement_engine.domain.matching.breaks import references_of
 from settlement_engine.domain.matching.values import theirs_of
 from settlement_engine.domain.matching_pages import (
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from uuid import UUID
 
+    from settlement_engine.domain.closed_differences import WaitingReversals
+    from settlement_engine.domain.ledger import Transfer
     from settlement_engine.domain.reconciliation import (
         CurrencyReport,
         ReconciliationRun,
@@ -174,13 +176,24 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
         for kept in list(self._kept.matches):
             is_in = any(each.statement_id == statement_id for each in kept.theirs)
             if is_in and not kept.reason:
-                self.take_back(kept, "another version of the statement counts", zone=zone)
+                self._open_again(kept, "another version of the statement counts", "engine")
+        await self.reverse_differences(account_id, zone=zone)
         for key, each in list(self._kept.theirs.items()):
             if each.statement_id == statement_id:
                 del self._kept.theirs[key]
                 change = DaySums(day=each.booked_on, theirs_minor=-each.item.minor, theirs=-1)
                 self.count(account_id, [change])
         self._kept.progress.pop(statement_id, None)
+
+    async def reverse_differences(self, account_id: int, *, zone: str = "UTC") -> WaitingReversals:
+        """Reverse what waits for cover, and is covered now."""
+        found = differences.unreversed(self._records, account_id)
+        room = differences.room_minor(self._records.accounts[account_id])
+        covered, waiting = reversible([each for _, _, each in found], account_id, room)
+        for number, kept, reversing in found:
+            if reversing in covered:
+                self._reverse(number, kept, reversing, zone)
+        return waiting
 
     # --- matching -----------------------------------------------------------------------------------
 
@@ -319,8 +332,16 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
     def take_back(
         self, kept: KeptMatch, reason: str, who: str = "engine", zone: str = "UTC"
     ) -> None:
-        """Take a live match back: its items are open again, and what its difference had posted is reversed."""
+        """Take a live match back: its items are open again, and what its difference had posted is reversed.
+
+        Raises WrongState if the account does not cover it.
+        """
         reversing = differences.reversing_of(self._records, kept)
+        self._open_again(kept, reason, who)
+        if reversing is not None:
+            self._reverse(self._kept.matches.index(kept) + 1, kept, reversing, zone)
+
+    def _open_again(self, kept: KeptMatch, reason: str, who: str) -> None:
         kept.reason, kept.taken_back_by = reason, who
         change = DaySums(
             day=kept.settled_on,
@@ -334,15 +355,16 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
             self._open_ours(kept.account_id, ours)
         for theirs in kept.theirs:
             self._kept.theirs[kept.account_id, theirs.name] = theirs
-        if reversing is not None:
-            self._accounts.post_outside(reversing)
-            self._read_outside(kept.account_id, zone)
-            number = self._kept.matches.index(kept) + 1
-            match = differences.reversal_match(kept, number, reversing.group_id)
-            pair = tuple(self._kept.ours[kept.account_id, each] for each in match.ours)
-            found = PageMatches(matches=(match,), suggestions=(), result_hash="")
-            page = MatchingPage(pair, ())
-            self._keep_page(kept.account_id, kept.run_id, page, found, are_new=False)
+
+    def _reverse(self, number: int, kept: KeptMatch, reversing: Transfer, zone: str) -> None:
+        """Post what reverses the difference of a match, and match it with that difference."""
+        self._accounts.post_outside(reversing)
+        self._read_outside(kept.account_id, zone)
+        match = differences.reversal_match(kept, number, reversing.group_id)
+        pair = tuple(self._kept.ours[kept.account_id, each] for each in match.ours)
+        found = PageMatches(matches=(match,), suggestions=(), result_hash="")
+        page = MatchingPage(pair, ())
+        self._keep_page(kept.account_id, kept.run_id, page, found, are_new=False)
 
     async def reopen_late(self, account_id: int, run_id: UUID, *, zone: str = "UTC") -> list[int]:
         """Open again what people closed without an entry that is there now."""

@@ -99,12 +99,13 @@ ORDER BY b.id LIMIT $2;
 
 -- name: explained_missing
 -- Open breaks of the kind MISSING_THEIRS that are none: before the first statement, after the last one, or another
--- open break connects their posting with an entry.
+-- open break connects their posting with an entry. A difference that waits to be reversed (leg 14) is one on any day.
 SELECT b.id FROM open_breaks AS o
 JOIN breaks AS b ON b.id = o.break_id AND b.kind = 'MISSING_THEIRS'
 JOIN break_items AS i ON i.break_id = b.id
 WHERE o.account_id = $1 AND (
-    $2::date IS NULL OR b.business_date < $2 OR b.business_date > $3
+    split_part(i.item, '/', 3) <> '14'
+    AND ($2::date IS NULL OR b.business_date < $2 OR b.business_date > $3)
     OR EXISTS (
         SELECT 1 FROM break_items AS j
         JOIN open_breaks AS k ON k.break_id = j.break_id
@@ -114,10 +115,15 @@ WHERE o.account_id = $1 AND (
 ORDER BY b.id LIMIT $4;
 
 -- name: missing_theirs
--- The open postings between two days that are in no open break.
+-- The open postings between two days that are in no open break; and on any day the differences that wait to be reversed
+-- (leg 14).
 SELECT p.id, p.group_id || '/' || p.posting || '/' || p.leg AS name, p.amount_minor, p.currency, p.booked_on
-FROM open_postings AS p
-WHERE p.account_id = $1 AND p.booked_on BETWEEN $2 AND $3 AND NOT EXISTS (
+FROM (
+    SELECT * FROM open_postings WHERE account_id = $1 AND booked_on BETWEEN $2 AND $3
+    UNION ALL
+    SELECT * FROM open_postings WHERE account_id = $1 AND leg = 14 AND booked_on NOT BETWEEN $2 AND $3
+) AS p
+WHERE NOT EXISTS (
     SELECT 1 FROM break_items AS i JOIN open_breaks AS o ON o.break_id = i.break_id
     WHERE i.account_id = $1 AND i.side = 'ours' AND i.item = p.group_id || '/' || p.posting || '/' || p.leg
 )

@@ -16,20 +16,27 @@ FROM open_postings AS p
 WHERE p.account_id = $1 AND p.group_id = ANY ($2::text::uuid[])
 ORDER BY p.id;
 
--- name: differences_of_matches
--- The transfers that matches have posted for their differences.
+-- name: unreversed_differences
+-- The transfers of differences whose matches were taken back ($2; null: all of them), and that are not reversed: they
+-- are open again. Those that give to the account when they are reversed come first.
 SELECT p.match_id, t.group_id, t.posting, t.leg, t.debit_id, t.credit_id, t.amount_minor, t.currency, t.reference, t.at
-FROM matches AS m
-JOIN match_postings AS p ON p.match_id = m.id AND p.leg = 14
-JOIN transfers AS t ON t.group_id = p.group_id AND t.posting = p.posting AND t.leg = p.leg
-WHERE m.id = ANY ($1::text::bigint[]) AND m.difference_minor <> 0
-ORDER BY p.match_id;
+FROM open_postings AS o
+JOIN match_postings AS p
+    ON p.group_id = o.group_id AND p.posting = o.posting AND p.leg = o.leg AND p.account_id = o.account_id AND p.turn = 1
+JOIN unmatches AS u ON u.match_id = p.match_id
+JOIN transfers AS t ON t.group_id = o.group_id AND t.posting = o.posting AND t.leg = o.leg
+WHERE o.account_id = $1 AND o.leg = 14 AND ($2::text IS NULL OR p.match_id = ANY ($2::text::bigint[]))
+    AND NOT EXISTS (
+        SELECT FROM transfers AS r WHERE r.group_id = o.group_id AND r.posting = o.posting AND r.leg = 15
+    )
+ORDER BY t.credit_id = $1 DESC, p.match_id LIMIT $3;
 
 -- name: add_reversal_matches
 -- Record the match of each transfer with the one that takes it back, in the run of the match that was taken back.
 INSERT INTO matches (account_id, run_id, matched_by, rules_version, explanation, is_automatic, settled_on)
 SELECT m.account_id, m.run_id, 'difference-reversed', m.rules_version,
-    left('match ' || m.id || ' was taken back: ' || $3, 1000), true, q.settled_on
+    left('match ' || m.id || ' was taken back: ' || u.reason, 1000), true, q.settled_on
 FROM unnest($1::text::bigint[], $2::text::date[]) WITH ORDINALITY AS q (match_id, settled_on, place)
 JOIN matches AS m ON m.id = q.match_id
+JOIN unmatches AS u ON u.match_id = m.id
 ORDER BY q.place RETURNING id;

@@ -41,7 +41,8 @@ WHERE d.decision = 'approved' AND p.resolution <> 'EXPLANATION' AND NOT EXISTS (
 
 -- name: prove_differences_are_matched
 -- Every transfer of a difference (leg 14) is what the first match that it is in says: its amount, between the account
--- and the named one, of the same bank. It is reversed (leg 15) exactly when that match was taken back.
+-- and the named one, of the same bank. It is reversed (leg 15) exactly when that match was taken back; what the account
+-- does not cover is open until then, or in a match of people.
 SELECT t.group_id::text || '/' || t.posting || '/' || t.leg AS subject, 'the difference of a match' AS expected,
     coalesce(format('match %s: %s to %s', m.id, m.difference_minor, m.difference_account), 'none') AS found
 FROM transfers AS t
@@ -58,7 +59,17 @@ WHERE t.leg IN (14, 15) AND (
     OR m.account_id <> CASE WHEN m.difference_minor > 0 THEN d.debit_id ELSE d.credit_id END
     OR folded_bank(o.bank) IS DISTINCT FROM folded_bank(a.bank)
     OR o.kind::text || ' ' || o.account_number IS DISTINCT FROM m.difference_account
-    OR (r.group_id IS NOT NULL) IS DISTINCT FROM EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = m.id)
+    OR (
+        (r.group_id IS NOT NULL) IS DISTINCT FROM EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = m.id)
+        AND (r.group_id IS NOT NULL OR NOT EXISTS (
+            SELECT 1 FROM open_postings AS w
+            WHERE w.account_id = m.account_id AND w.group_id = d.group_id AND w.posting = d.posting AND w.leg = 14
+        ) AND NOT EXISTS (
+            SELECT 1 FROM match_postings AS w JOIN matches AS x ON x.id = w.match_id AND NOT x.is_automatic
+            WHERE w.account_id = m.account_id AND w.group_id = d.group_id AND w.posting = d.posting AND w.leg = 14
+                AND NOT EXISTS (SELECT 1 FROM unmatches AS u WHERE u.match_id = x.id)
+        ))
+    )
     OR r.group_id IS NOT NULL AND (r.debit_id, r.credit_id, r.amount_minor, r.currency)
         IS DISTINCT FROM (d.credit_id, d.debit_id, d.amount_minor, d.currency)
 );

@@ -1,4 +1,4 @@
--- compatible-from: 24
+-- compatible-from: 26
 -- A debit that differs from its payment by what the rules of matching close is evidence of this payment: which kind of
 -- rule it was, and the version of the rules. Engines of the version before write neither.
 
