@@ -33,11 +33,13 @@ class Part:
 def parts(is_short: bool) -> list[Part]:
     """List the parts to run."""
     worlds, schedules, seconds = (200, 50, 60) if is_short else (10_000, 10_000, 1_800)
+    with_statements = 10 if is_short else 1_500
     soak = ("tests/soak/test_soak.py",) if is_short else ("tests/soak",)
     simulated = ("tests/simulation/test_mutants.py", "tests/simulation/test_worlds.py")
     return [
         Part("worlds", (*SIMULATE, "--worlds", str(worlds))),
         Part("schedules", (*SIMULATE, "--schedules", str(schedules))),
+        Part("statements", (*SIMULATE, "--schedules", str(with_statements), "--statements")),
         Part("model", (*SIMULATE, "--model")),
         Part("mutants", (*PYTEST, "--timeout=0", *simulated)),
         Part(

@@ -39,9 +39,11 @@ def fresh(databases: Databases) -> Iterator[PostgresGround]:
     url = asyncio.run(databases.migrated())
     made = PostgresGround(url)
     made.prepare()
-    yield made
-    made.close()
-    asyncio.run(databases.drop(url))
+    try:
+        yield made
+    finally:
+        made.close()
+        asyncio.run(databases.drop(url))
 
 
 @pytest.fixture
@@ -130,4 +132,29 @@ def test_the_newest_text_of_each_function_is_found() -> None:
     names = [text.split("(")[0].split()[-1] for text in functions()]
     assert len(names) == len(set(names)), "only the newest text of each function"
     assert {"admit_settlements_3", "apply_steps_2", "claim_settlements"} <= set(names)
-    assert set(calls()) == {"end_session", "mark_engines_gone", "set_aside", "open_accounts"}
+    of_every_schedule = {"end_session", "mark_engines_gone", "set_aside", "open_accounts"}
+    of_statements = {"kept_statements", "items", "last_proof", "second_debits", "unsearched"}
+    assert set(calls()) == of_every_schedule | of_statements | {"set_statements_aside"}
+
+
+class MovingClock:
+    def __init__(self):
+        self.seconds = 0
+
+    def now(self):
+        from datetime import UTC, datetime
+
+        return datetime(2031, 5, 6, 7, 8, self.seconds, tzinfo=UTC)
+
+
+def test_each_statement_of_a_transaction_has_its_own_time(ground: PostgresGround) -> None:
+    """A move that waits in its transaction is not made at the time at which the transaction began."""
+    clock = MovingClock()
+    ground._clock = clock
+    wire = ground.take()
+    [[began]] = wire.begin(ground.now(), query("database_time"), ())
+    clock.seconds = 9
+    [[now]] = wire.go_on(ground.now(), query("database_time"), ())
+    assert (now - began).total_seconds() == 9
+    wire.commit()
+    ground.give_back(wire)

@@ -90,6 +90,7 @@ def test_the_model_counts_states_and_transitions(monkeypatch):
         ("--model", "--schedules", "3"),
         ("--world", "1", "--model"),
         ("--schedules", "2", "--mutant", CAUGHT),
+        ("--worlds", "2", "--statements"),
         ("--model", "--mutant", CAUGHT),
     ],
 )

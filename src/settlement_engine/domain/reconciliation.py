@@ -17,6 +17,7 @@ import msgspec
 from settlement_engine.domain.balance_comparison import BalanceComparison  # noqa: TC001 -- as the next
 from settlement_engine.domain.matching.breaks import BreakKind, BreakSeverity
 from settlement_engine.domain.proof import BalanceProof  # noqa: TC001 -- whoever decodes a report needs it
+from settlement_engine.errors import Contention
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,10 @@ class RunBegin(StrEnum):
     """Another run is going on."""
     DONE = "done"
     """A run of this id came to its end before."""
+
+
+class RunLost(Contention):
+    """The run is not held any more: another one may be going on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from settlement_engine.domain.reconciliation import (
     EntryPlace,
     FoundBreak,
     RunBegin,
+    RunLost,
     reported,
 )
 from settlement_engine.domain.statement_chain import chain_of
@@ -166,9 +167,16 @@ class Reconciliation:
             for place in waiting:
                 results[place] = await self._try(run, wanted[place], progress[place])
 
-        async with asyncio.TaskGroup() as group:  # an error that is no account's own ends the run
-            for _ in range(ACCOUNTS_AT_ONCE):
-                group.create_task(work())
+        try:
+            async with (
+                asyncio.TaskGroup() as group
+            ):  # an error that is no account's own ends the run
+                for _ in range(ACCOUNTS_AT_ONCE):
+                    group.create_task(work())
+        except ExceptionGroup as found:
+            if (lost := found.subgroup(RunLost)) is not None:
+                raise lost.exceptions[0] from found
+            raise
         return [results[place] for place in range(len(wanted))]
 
     async def _try(
@@ -177,6 +185,8 @@ class Reconciliation:
         """Reconcile an account; one that fails does not stop the others."""
         try:
             return await self._reconcile(run, account, progress)
+        except RunLost:
+            raise  # another engine may be carrying out a run of its own
         except SettlementEngineError as error:
             log.warning("account_not_reconciled", account_id=account.id, error=str(error))
             return AccountResult(

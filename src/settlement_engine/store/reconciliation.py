@@ -31,6 +31,7 @@ from settlement_engine.store.database import DatabaseConnection, DatabaseConnect
 from settlement_engine.store.postings_intake import take_in_postings
 from settlement_engine.store.proof_rows import keep_proofs
 from settlement_engine.store.queries import query
+from settlement_engine.store.reconciliation_hold import require_held
 from settlement_engine.store.reported_balances import balance_at, reported_balance
 from settlement_engine.store.statement_rows import readable, to_head
 from settlement_engine.store.statements import TRANSACTION_SECONDS as IMPORT_SECONDS_MAX
@@ -87,6 +88,7 @@ class PostgresReconciliation:
         self._writing = DatabaseConnections(patient, WRITERS_MAX, RECONCILING_PLAN, is_writing=True)
         self._holding = DatabaseConnection(patient, is_writing=True)
         self._is_held = False
+        self._holder: int | None = None
 
     async def close(self) -> None:
         """Close the connections; a run that is held is given free by it."""
@@ -105,6 +107,7 @@ class PostgresReconciliation:
             row = await self._holding.fetchrow("try_reconciliation")
             assert row is not None, "a function returns a row"
             if row["is_ours"]:
+                self._holder = row["holder"]
                 rows = await self._holding.fetch("add_reconciliation_run", *rows_of.run_row(run))
                 found = RunBegin.BEGUN if rows or await self._is_cut_off(run) else RunBegin.DONE
         finally:
@@ -133,12 +136,13 @@ class PostgresReconciliation:
                     part.total_discrepancy_minor,
                     msgspec.json.encode(part.accounts).decode(),
                 )
+            await require_held(connection, self._holder)
             await connection.execute(query("end_reconciliation_run"), run_id, result_hash, matches)
         await self.leave()
 
     async def leave(self) -> None:
         """Give a run free; the connection is closed, so that its lock ends whatever its state."""
-        self._is_held = False
+        self._is_held, self._holder = False, None
         await self._holding.close()
 
     # --- what is to be matched ----------------------------------------------------------------------
@@ -225,8 +229,10 @@ class PostgresReconciliation:
         zone: str = "UTC",
     ) -> PageDone:
         """Match the next entries of a statement with open postings; what is left over is open."""
-        head, done = statement.head, statement.entries_done or 0
+        head = statement.head
         async with self._of(account_id) as connection:
+            # A run that has lost its session may have matched a page after the statement was read.
+            done = await connection.fetchval(query("statement_progress"), statement.id) or 0
             read = (statement.id, done, ENTRIES_AT_ONCE, DETAILS_MAX)
             rows = await connection.fetch(query("entries_to_match"), *read)
             theirs = tuple(rows_of.to_new_item(row, str(account_id), head) for row in rows)
@@ -375,6 +381,7 @@ class PostgresReconciliation:
         with readable(f"an item of account {account_id}"):
             async with self._transaction() as connection:
                 await connection.execute(query("lock_reconciliation_account"), account_id)
+                await require_held(connection, self._holder)
                 yield connection
 
     @asynccontextmanager

@@ -48,19 +48,20 @@ def check_model(mutation: str, *, is_json: bool) -> bool:
     return not found.violation
 
 
-def run_schedules(seeds: range, jobs: int, *, is_json: bool) -> bool:
+def run_schedules(seeds: range, jobs: int, *, has_statements: bool, is_json: bool) -> bool:
     """Run seeded schedules on real PostgreSQL; True if every guarantee held."""
-    from settlement_lab.schedules.runs import run
+    from settlement_lab.schedules.runs import WITH_STATEMENTS, run
 
-    report = run(seeds, jobs=min(jobs, len(seeds)))
+    emphasis = WITH_STATEMENTS if has_statements else None
+    report = run(seeds, jobs=min(jobs, len(seeds)), emphasis=emphasis)
     if is_json:
-        print_json(_as_json(report, seeds))
+        print_json(_as_json(report, seeds, has_statements=has_statements))
     else:
-        _tell(report)
+        _tell(report, has_statements=has_statements)
     return report.is_good
 
 
-def _tell(report: ScheduleReport) -> None:
+def _tell(report: ScheduleReport, *, has_statements: bool) -> None:
     rate = report.schedules / max(report.wall_seconds, 0.001)
     say(
         f"{report.schedules:,} schedules on PostgreSQL in {report.wall_seconds:.1f} s ({rate:.1f}/s),"
@@ -81,17 +82,18 @@ def _tell(report: ScheduleReport) -> None:
         say("  the end of its history:")
         for line in each.lines:
             say(f"  {line}")
-        say(f"  reproduce it: {_command(each.seed)}")
+        say(f"  reproduce it: {_command(each.seed, has_statements=has_statements)}")
     if len(report.broken) > TOLD_MAX:
         say(f"all seeds: {' '.join(str(each.seed) for each in report.broken)}")
 
 
-def _command(seed: int) -> str:
+def _command(seed: int, *, has_statements: bool) -> str:
     """Return the command that runs a schedule again."""
-    return f"settlement-engine simulate --schedules 1 --seed {seed}"
+    option = " --statements" if has_statements else ""
+    return f"settlement-engine simulate --schedules 1{option} --seed {seed}"
 
 
-def _as_json(report: ScheduleReport, seeds: range) -> dict[str, object]:
+def _as_json(report: ScheduleReport, seeds: range, *, has_statements: bool) -> dict[str, object]:
     return {
         "schedules": report.schedules,
         "first_seed": seeds.start,
@@ -102,7 +104,11 @@ def _as_json(report: ScheduleReport, seeds: range) -> dict[str, object]:
         "faults": dict(sorted(report.fired.items())),
         "never_fired": report.never_fired,
         "found": [
-            {"seed": each.seed, "broken": each.violations, "replay": _command(each.seed)}
+            {
+                "seed": each.seed,
+                "broken": each.violations,
+                "replay": _command(each.seed, has_statements=has_statements),
+            }
             for each in report.broken
         ],
     }

@@ -64,6 +64,12 @@ SECONDS_PER_HOUR: Final = 3_600
     help="Instead of worlds: run N schedules on real PostgreSQL servers.",
 )
 @click.option(
+    "--statements",
+    "has_statements",
+    is_flag=True,
+    help="With --schedules: the bank writes statements, which are imported, searched and reconciled.",
+)
+@click.option(
     "--model",
     "is_model",
     is_flag=True,
@@ -76,6 +82,7 @@ settlement-engine simulate --worlds 10000
 settlement-engine simulate --world 4711
 settlement-engine simulate --mutant silence_is_a_no --worlds 50
 settlement-engine simulate --schedules 1000
+settlement-engine simulate --schedules 200 --statements
 settlement-engine simulate --model
 settlement-engine simulate --model --mutant "void on silence"
 """)
@@ -87,6 +94,7 @@ def simulate(  # noqa: PLR0913 -- each option of the command is an argument
     mutant: str | None,
     world: int | None,
     schedules: int | None,
+    has_statements: bool,
     is_model: bool,
     is_listing: bool,
     is_json: bool,
@@ -99,7 +107,8 @@ def simulate(  # noqa: PLR0913 -- each option of the command is an argument
     our books must agree with the bank's ledger.
 
     --schedules runs smaller worlds on real PostgreSQL. At each statement and each commit another engine
-    may run, or an engine may die. --model checks every state that two engines, a bank and a caller can
+    may run, or an engine may die; with --statements also inside the import of a statement, the search for
+    our payments in it, and a reconciliation. --model checks every state that two engines, a bank and a caller can
     reach.
 
     Exit code 1 if a guarantee was violated, or if a fault never occurred in 200 worlds or more.
@@ -107,22 +116,32 @@ def simulate(  # noqa: PLR0913 -- each option of the command is an argument
     if is_listing:
         _list_mutants()
         return
-    if sum(bool(each) for each in (world is not None, schedules, is_model)) > 1:
-        message = "give only one of --world, --schedules and --model"
-        raise click.UsageError(message)
+    _require_one_mode((world is not None, bool(schedules), is_model), has_statements=has_statements)
     count = jobs or os.cpu_count() or 1
     with termination_interrupts():
         if is_model:
             is_good = check_model(mutant or "", is_json=is_json)
         elif schedules:
             _require_no_mutant(mutant)
-            is_good = run_schedules(range(seed, seed + schedules), count, is_json=is_json)
+            seeds = range(seed, seed + schedules)
+            is_good = run_schedules(seeds, count, has_statements=has_statements, is_json=is_json)
         elif world is not None:
             is_good = _replay(world, _known(mutant), is_json=is_json)
         else:
             is_good = _sweep(range(seed, seed + worlds), count, _known(mutant), is_json=is_json)
     if not is_good:
         sys.exit(ExitCode.FAILED)
+
+
+def _require_one_mode(modes: tuple[bool, bool, bool], *, has_statements: bool) -> None:
+    """Refuse several modes at once; only schedules have the option of statements."""
+    if sum(modes) > 1:
+        message = "give only one of --world, --schedules and --model"
+        raise click.UsageError(message)
+    _, is_schedules, _ = modes
+    if has_statements and not is_schedules:
+        message = "--statements works with --schedules only"
+        raise click.UsageError(message)
 
 
 def _list_mutants() -> None:

@@ -56,7 +56,7 @@ class Callers:
         await asyncio.sleep(self._chance.random() * BEGINNING_SECONDS)
         is_first = True
         for _ in range(TRIES_MAX):
-            found = await self._ask(lambda engine: engine.service.submit([wanted.request]))
+            found = await self.ask(lambda engine: engine.service.submit([wanted.request]))
             if _is_answer(found):
                 break
             is_first = False
@@ -73,14 +73,18 @@ class Callers:
         key = wanted.settlement_id = result.id
         if self._faults.happens("caller_cancels", 3):
             await asyncio.sleep(self._chance.random() * BEGINNING_SECONDS)
-            await self._ask(lambda engine: engine.service.cancel(key))
+            await self.ask(lambda engine: engine.service.cancel(key))
         if self._faults.happens("caller_repeats", 3):
-            again = await self._ask(lambda engine: engine.service.submit([wanted.request]))
+            again = await self.ask(lambda engine: engine.service.submit([wanted.request]))
             if isinstance(again, list) and not isinstance(again[0], Exception):
                 assert again[0].id == key, "a replay is the same settlement"
                 assert again[0].is_replay
 
-    async def _ask(self, call: Callable[[ScheduledEngine], Coroutine[Any, Any, Any]]) -> object:
+    async def ask(
+        self,
+        call: Callable[[ScheduledEngine], Coroutine[Any, Any, Any]],
+        seconds: float = ANSWER_SECONDS,
+    ) -> object:
         """Call an engine; None if it does not answer in time, or cannot."""
         up = [each for each in self._engines if not each.process.is_stopped and each.engine_id]
         if not up:
@@ -88,7 +92,7 @@ class Callers:
             return None
         engine = up[int(self._chance.random() * len(up))]
         task = engine.run(_caught(call(engine)))
-        await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        await asyncio.wait({task}, timeout=seconds)
         if not task.done():
             return None
         found = task.result()

@@ -10,6 +10,7 @@ from settlement_engine.domain.backoff import Backoff
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
 from settlement_lab.schedules.postgres_books import PostgresBooks
+from settlement_lab.schedules.statement_work import StatementWork
 from settlement_lab.worlds.loop import Process
 from settlement_lab.worlds.node import SkewedClock, UnstableScreening, WarningTally
 from settlement_lab.worlds.rail import SimulatedRail
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.ports import Clock, Ids
     from settlement_lab.schedules.postgres_ground import PostgresGround
+    from settlement_lab.schedules.statement_work import StatementsOfSchedule
     from settlement_lab.worlds.chronicle import Chronicle
     from settlement_lab.worlds.faults import Faults
     from settlement_lab.worlds.loop import VirtualLoop
@@ -41,6 +43,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "admission_timeout_seconds": 8.0,
     "broken_due_seconds": 10.0,
     "inbound_poll_seconds": 9.0,
+    "evidence_poll_seconds": 4.0,
+    "absent_after_days": 30,  # more than the statements of a schedule reach
     "resend": Backoff(first_seconds=1, max_seconds=15),
     "enquiry": Backoff(first_seconds=1, max_seconds=15),
     "screening": Backoff(first_seconds=1, max_seconds=15),
@@ -57,6 +61,10 @@ class Surroundings(Protocol):
     chronicle: Chronicle
     faults: Faults
     network: RailNetwork
+
+    @property
+    def statements(self) -> StatementsOfSchedule | None:
+        """The statements, if the bank of the schedule writes some."""
 
     @property
     def clock(self) -> Clock:
@@ -84,13 +92,15 @@ class ScheduledEngine:
         self.books.points.wrote = self._note
         faults = schedule.faults
         rail = SimulatedRail(schedule.network, self.process)
+        settings = EngineSettings(
+            **SETTINGS,
+            move_batch_max=int(faults.pick(BATCHES)),
+            intake_batch_max=int(faults.pick(BATCHES)),
+            sends_max=int(faults.pick((1, 3))),
+        )
+        clock = SkewedClock(schedule.clock)
         self.service = SettlementService(
-            EngineSettings(
-                **SETTINGS,
-                move_batch_max=int(faults.pick(BATCHES)),
-                intake_batch_max=int(faults.pick(BATCHES)),
-                sends_max=int(faults.pick((1, 3))),
-            ),
+            settings,
             store=self.books.settlements,
             accounts=self.books.accounts,
             stream=self.books.stream,
@@ -98,11 +108,16 @@ class ScheduledEngine:
             rails={rail.name: rail},
             screening=UnstableScreening(schedule.loop, faults),
             inbound=self.books.inbound,
-            clock=SkewedClock(schedule.clock),
+            clock=clock,
             ids=schedule.ids,
             chance=random.Random(schedule.chance.random()),
             meter=self.meter,
         )
+        self.statements: StatementWork | None = None
+        if schedule.statements is not None:
+            self.statements = StatementWork(
+                schedule.statements, self.books.points, settings, clock, schedule.ids
+            )
 
     def _die(self) -> None:
         self.schedule.kill(self)
@@ -123,11 +138,25 @@ class ScheduledEngine:
         """Run the engine until the process ends."""
         try:
             await self.service.join()
-            await self.service.run()
+            await self._work()
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - an engine that ends by itself is a finding
             self.ended = error
+
+    async def _work(self) -> None:
+        if self.statements is None:
+            await self.service.run()
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.service.run())
+            group.create_task(self.statements.run())
+
+    def close(self) -> None:
+        """Drop all connections, as the server sees the engine's crash."""
+        self.books.close()
+        if self.statements is not None:
+            self.statements.stores.end_session()
 
     @property
     def engine_id(self) -> int:

@@ -121,21 +121,36 @@ class _Transaction:
 
     async def fetch(self, sql: str, *arguments: object) -> list[Any]:
         """Run a statement and return its rows. Raises Contention, and Unavailable without a connection."""
-        self._require_connection()
-        if self._wire.is_begun:
-            rows = self._wire.fetch("", sql, *arguments)
-        else:
-            rows = self._wire.begin(self._points.ground.now(), sql, arguments)
+        rows = self._run(sql, arguments)
         if rows:  # a statement that has found nothing holds no locks
-            await self._points.point()
-            await self._points.point()
-        self.done.append((_names()[sql], rows))
+            await self._pause()
         return rows
+
+    async def execute(self, sql: str, *arguments: object) -> None:
+        """Run a statement for its effect."""
+        self._run(sql, arguments)
+        await self._pause()
+
+    def _run(self, sql: str, arguments: tuple[object, ...]) -> list[Any]:
+        self._require_connection()
+        run = self._wire.go_on if self._wire.is_begun else self._wire.begin
+        rows = run(self._points.ground.now(), sql, arguments)
+        self.done.append((_names().get(sql, "a statement of a mutant"), rows))
+        return rows
+
+    async def _pause(self) -> None:
+        await self._points.point()
+        await self._points.point()
 
     async def fetchrow(self, sql: str, *arguments: object) -> Any:
         """Run a statement and return its first row."""
         rows = await self.fetch(sql, *arguments)
         return rows[0] if rows else None
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any:
+        """Run a statement and return its first value."""
+        row = await self.fetchrow(sql, *arguments)
+        return row[0] if row is not None else None
 
     def commit(self) -> None:
         """Commit what the statements have done."""
@@ -173,6 +188,8 @@ class _LineStatements:
     def __init__(self, transaction: _Transaction) -> None:
         self.fetch = transaction.fetch
         self.fetchrow = transaction.fetchrow
+        self.fetchval = transaction.fetchval
+        self.execute = transaction.execute
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -192,6 +209,15 @@ class GatedConnection:
         """Borrow a connection for a transaction of several statements."""
         async with self._free:
             yield _Line(self._points)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[_LineStatements]:
+        """Hold a connection for a transaction."""
+        async with self.line() as line, line.session() as statements:
+            yield statements
+
+    async def close(self) -> None:
+        """Do nothing: between its transactions it holds no connection."""
 
     async def fetch(self, name: str, *arguments: object) -> list[Any]:
         """Run a named statement and return its rows."""
@@ -279,6 +305,16 @@ class SessionConnection:
         async with self.session() as connection:
             return await connection.fetch(query(name), *arguments)
 
+    async def fetchrow(self, name: str, *arguments: object) -> Any:
+        """Run a named statement and return its first row."""
+        rows = await self.fetch(name, *arguments)
+        return rows[0] if rows else None
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether there is a session."""
+        return self._wire is not None
+
     def end(self) -> None:
         """End the session, as a crash of the engine would."""
         if self._wire is not None:
@@ -313,6 +349,12 @@ class _Registry(PostgresRegistry):
         return engine_id
 
 
+def replaced(store: object, name: str, connection: object) -> None:
+    """Replace a connection of a store; it is known by its name."""
+    assert hasattr(store, name), "the store has the connections that are replaced"
+    setattr(store, name, connection)
+
+
 class PostgresBooks:
     """The ports of the store for one engine."""
 
@@ -322,10 +364,7 @@ class PostgresBooks:
         cache = AnnouncementCache()
         self.settlements = PostgresSettlements(ground.settings, readers, cache)
         for name, count in _CONNECTIONS.items():
-            assert hasattr(self.settlements, name), (
-                "the store has the connections that are replaced"
-            )
-            setattr(self.settlements, name, GatedConnection(self.points, count))
+            replaced(self.settlements, name, GatedConnection(self.points, count))
         self.session = SessionConnection(self.points)
         self.accounts = PostgresAccounts(ground.settings, readers, ids)
         self.accounts._writing = self._for_itself = SessionConnection(self.points, is_timeless=True)  # type: ignore[assignment]  # noqa: SLF001 - a schedule has no connections of its own
@@ -333,8 +372,7 @@ class PostgresBooks:
         self.registry = _Registry(ground, self.session)
         self.inbound = PostgresInbound(ground.settings, readers)
         for name in ("_writing", "_working"):
-            assert hasattr(self.inbound, name), "the store has the connections that are replaced"
-            setattr(self.inbound, name, GatedConnection(self.points, 1))
+            replaced(self.inbound, name, GatedConnection(self.points, 1))
 
     def end_session(self) -> None:
         """End the session of this engine, and nothing else of it."""

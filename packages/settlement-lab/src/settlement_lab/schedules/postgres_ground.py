@@ -96,12 +96,20 @@ class GroundConnection:
         self._connection = connection
         self.is_begun = False
         self.is_dropped = False
+        self._now = ""
 
     def begin(self, now: str, sql: str, arguments: tuple[object, ...]) -> list[Any]:
         """Begin a transaction with a statement; its locks are held. Raises Contention."""
         assert not self.is_begun, "one transaction at a time"
         self.is_begun = True
+        self._now = now
         return self._room.run(self._begin(now, sql, arguments))
+
+    def go_on(self, now: str, sql: str, arguments: tuple[object, ...]) -> list[Any]:
+        """Run another statement of the transaction, at its own time. Raises Contention."""
+        assert self.is_begun, "a transaction is open"
+        before, self._now = self._now, now
+        return self._room.run(self._fetch("" if now == before else now, sql, arguments))
 
     async def _begin(self, now: str, sql: str, arguments: tuple[object, ...]) -> list[Any]:
         with translated():
@@ -187,6 +195,20 @@ class PostgresGround:
         wire.fetch(self.now(), calls()["open_accounts"], *accounts, _keys(accounts[-1]))
         self.give_back(wire)
 
+    def begin_statements(self) -> None:
+        """Read what earlier schedules have posted, so that a reconciliation finds only this one's."""
+        wire = self.take()
+        wire.fetch(self.now(), calls()["set_statements_aside"])
+        [at] = wire.fetch(self.now(), query("reconciliation_cursor"))
+        part = (at["position"], at["head"])
+        rows = wire.fetch(self.now(), query("take_in_postings"), *part, [], [], "UTC")
+        wire.fetch(self.now(), query("move_reconciliation_cursor"), *part)
+        names = ("account_id", "booked_on", "minor", "postings")
+        wire.fetch(
+            self.now(), query("add_our_days"), *([row[name] for row in rows] for name in names)
+        )
+        self.give_back(wire)
+
     def now(self) -> str:
         """Return the virtual time, as text for the server."""
         assert self._clock is not None, "a schedule has begun"
@@ -219,6 +241,14 @@ class PostgresGround:
         try:
             now = self.now() if name in _OF_TIME else ""
             return wire.fetch(now, query(name), *arguments)
+        finally:
+            self.give_back(wire)
+
+    def ask(self, name: str, *arguments: object) -> list[Any]:
+        """Read with a statement of the schedules."""
+        wire = self.take()
+        try:
+            return wire.fetch("", calls()[name], *arguments)
         finally:
             self.give_back(wire)
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,9 +23,15 @@ from settlement_engine.store.database import DatabaseSettings
 from settlement_engine.store.migrate import migrate
 from settlement_lab.schedules.postgres_ground import PostgresGround
 from settlement_lab.schedules.schedule import play
+from settlement_lab.worlds.faults import (
+    OF_SCHEDULED_STATEMENTS,
+    STATEMENT_RETURNS,
+    STATEMENT_SECOND_DEBITS,
+    STATEMENTS,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from settlement_lab.worlds.chronicle import History
 
@@ -45,6 +52,16 @@ EXPECTED: Final = (
     *("session_lost", "session_outlives", "undelivered", "zombie"),
 )
 """The faults that must occur; other faults of ``faults.FAULTS`` do not apply to schedules."""
+
+
+WITH_STATEMENTS: Final = {STATEMENTS: 1.0}
+"""The emphasis of schedules with statements: in each of them the bank writes some."""
+
+OF_STATEMENTS: Final = (
+    *(STATEMENTS, STATEMENT_RETURNS, STATEMENT_SECOND_DEBITS),
+    *OF_SCHEDULED_STATEMENTS,
+)
+"""What must also occur in schedules with statements."""
 
 
 @dataclass(slots=True)
@@ -93,7 +110,8 @@ class ScheduleReport:
         """Return the faults that never occurred, if there were enough schedules for all."""
         if self.schedules < SEEN_AFTER:
             return []
-        return [name for name in EXPECTED if not self.fired[name]]
+        of_statements = OF_STATEMENTS if self.fired[STATEMENTS] else ()
+        return [name for name in (*EXPECTED, *of_statements) if not self.fired[name]]
 
     @property
     def is_good(self) -> bool:
@@ -101,14 +119,16 @@ class ScheduleReport:
         return not self.broken and not self.never_fired
 
 
-def run_on(ground: PostgresGround, seeds: Sequence[int]) -> ScheduleReport:
+def run_on(
+    ground: PostgresGround, seeds: Sequence[int], emphasis: Mapping[str, float] | None = None
+) -> ScheduleReport:
     """Run schedules on one prepared database, one after the other."""
     report = ScheduleReport()
     gc.disable()  # garbage of schedules is collected less often
     try:
         for count, seed in enumerate(seeds, start=1):
             is_proved = count % PROVED_EVERY == 0 or count == len(seeds)
-            report.note(play(seed, ground, is_proved=is_proved))
+            report.note(play(seed, ground, emphasis, is_proved=is_proved))
             if count % 50 == 0:
                 gc.collect()
     finally:
@@ -116,7 +136,7 @@ def run_on(ground: PostgresGround, seeds: Sequence[int]) -> ScheduleReport:
     return report
 
 
-def run_share(seeds: Sequence[int]) -> ScheduleReport:
+def run_share(seeds: Sequence[int], emphasis: Mapping[str, float] | None = None) -> ScheduleReport:
     """Run schedules on a server that is started for them."""
     with tempfile.TemporaryDirectory(prefix="settlement-schedules-") as name:
         folder = Path(name)
@@ -128,24 +148,27 @@ def run_share(seeds: Sequence[int]) -> ScheduleReport:
             ground = PostgresGround(server.url())
             try:
                 ground.prepare()
-                return run_on(ground, seeds)
+                return run_on(ground, seeds, emphasis)
             finally:
                 ground.close()
         finally:
             server.stop()
 
 
-def run(seeds: Sequence[int], *, jobs: int) -> ScheduleReport:
+def run(
+    seeds: Sequence[int], *, jobs: int, emphasis: Mapping[str, float] | None = None
+) -> ScheduleReport:
     """Run schedules on ``jobs`` processes at once."""
+    work = partial(run_share, emphasis=emphasis)
     began = time.monotonic()
     report = ScheduleReport()
     shares = [list(seeds[number::jobs]) for number in range(jobs)]
     shares = [share for share in shares if share]
     if len(shares) == 1:
-        report.take(run_share(shares[0]))
+        report.take(work(shares[0]))
     else:
         with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
-            for part in pool.imap_unordered(run_share, shares):
+            for part in pool.imap_unordered(work, shares):
                 report.take(part)
     report.broken.sort(key=lambda each: each.seed)
     report.wall_seconds = time.monotonic() - began

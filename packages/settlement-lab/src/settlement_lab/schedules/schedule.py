@@ -10,22 +10,24 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import msgspec
+from typing_extensions import override
 
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, Event, State
 from settlement_engine.domain.money import Money
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.domain.settlement import Instruction, Priority, Settlement
+from settlement_lab.schedules.bank_account import AccountBank
 from settlement_lab.schedules.callers import Callers
 from settlement_lab.schedules.engine import LEASE_SECONDS, ScheduledEngine
+from settlement_lab.schedules.statements import ScheduledStatements
 from settlement_lab.worlds import auditor
 from settlement_lab.worlds import loop as virtual
-from settlement_lab.worlds.bank import Bank
 from settlement_lab.worlds.chronicle import Chronicle, History
-from settlement_lab.worlds.faults import Faults
+from settlement_lab.worlds.faults import STATEMENTS, Faults
 from settlement_lab.worlds.rail import RailNetwork, SimulatedRail
 from settlement_lab.worlds.rail_rules import draw_rules
 from settlement_lab.worlds.silence import silent
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.ports import Question
     from settlement_lab.schedules.postgres_ground import PostgresGround
+    from settlement_lab.schedules.statement_stores import RunLockConnection
     from settlement_lab.worlds.loop import Process, VirtualLoop
 
 START: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -58,6 +61,22 @@ EXTERNAL_TIMEOUT_SECONDS: Final = 90.0
 """After this long without faults people decide what is left, because the rail had enough time."""
 
 END_SECONDS: Final = 900.0
+
+
+class ScheduleLoop(virtual.VirtualLoop):
+    """What the engine calculates beside the event loop is calculated at once: it takes no virtual time."""
+
+    @override
+    def run_in_executor(self, *given: object, **_: object) -> Any:
+        """Run it in this turn."""
+        work: Any = given[1]
+        arguments = given[2:]
+        done = self.create_future()
+        try:
+            done.set_result(work(*arguments))
+        except Exception as error:  # noqa: BLE001 - as a thread hands it over
+            done.set_exception(error)
+        return done
 
 
 class ScheduleClock:
@@ -98,7 +117,7 @@ class Schedule:
         self.ids = ScheduleIds(seed)
         self.faults = Faults.drawn(self.chance, emphasis)
         rules = draw_rules(self.chance)
-        self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
+        self.bank = AccountBank(loop, self.clock, self.faults, self.chronicle, rules)
         self.bank.state_of = self._state_of
         self.bank.amount_of = self._amount_of
         self.network = RailNetwork(self.bank)
@@ -107,7 +126,18 @@ class Schedule:
         self.all_engines: list[ScheduledEngine] = []
         self.processes: list[Process] = []
         self.callers = Callers(self.chance, self.faults, self.engines)
+        self.statements = self._draw_statements()
         self.head = 0
+
+    def _draw_statements(self) -> ScheduledStatements | None:
+        """Draw apart whether there are statements, so that the other schedules stay what they are."""
+        chance = random.Random(f"{self.seed} statements")
+        if chance.random() >= self.faults.rates[STATEMENTS]:
+            return None
+        name, _ = self._banks()
+        found = ScheduledStatements(name, self.bank, self.faults, chance=chance, ground=self.ground)
+        found.pause = self._pause_run
+        return found
 
     # --- the course of a schedule -----------------------------------------------------------------
 
@@ -117,6 +147,8 @@ class Schedule:
         self.ground.begin(
             self.clock, (*self._banks(), SimulatedRail.name, CURRENCY, funds, self.ids.new())
         )
+        if self.statements is not None:
+            self.statements.open(CURRENCY, funds)
         self.head = self.ground.head()
         self.chronicle.note(f"a rail of class {self.bank.rules.rail_class}")
         for _ in range(ENGINES):
@@ -127,6 +159,8 @@ class Schedule:
         wanted = [self.callers.want(self._request(number)) for number in range(count)]
         work = [self.loop.create_task(self.callers.call(each)) for each in wanted]
         work.append(self.loop.create_task(self._nemesis()))
+        if self.statements is not None:
+            work.append(self.loop.create_task(self.statements.run(self.callers)))
         await asyncio.gather(*work)
         self.chronicle.note("the faults cease")
         self.faults.cease()
@@ -188,9 +222,9 @@ class Schedule:
         self.engines.remove(engine)
         engine.process.kill()
         if self.faults.happens("session_outlives", 2):
-            self.loop.later(SESSION_SECONDS, engine.books.close)
+            self.loop.later(SESSION_SECONDS, engine.close)
         else:
-            engine.books.close()
+            engine.close()
         self.loop.later(self.faults.seconds(RESTART_SECONDS), self._restart)
 
     def _restart(self) -> None:
@@ -206,6 +240,12 @@ class Schedule:
         if seconds > LEASE_SECONDS:
             self.faults.note("zombie")
         self.loop.later(seconds, self._thaw, engine)
+
+    def _pause_run(self, line: RunLockConnection) -> None:
+        """Stop the engine whose run has lost this session, as a machine is paused that loses its connections."""
+        for engine in self.engines:
+            if engine.statements is not None and engine.statements.stores.run_lock is line:
+                self._freeze(engine)
 
     def _thaw(self, engine: ScheduledEngine) -> None:
         if engine.process.is_frozen:
@@ -224,7 +264,9 @@ class Schedule:
                 history.state in ENDS for history in histories.values()
             )
             if self.bank.is_at_rest and is_ended:
-                return
+                if self.statements is None or await self.statements.finish(self.callers):
+                    return
+                continue
             is_quiet = self.loop.time() - began > EXTERNAL_TIMEOUT_SECONDS and self.bank.is_at_rest
             for history in histories.values():
                 self._look_after(history, is_quiet=is_quiet)
@@ -274,7 +316,7 @@ class Schedule:
     def close(self) -> None:
         """Release the engines' connections to the database."""
         for engine in self.all_engines:
-            engine.books.close()
+            engine.close()
 
     def audit(self, history: History, *, is_proved: bool) -> None:
         """Compare the content of the database with the bank's ledger."""
@@ -297,8 +339,11 @@ class Schedule:
             *auditor.paths(histories, placed),
             *auditor.engines(history.invariant_warnings),
             *self.callers.told_wrong(histories),
+            *(self.statements.violations(histories) if self.statements is not None else ()),
             *(self.ground.differences() if is_proved else ()),
         ]
+        if self.statements is not None:
+            self.statements.note_ended_doubts(moves)
         history.ends.update(history.state.value for history in histories.values())
         history.debits = sum(self.bank.debits.values())
 
@@ -315,7 +360,7 @@ def play(
     is_proved: bool = False,
 ) -> History:
     """Run one schedule and return its history; prove the whole database if requested."""
-    loop = virtual.VirtualLoop(random.Random(f"{seed} turns"))
+    loop = ScheduleLoop(random.Random(f"{seed} turns"))
     schedule = Schedule(seed, loop, ground, emphasis or {})
     history = History(seed)
 

@@ -128,6 +128,12 @@ STATEMENT_CLOSED: Final = "statement_closed_differences"
 OF_STATEMENTS: Final = (STATEMENT_RETURNS, STATEMENT_SECOND_DEBITS, STATEMENT_CLOSED)
 """What only a statement tells; counted, and drawn apart."""
 
+OF_SCHEDULED_STATEMENTS: Final = (
+    *("statement_imported_twice", "statement_known", "statement_ended_doubt"),
+    *("run_ended", "run_done_before", "run_refused", "run_lock_lost"),
+)
+"""What happens to statements and reconciliations in schedules; counted, and drawn apart."""
+
 FAULTS: Final = (*DRAWN, RUSH, RECALLS, *OF_RECALLS, COMPENSATIONS, *OF_COMPENSATIONS)
 """Every fault that must have occurred in a run."""
 
@@ -164,7 +170,7 @@ class Faults:
             rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
         rates |= {RUSH: RUSH_SHARE, RECALLS: RECALLS_SHARE} | dict.fromkeys(OF_RECALLS, 0.0)
         rates |= {STATEMENTS: 0.0, COMPENSATIONS: COMPENSATIONS_SHARE} | dict.fromkeys(
-            (*OF_COMPENSATIONS, *OF_STATEMENTS), 0.0
+            (*OF_COMPENSATIONS, *OF_STATEMENTS, *OF_SCHEDULED_STATEMENTS), 0.0
         )
         assert emphasis.keys() <= rates.keys(), "each emphasis names a fault"
         return cls(chance, {**rates, **emphasis})

@@ -1,6 +1,15 @@
 -- name: try_reconciliation
 -- One run at a time in all engines: a lock of the session, which ends with the process.
-SELECT pg_try_advisory_lock(hashtextextended('reconciliation run', 0)) AS is_ours;
+SELECT pg_try_advisory_lock(hashtextextended('reconciliation run', 0)) AS is_ours, pg_backend_pid() AS holder;
+
+-- name: holds_reconciliation
+-- Whether the session of this server process holds the lock of the run.
+SELECT EXISTS (
+    SELECT FROM pg_locks AS l
+    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.pid = $1
+        AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('reconciliation run', 0)
+        AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+) AS is_held;
 
 -- name: add_reconciliation_run
 -- Record a run; nothing is returned for one that began before.
@@ -189,6 +198,10 @@ FROM statements AS s
 LEFT JOIN matched_statements AS m ON m.statement_id = s.id
 WHERE s.is_kept AND s.account_id = $1 AND s.source = ANY ($2::text[])
 ORDER BY s.ends, s.id LIMIT $3;
+
+-- name: statement_progress
+-- Up to which entry a statement is matched, if any is.
+SELECT entries_done FROM matched_statements WHERE statement_id = $1;
 
 -- name: entries_to_match
 -- The booked entries of a statement behind a number, each with the payments inside it if there are several.
