@@ -287,6 +287,32 @@ async def test_a_search_that_is_cut_off_is_gone_on_with(stores):
     assert len(await told(scene, *settlements)) == 8
 
 
+ENTRY = {"statement": "3", "statement_entry": "2", "statement_detail": "1"}
+BOOKED = (Event.DEBITED_TWICE, CaseKind.DEBITED_TWICE)
+ONLY_TOLD = (Event.CONTRADICTED, CaseKind.SECOND_DEBIT)
+
+
+@pytest.mark.parametrize(("first", "then"), [(BOOKED, ONLY_TOLD), (ONLY_TOLD, BOOKED)])
+async def test_one_report_of_a_second_debit_is_booked_or_told(stores, first, then):
+    """It is worked off again after a crash, when the account covers it at last, or no more."""
+    scene = await Scene.open(stores, funds_minor=1_000)
+    settlement = await scene.bring(State.COMPLETED)
+
+    async def result(event, kind, **entry):
+        detail = {"exception": kind.value, **ENTRY, **entry}
+        [found] = await scene.apply(scene.step(settlement, event, detail=detail))
+        return found.result
+
+    assert await result(*first) is Result.APPLIED
+    settlement = await scene.load(settlement)
+    before = await scene.everything(settlement)
+    assert await result(*then) is Result.STALE
+    assert await scene.everything(settlement) == before
+    [case] = await stores.cases.cases(CaseFilter(settlement_id=settlement.id, has_closed=False))
+    assert case.kind is first[1]
+    assert await result(*then, statement_entry="5") is Result.APPLIED  # it is another one
+
+
 @pytest.mark.parametrize("state", [State.COMPLETED, State.RETURNED])
 async def test_a_second_debit_below_the_limit_is_refused_and_its_exception_is_not(stores, state):
     """The limit refuses the posting whole; what the engine then writes instead passes at once."""

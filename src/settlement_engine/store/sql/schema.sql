@@ -2669,6 +2669,24 @@ AS $function$
     RETURNING h.position - p_count
 $function$;
 
+CREATE OR REPLACE FUNCTION public.tell_a_second_debit_once()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF EXISTS (
+        SELECT FROM exceptions AS e
+        WHERE e.settlement_id = NEW.settlement_id
+            AND e.kind = CASE NEW.kind WHEN 'second_debit' THEN 'debited_twice' ELSE 'second_debit' END
+            AND e.detail ->> 'statement' = NEW.detail ->> 'statement'
+            AND e.detail ->> 'statement_entry' = NEW.detail ->> 'statement_entry'
+            AND e.detail ->> 'statement_detail' IS NOT DISTINCT FROM NEW.detail ->> 'statement_detail'
+    ) THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.timing_span(booked_on date, settled_on date)
  RETURNS smallint
  LANGUAGE sql
@@ -3690,6 +3708,9 @@ ALTER TABLE entry_details ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER environments_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.environments FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE environments ENABLE ALWAYS TRIGGER environments_stay;
+
+CREATE TRIGGER a_second_debit_is_told_once BEFORE INSERT ON public.exceptions FOR EACH ROW WHEN ((new.kind = ANY (ARRAY['second_debit'::text, 'debited_twice'::text]))) EXECUTE FUNCTION tell_a_second_debit_once();
+ALTER TABLE exceptions ENABLE ALWAYS TRIGGER a_second_debit_is_told_once;
 
 CREATE TRIGGER exception_is_acknowledged_once BEFORE UPDATE ON public.exceptions FOR EACH ROW WHEN (((old.acknowledged_at IS NOT NULL) AND ((ROW(new.acknowledged_at, new.acknowledged_by))::text IS DISTINCT FROM (ROW(old.acknowledged_at, old.acknowledged_by))::text))) EXECUTE FUNCTION refuse_change();
 ALTER TABLE exceptions ENABLE ALWAYS TRIGGER exception_is_acknowledged_once;

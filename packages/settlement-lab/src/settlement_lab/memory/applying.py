@@ -38,7 +38,7 @@ from settlement_lab.memory.guards import (
 from settlement_lab.memory.records import NOBODY, Lock, Quiet, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.ledger import Account, Transfer
@@ -120,8 +120,22 @@ class Applying:
         return Result.APPLIED if is_ours and self._is_proved(step, parked) else Result.STALE
 
     def _is_on_file(self, step: TransitionCommand) -> bool:
-        """Return whether the same contradiction was reported before: two reports are one exception."""
-        return (step.settlement.id, *_case(step)) in self._records.cases
+        """Return whether the same contradiction was reported before: two reports are one exception.
+
+        A second debit is booked or, if our account does not cover it, only told: one of the two.
+        """
+        key, (kind, fingerprint) = step.settlement.id, _case(step)
+        if (key, kind, fingerprint) in self._records.cases:
+            return True
+        other, entry = _OTHERWISE.get(kind), _entry_of(step.detail)
+        return (
+            other is not None
+            and entry[0] is not None
+            and any(
+                case.kind is other and case.settlement_id == key and _entry_of(case.detail) == entry
+                for case in self._records.cases.values()
+            )
+        )
 
     def _is_proved(self, step: TransitionCommand, parked: Open) -> bool:
         """Return whether a statement that a send did not leave holds.
@@ -359,6 +373,18 @@ def _taken(step: TransitionCommand) -> Counter[int]:
         taken[transfer.debit_id] += transfer.amount_minor
         taken[transfer.credit_id] -= transfer.amount_minor
     return taken
+
+
+_OTHERWISE: Final = {
+    CaseKind.SECOND_DEBIT: CaseKind.DEBITED_TWICE,
+    CaseKind.DEBITED_TWICE: CaseKind.SECOND_DEBIT,
+}
+
+
+def _entry_of(detail: Mapping[str, str]) -> tuple[str | None, ...]:
+    """Return the place of the entry that a case is about."""
+    places = ("statement_entry", "statement", "statement_detail")
+    return tuple(detail.get(each) for each in places)
 
 
 def _case(step: TransitionCommand) -> tuple[CaseKind, str]:
