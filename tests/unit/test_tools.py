@@ -50,7 +50,9 @@ def test_one_line_names_every_part_and_what_failed(nightly, monkeypatch, capsys)
 @pytest.mark.parametrize("is_short", [False, True])
 def test_what_the_nightly_runs_exists(nightly, is_short):
     parts = {part.name: part for part in nightly.parts(is_short)}
-    assert set(parts) == {"worlds", "schedules", "model", "mutants", "rails", "soak"}
+    assert set(parts) == {
+        *("worlds", "schedules", "statements", "model", "mutants", "rails", "soak"),
+    }
     for part in parts.values():
         for word in part.command[1:]:
             assert not word.startswith("tests/") or (ROOT / word).exists(), word
