@@ -67,11 +67,8 @@ BOOKS: Final = 50
 """So many accounts at banks share the transfers evenly."""
 
 NAMES: Final = tuple(f"BOOK{number:04}" for number in range(1, BOOKS + 1))
-FILL_SECONDS_MAX: Final = 2.0
-FILL_SECONDS_MIN: Final = 0.1
-FILL_PER_SECOND: Final = 10_000
-"""More than any machine settles: so the last measurements are short, and few transfers more are made than wanted."""
-
+FILL_SECONDS: Final = (0.1, 2.0)
+FILL_PER_SECOND: Final = 10_000  # more than are settled: the last measurements are short
 CALL_SECONDS: Final = 60.0
 RECONCILE_SECONDS: Final = 1_800.0
 ENTRIES_MAX: Final = 100_000
@@ -219,14 +216,12 @@ def _funding(bank: str) -> str:
 
 
 async def _settle(ground: Ground, transfers: int) -> None:
-    """Settle so many, and a few hundred more at most."""
     settled = 0
     async with connected(ground.target) as callers:
         load = replace(BULK, name="filling")
         while settled < transfers:
             workload = BooksWorkload(SEED + settled)
-            wanted_seconds = (transfers - settled) / FILL_PER_SECOND
-            seconds = min(max(wanted_seconds, FILL_SECONDS_MIN), FILL_SECONDS_MAX)
+            seconds = sorted((*FILL_SECONDS, (transfers - settled) / FILL_PER_SECOND))[1]
             settled += (await measure(ground, callers, load, workload, seconds)).settlements
 
 
