@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from settlement_engine.messages.statements import read_statements
 from settlement_lab.schedules.bank_account import StatedAccount, StatedBooking, file_of
-from settlement_lab.schedules.postgres_ground import PostgresGround
 from settlement_lab.schedules.runs import OF_STATEMENTS, WITH_STATEMENTS, run_on
 from settlement_lab.schedules.schedule import play
 from tests.simulation.statement_mutants import MUTANTS
+from tests.simulation.test_schedules import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from settlement_lab.schedules.postgres_ground import PostgresGround
     from tests.simulation.statement_mutants import StatementMutant
     from tests.support.databases import Databases
 
@@ -30,18 +29,6 @@ RARE_MAX = 2
 
 TRIES_MAX = 40
 """A change in the code moves what a seed means; then the following seeds are tried."""
-
-
-@contextmanager
-def fresh(databases: Databases) -> Iterator[PostgresGround]:
-    url = asyncio.run(databases.migrated())
-    made = PostgresGround(url)
-    made.prepare()
-    try:
-        yield made
-    finally:
-        made.close()
-        asyncio.run(databases.drop(url))
 
 
 @pytest.fixture
