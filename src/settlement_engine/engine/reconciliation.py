@@ -168,9 +168,8 @@ class Reconciliation:
                 results[place] = await self._try(run, wanted[place], progress[place])
 
         try:
-            async with (
-                asyncio.TaskGroup() as group
-            ):  # an error that is no account's own ends the run
+            async with asyncio.TaskGroup() as group:
+                # An error that is no account's own ends the run.
                 for _ in range(ACCOUNTS_AT_ONCE):
                     group.create_task(work())
         except ExceptionGroup as found:

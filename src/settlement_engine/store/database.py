@@ -350,6 +350,12 @@ class DatabaseConnections:
         finally:
             self._free.put_nowait(line)
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Run the block in one transaction, on a connection that is borrowed for it."""
+        async with self.line() as line, line.session() as connection, connection.transaction():
+            yield connection
+
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a named statement and return its rows."""
         async with self.line() as line:

@@ -85,7 +85,7 @@ async def _take_in(
     place: int,
 ) -> None:
     """Read a part; its commit comes after that of the part before it."""
-    async with lines.line() as line, line.session() as connection, connection.transaction():
+    async with lines.transaction() as connection:
         found = await connection.fetch(
             query("take_in_postings"),
             part.begins,

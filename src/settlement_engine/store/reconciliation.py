@@ -122,7 +122,7 @@ class PostgresReconciliation:
         self, run_id: UUID, parts: Sequence[CurrencyReport], matches: int, result_hash: bytes
     ) -> None:
         """Record the end of a run with its reports, and give it free."""
-        async with self._transaction() as connection:
+        async with self._writing.transaction() as connection:
             for part in parts:
                 days = [each.proof.booking_date for each in part.accounts if each.proof]
                 await connection.execute(
@@ -379,19 +379,10 @@ class PostgresReconciliation:
     async def _of(self, account_id: int) -> AsyncIterator[Connection]:
         """Begin a transaction that holds the lock of an account."""
         with readable(f"an item of account {account_id}"):
-            async with self._transaction() as connection:
+            async with self._writing.transaction() as connection:
                 await connection.execute(query("lock_reconciliation_account"), account_id)
                 await require_held(connection, self._holder)
                 yield connection
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        async with (
-            self._writing.line() as line,
-            line.session() as connection,
-            connection.transaction(),
-        ):
-            yield connection
 
 
 def _place(item: TheirItem) -> EntryPlace:

@@ -140,11 +140,7 @@ class PostgresSettlements:
         """Apply transitions; see the port."""
         if not any(step.gives_back for step in steps):
             return await self._apply(self._applying.fetchrow, steps, engine_id)
-        async with (
-            self._applying.line() as line,
-            line.session() as connection,
-            connection.transaction(),
-        ):
+        async with self._applying.transaction() as connection:
             at, are_late = await lock_what_is_left(connection, steps)
             kept = [step for step, is_late in zip(steps, are_late, strict=True) if not is_late]
 

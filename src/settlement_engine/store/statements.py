@@ -140,11 +140,7 @@ class PostgresStatements:
         self, found: FoundStatement, account_id: int | None, judge: Judge
     ) -> ImportedStatement:
         """Judge one statement, and append it with its outcome; see the port."""
-        async with (
-            self._writing.line() as line,
-            line.session() as connection,
-            connection.transaction(),
-        ):
+        async with self._writing.transaction() as connection:
             kept: list[StatementHead] = []
             if account_id is not None and found.head is not None:
                 await connection.execute(query("lock_statements"), account_id)

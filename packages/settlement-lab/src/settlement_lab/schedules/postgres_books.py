@@ -169,21 +169,8 @@ def _names() -> dict[str, str]:
     return {text: name for name, text in queries().items()}
 
 
-class _Line:
-    """Replaces ``store.database.DatabaseConnection``: its session is one transaction, begun at once."""
-
-    def __init__(self, points: SchedulePoints) -> None:
-        self._points = points
-
-    @asynccontextmanager
-    async def session(self) -> AsyncIterator[_LineStatements]:
-        """Hold the connection for a transaction."""
-        async with self._points.transaction() as transaction:
-            yield _LineStatements(transaction)
-
-
-class _LineStatements:
-    """The connection inside the session of a line."""
+class _SessionStatements:
+    """The connection inside a session that is one transaction."""
 
     def __init__(self, transaction: _Transaction) -> None:
         self.fetch = transaction.fetch
@@ -205,16 +192,16 @@ class GatedConnection:
         self._free = asyncio.Semaphore(count)
 
     @asynccontextmanager
-    async def line(self) -> AsyncIterator[_Line]:
-        """Borrow a connection for a transaction of several statements."""
-        async with self._free:
-            yield _Line(self._points)
+    async def transaction(self) -> AsyncIterator[_Transaction]:
+        """Run the block in one transaction."""
+        async with self._free, self._points.transaction() as transaction:
+            yield transaction
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[_LineStatements]:
-        """Hold a connection for a transaction."""
-        async with self.line() as line, line.session() as statements:
-            yield statements
+    async def session(self) -> AsyncIterator[_SessionStatements]:
+        """Hold a connection for a transaction, which is begun at once."""
+        async with self.transaction() as transaction:
+            yield _SessionStatements(transaction)
 
     async def close(self) -> None:
         """Do nothing: between its transactions it holds no connection."""
