@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,9 +15,8 @@ from settlement_engine.simulator.bank import (
     SILENT,
     Manner,
     ReceivedMessage,
-    ScriptedBank,
 )
-from settlement_engine.simulator.ledger import Ledger, Names
+from settlement_engine.simulator.ledger import Ledger
 from settlement_engine.simulator.scenarios import (
     ACCEPTED,
     SCENARIOS,
@@ -31,75 +29,9 @@ from settlement_engine.simulator.scenarios import (
     parts_of,
 )
 from tests.support.bank_messages import Sent, customer_transfer, enquiry, recall, transfer
+from tests.support.bank_world import DAY_MS, ONE, START_MS, confirmation, statuses, told
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-START_MS = 1_800_000_000_000
-DAY_MS = 86_400_000
-ONE = Sent(number=1)
 TWO = Sent(number=2)
-
-
-class World:
-    """A bank whose clock is moved by the test."""
-
-    def __init__(self, file: Path, script: ScenarioScript) -> None:
-        self.file = file
-        self.script = script
-        self.now_ms = START_MS
-        self.open()
-
-    def open(self) -> None:
-        self.ledger = Ledger(self.file)
-        self.ledger.open()
-        self.bank = ScriptedBank(self.ledger, self.script, calls_back=True)
-
-    def crash(self) -> None:
-        self.ledger.close()
-        self.open()
-
-    def says(self, body: bytes):
-        return self.bank.receive(body, self.now_ms)
-
-    def later(self, ms: int) -> None:
-        self.now_ms += ms
-        self.bank.work(self.now_ms)
-
-    def called_back(self) -> list[Any]:
-        """Deliver what is due, and return what it says."""
-        said = []
-        while due := self.ledger.due_callbacks(self.now_ms):
-            for row in due:
-                said.append(opened(row["content"]))
-                self.ledger.callback_delivered(row["id"])
-        return said
-
-    def row(self, sent: Sent = ONE):
-        (found,) = self.ledger.find(Names(uetr=sent.uetr))
-        return found
-
-
-@pytest.fixture
-def world(tmp_path):
-    made: list[World] = []
-
-    def make(scenario: str | Scenario = "settle", **script) -> World:
-        if isinstance(scenario, Scenario):
-            script["scenarios"] = {"own": scenario}
-            scenario = "own"
-        file = tmp_path / f"bank{len(made)}.db"
-        made.append(World(file, ScenarioScript(default=scenario, **script).checked()))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.ledger.close()
-
-
-def statuses(response) -> list[tuple[str, str | None]]:
-    found = opened(response.body).content.transactions
-    return [(each.status, each.reasons[0].code if each.reasons else None) for each in found]
 
 
 def test_a_payment_is_debited_once_and_its_first_result_repeated(world) -> None:
@@ -218,10 +150,6 @@ def opened_return() -> bytes:
     from settlement_engine.simulator.answers import message_reject
 
     return message_reject("M1", "X", "no", START_MS)
-
-
-def told(bank: World) -> list[str]:
-    return [each.content.transactions[0].status for each in bank.called_back()]
 
 
 def test_call_backs_come_when_their_time_has_come(world) -> None:
@@ -354,12 +282,6 @@ def test_several_payments_of_a_message_have_each_their_status(world) -> None:
     content = opened(bank.says(transfer(*both)).body).content
     assert [each.status for each in content.transactions] == ["ACSC", "RJCT"]
     assert [group.status for group in content.groups] == ["PART"]
-
-
-def confirmation(response) -> tuple[str, str | None]:
-    content = opened(response.body).content
-    (answer,) = content.details[0].answers
-    return content.confirmation, answer.reasons[0].code if answer.reasons else None
 
 
 def test_a_recall_before_settlement_cancels(world) -> None:
