@@ -19,6 +19,7 @@ from settlement_engine.messages.nacha.reading import read_file
 from settlement_engine.simulator.ach_files import acknowledgement, original_of, refusal
 from settlement_engine.simulator.events import SimulatorState
 from settlement_engine.simulator.ledger import FOUND_MAX, Names
+from settlement_engine.simulator.legs import ORDINARY
 from settlement_engine.simulator.scenarios import ACCEPTED, Reply, Scenario
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def _values(header: FileHeader, batch: Batch, entry: NachaEntry) -> dict[str, An
         "content_hash": hashlib.sha256(msgspec.json.encode(entry)).hexdigest(),
         "original": msgspec.json.encode(original_of(header, batch, entry)).decode(),
         "credited_account": entry.account.strip(),
+        "leg": ORDINARY,
         "state": SimulatorState.RECEIVED,
         "status": "RCVD",
         "code": "",

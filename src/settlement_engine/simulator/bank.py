@@ -1,27 +1,33 @@
 """What the bank does with a message, by its ledger and its script. No network code is here.
 
-Promises: a payment that is in the ledger, by UETR or by message id and end-to-end id, is not processed again.
-The response is its current status: as a conflict (409), or as success if the sender marked the message as a
-possible duplicate. All changes of one message are one transaction. The time is an argument.
+Promises: a payment that is in the ledger, by UETR or by message id and end-to-end id, is not processed again; the two
+legs of a cover payment have one UETR, and each of their messages is a payment of its own. The response is its current
+status: as a conflict (409), or as success if the sender marked the message as a possible duplicate. All changes of one
+message are one transaction. The time is an argument.
 """
 
 from __future__ import annotations
 
-import hashlib
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from settlement_engine.domain.money import Money, format_amount
+from settlement_engine.domain.money import Money
 from settlement_engine.messages.envelope import opened
 from settlement_engine.messages.errors import MessageError
-from settlement_engine.simulator import answers
+from settlement_engine.simulator import answers, orders
 from settlement_engine.simulator.ach import AchOperator
 from settlement_engine.simulator.balances import BalanceTeller
 from settlement_engine.simulator.events import Events, SimulatorState
 from settlement_engine.simulator.ledger import Names, Payment
-from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario, ScenarioStep
+from settlement_engine.simulator.scenarios import (
+    RecallReply,
+    Reply,
+    Scenario,
+    ScenarioStep,
+    of_the_leg,
+)
 from settlement_engine.simulator.statement_issuing import StatementIssuer
 from settlement_engine.simulator.statement_requests import answer_request
 
@@ -30,7 +36,6 @@ if TYPE_CHECKING:
 
     from settlement_engine.messages.camt056 import Cancellation
     from settlement_engine.messages.envelope import Opened
-    from settlement_engine.messages.parties import Agent, PartyAccount
     from settlement_engine.simulator.ledger import Ledger
     from settlement_engine.simulator.scenarios import ScenarioScript
 
@@ -185,9 +190,9 @@ class ScriptedBank:
         now_ms: int,
     ) -> BankResponse | _Reported:
         """Enter or recognise one payment; returns a BankResponse if the sender is to receive no status."""
-        values = _values(message, transfer)
-        names = {name: values[name] for name in ("uetr", "end_to_end_id", "message_id")}
-        known = self._ledger.find(Names(**names))
+        values = orders.payment_values(message, transfer)
+        names = orders.names_of(values)
+        known = self._ledger.find(names)
         if known:
             self._ledger.received_again(known[0])
             if self._is_silent(known[0], now_ms):
@@ -195,21 +200,31 @@ class ScriptedBank:
             payment = self._ledger.payment(known[0].id)
             is_same = payment.content_hash == values["content_hash"]
             return _Reported(payment, payment.status, payment.code, is_known=True, is_same=is_same)
-        chosen = self.script.choose(*_criteria(values, transfer))
-        if self._ledger.is_barred(_reference(Names(**names))):
-            chosen = BARRED
-        scenario = BARRED_SCENARIO if chosen == BARRED else self.script.scenario(chosen)
+        chosen, scenario = self._chosen(names, values, transfer)
         times, fails_until_ms = self._ledger.arrive(
-            _reference(Names(**names)), now_ms + scenario.errors_for_ms
+            orders.reference_of(names, values["leg"]), now_ms + scenario.errors_for_ms
         )
         if now_ms < fails_until_ms:
             return FAILED
         if times <= scenario.lost_requests:
             return LOST
         values |= {"scenario": chosen, "plan": msgspec.json.encode(scenario).decode()}
-        values |= {"rail": rail or _rail_of(transfer), "received_at_ms": now_ms}
+        values |= {"rail": rail or orders.rail_of(transfer), "received_at_ms": now_ms}
         payment = self._ledger.enter(values)
         return _Reported(*self._events.begin(payment, scenario, now_ms))
+
+    def _chosen(
+        self,
+        names: Names,
+        values: dict[str, Any],
+        transfer: Any,  # noqa: ANN401 -- of pacs.008 or pacs.009
+    ) -> tuple[str, Scenario]:
+        """Choose how a new payment is treated; one that was recalled before it came is rejected."""
+        leg = values["leg"]
+        if any(map(self._ledger.is_barred, orders.barring_references(names, leg))):
+            return BARRED, BARRED_SCENARIO
+        chosen = self.script.choose(*orders.criteria(values, transfer))
+        return chosen, of_the_leg(self.script.scenario(chosen), leg)
 
     def _named(self, payment: Payment) -> Payment:
         """Return the payment, or another one if the scenario makes the bank confuse them."""
@@ -225,16 +240,12 @@ class ScriptedBank:
 
     def _enquiry(self, message: Opened, now_ms: int) -> BankResponse:
         content = message.content
-        asked = [
-            Names(
-                uetr=each.uetr,
-                end_to_end_id=each.end_to_end_id,
-                message_id=each.group.message_id if each.group else None,
-            )
-            for each in content.questions
-        ] or [Names(message_id=group.message_id) for group in content.groups]
+        asked = [orders.names_asked(each) for each in content.questions] or [
+            Names(message_id=group.message_id) for group in content.groups
+        ]
         found = [payment for names in asked for payment in self._ledger.find(names)]
-        if any(now_ms < self._ledger.fails_until(_reference(names)) for names in asked):
+        references = [each for names in asked for each in orders.references_asked(names)]
+        if any(now_ms < self._ledger.fails_until(reference) for reference in references):
             return FAILED
         if any(self._is_silent(payment, now_ms) for payment in found):
             return SILENT
@@ -264,17 +275,14 @@ class ScriptedBank:
         return BankResponse(status=UNPROCESSABLE)
 
     def _recall_of(self, message: Opened, cancellation: Cancellation, now_ms: int) -> BankResponse:
-        names = Names(
-            uetr=cancellation.uetr,
-            end_to_end_id=cancellation.end_to_end_id,
-            message_id=cancellation.group.message_id if cancellation.group else None,
-        )
+        names = orders.names_asked(cancellation)
         found = self._ledger.find(names)
         about = f"RES{message.content.assignment.id}"[:35]
         if not found:
             is_barred = self.script.bars_recalled
             if is_barred:
-                self._ledger.bar(_reference(names))
+                for reference in orders.references_asked(names):
+                    self._ledger.bar(reference)
             said = ("CNCL", "") if is_barred else ("RJCR", "NOOR")
             return BankResponse(body=answers.resolution(about, *said, cancellation, now_ms))
         payment = found[0]
@@ -303,8 +311,7 @@ class ScriptedBank:
             if treatment.recall_after_ms:
                 self._events.recall_later(payment, now_ms + treatment.recall_after_ms)
             return "PDCR", ""
-        self._events.recall_now(payment, now_ms)
-        return "CNCL", ""
+        return self._events.recall_now(payment, now_ms)
 
 
 def _in_its_manner(scenario: Scenario, body: bytes) -> BankResponse:
@@ -319,58 +326,3 @@ def _in_its_manner(scenario: Scenario, body: bytes) -> BankResponse:
             return BankResponse(status=ACCEPTED, delay_ms=delay_ms)
         case _:
             return BankResponse(body=body, delay_ms=delay_ms)
-
-
-def _values(message: Opened, transfer: Any) -> dict[str, Any]:  # noqa: ANN401 -- of pacs.008 or pacs.009
-    header = message.content.header
-    day = transfer.settlement_date or header.settlement_date
-    receiver = transfer.instructed_agent or header.instructed_agent or transfer.debtor_agent
-    creditor = transfer.creditor_agent or transfer.creditor
-    return {
-        "uetr": transfer.uetr,
-        "message_name": message.definition,
-        "message_id": header.message_id,
-        "instruction_id": transfer.instruction_id or "",
-        "end_to_end_id": transfer.end_to_end_id,
-        "trace": None,
-        "from_bank": _code(receiver),
-        "to_bank": _code(creditor),
-        "amount_minor": transfer.amount.minor,
-        "currency": transfer.amount.currency,
-        "value_date": day.isoformat() if day else "",
-        "content_hash": hashlib.sha256(msgspec.json.encode(transfer)).hexdigest(),
-        "original": "",
-        "credited_account": _account_number(transfer.creditor_account),
-        "state": SimulatorState.RECEIVED,
-        "status": "RCVD",
-        "code": "",
-    }
-
-
-def _account_number(named: PartyAccount | None) -> str:
-    return "" if named is None else named.iban or named.other_id or ""
-
-
-def _rail_of(transfer: Any) -> str:  # noqa: ANN401 -- of pacs.008 or pacs.009
-    """Return the rail that a payment names by its type: SEPA's two schemes do, and all others are SWIFT's."""
-    kind = transfer.payment_type
-    if kind is None or "SEPA" not in {level.code for level in kind.service_levels}:
-        return "swift"
-    return "sepa_inst" if kind.local_instrument == "INST" else "sepa_sct"
-
-
-def _criteria(values: dict[str, Any], transfer: Any) -> tuple[tuple[str, ...], str, str]:  # noqa: ANN401
-    """Return what rules are matched with: all references of a payment, its amount and its currency."""
-    names = [values[name] for name in ("end_to_end_id", "uetr", "message_id", "instruction_id")]
-    texts = getattr(transfer, "remittance_texts", ())
-    amount = format_amount(values["amount_minor"], values["currency"])
-    return tuple(name for name in (*names, *texts) if name), amount, values["currency"]
-
-
-def _reference(names: Names) -> str:
-    """Return the reference under which the arrivals of a payment are counted."""
-    return names.uetr or f"{names.message_id}/{names.end_to_end_id}"
-
-
-def _code(agent: Agent | None) -> str:
-    return "" if agent is None else agent.bic or agent.clearing_member_id or agent.name or ""

@@ -1,7 +1,7 @@
 """What happens to a payment at the bank, now and later: statuses, debits, returns, late answers to recalls.
 
-Promises: a payment is debited once, when it settles; a final state does not change; a call-back is recorded
-with its bytes in the same transaction as the change that it reports.
+Promises: a payment is debited once, when it settles, and the payment leg of a cover payment never; a final state does
+not change; a call-back is recorded with its bytes in the same transaction as the change that it reports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import msgspec
 from settlement_engine.simulator import answers
 from settlement_engine.simulator.account_books import AccountBooks
 from settlement_engine.simulator.ach_files import AchAnswers
+from settlement_engine.simulator.legs import COVER, PAYMENT
 from settlement_engine.simulator.scenarios import (
+    PAID_OUT,
     Coming,
     MoneyBack,
     Reply,
@@ -55,6 +57,9 @@ SETTLING: Final = frozenset({"ACSC", "ACCC"})
 RECALL_CODE: Final = "FOCR"
 """The reason code of a return that follows a recall."""
 
+CREDITOR_REFUSES: Final = ("RJCR", "CUST")
+"""The answer to a recall of what the creditor has been paid."""
+
 
 class SimulatorEventKind(StrEnum):
     """The kinds of planned steps."""
@@ -87,6 +92,9 @@ class Events:
                 continue
             payment = self._come_to(payment, step, now_ms, name=f"CB{payment.id}-{number}")
             reported = step.status, step.code
+        if self._settles_now(payment):  # its cover came first
+            payment = self._come_to(payment, PAID_OUT, now_ms, name=f"CB{payment.id}-COV")
+            reported = PAID_OUT.status, PAID_OUT.code
         return payment, *reported
 
     def work(self, now_ms: int) -> None:
@@ -100,8 +108,13 @@ class Events:
                     self._ledger.finish_step(row["id"])
                     self._happen(row)
 
-    def recall_now(self, payment: Payment, now_ms: int) -> None:
-        """Cancel a payment that is not settled; plan the return of one that is."""
+    def recall_now(self, payment: Payment, now_ms: int) -> tuple[str, str]:
+        """Cancel a payment that is not settled; plan the return of one that is. Returns the answer and its reason.
+
+        A payment leg that has settled is not given back: the creditor has its amount, and the ledger no debit of it.
+        """
+        if payment.state == SimulatorState.SETTLED and payment.leg == PAYMENT:
+            return CREDITOR_REFUSES
         if payment.state == SimulatorState.SETTLED:
             coming = Coming(
                 amount_minor=(payment.debited_minor or 0) - payment.returned_minor,
@@ -114,6 +127,7 @@ class Events:
         elif payment.state not in FINAL:
             self._ledger.cancel_steps(payment.id)
             self._ledger.move(payment, SimulatorState.RECALLED, "CANC")
+        return "CNCL", ""
 
     def recall_later(self, payment: Payment, due_at_ms: int) -> None:
         """Plan the answer to a recall; a repeated recall does not change the first plan."""
@@ -131,8 +145,8 @@ class Events:
                 coming = msgspec.json.decode(row["content"], type=Coming)
                 self._give_back(payment, coming, now_ms, name)
             case _:
-                self.recall_now(payment, now_ms)
-                body = answers.resolution(name, "CNCL", "", payment, now_ms)
+                said = self.recall_now(payment, now_ms)
+                body = answers.resolution(name, *said, payment, now_ms)
                 self._tell(payment, body, now_ms)
 
     def _answers(self, payment: Payment) -> answers.IsoAnswers | AchAnswers:
@@ -151,12 +165,19 @@ class Events:
         if is_in_response and treatment.reply is not Reply.BOTH:
             return payment
         told_after_ms = step.after_ms if step.told_after_ms is None else step.told_after_ms
-        told_at_ms = payment.received_at_ms + max(told_after_ms, treatment.silent_for_ms)
-        body = self._answers(payment).status(payment, step, name, told_at_ms)
-        self._tell(payment, body, max(told_at_ms, now_ms))
+        self._report(payment, step, name, payment.received_at_ms + told_after_ms, now_ms)
         return payment
 
+    def _report(
+        self, payment: Payment, step: ScenarioStep, name: str, told_at_ms: int, now_ms: int
+    ) -> None:
+        told_at_ms = max(told_at_ms, payment.received_at_ms + payment.treatment.silent_for_ms)
+        body = self._answers(payment).status(payment, step, name, told_at_ms)
+        self._tell(payment, body, max(told_at_ms, now_ms))
+
     def _move(self, payment: Payment, step: ScenarioStep, now_ms: int) -> Payment:
+        if step.status in SETTLING and payment.leg == PAYMENT:
+            return self._ledger.move(payment, SimulatorState.SETTLED, step.status, step.code)
         if step.status in SETTLING:
             change = payment.treatment.amount_change_minor
             amount_minor = max(1, payment.amount_minor + change)
@@ -164,11 +185,29 @@ class Events:
             self.books.paid(payment, amount_minor, now_ms)
             moved = self._ledger.move(payment, SimulatorState.SETTLED, step.status, step.code)
             self._plan_returns(moved, moved.treatment.returns, now_ms)
+            if moved.leg == COVER:
+                self._pay_out(moved, now_ms)
             return moved
         if step.status == "RJCT":
             self._ledger.cancel_steps(payment.id)
             return self._ledger.move(payment, SimulatorState.REJECTED, step.status, step.code)
         return self._ledger.move(payment, SimulatorState.ACKNOWLEDGED, step.status, step.code)
+
+    # --- cover payments -----------------------------------------------------------------------------
+
+    def _pay_out(self, cover: Payment, now_ms: int) -> None:
+        """Settle the payment leg that waits for this cover. Its sender has its response: it is told by call-back."""
+        for payment in self._ledger.payment_legs(cover.uetr):
+            if self._settles_now(payment):
+                moved = self._move(payment, PAID_OUT, now_ms)
+                self._report(moved, PAID_OUT, f"CB{moved.id}-COV", now_ms, now_ms)
+
+    def _settles_now(self, payment: Payment) -> bool:
+        """Say whether a payment leg settles now: its cover was debited, and no other one has used it."""
+        waits = payment.leg == PAYMENT and payment.state not in FINAL
+        return (
+            waits and payment.treatment.settles_with_cover and self._ledger.is_covered(payment.uetr)
+        )
 
     # --- returns ------------------------------------------------------------------------------------
 

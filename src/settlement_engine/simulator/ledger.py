@@ -11,6 +11,7 @@ import sqlite3
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,10 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-VERSION: Final = 5
+    from settlement_engine.simulator.legs import Leg
+
+VERSION: Final = 6
 FILES: Final = ("ledger.sql", "statements.sql")
-EARLIER_VERSION: Final = 4
-_UPGRADE: Final = ("upgrade_from_4", "statement_schema", "book_earlier_debits", "schema")
+_UPGRADE_FROM_5: Final = ("upgrade_from_5", "schema", "fill_from_5")
+_UPGRADES: Final = MappingProxyType(
+    {
+        4: ("upgrade_from_4", "statement_schema", "book_earlier_debits", *_UPGRADE_FROM_5),
+        5: _UPGRADE_FROM_5,
+    }
+)
 PAGE_ROWS: Final = 500
 FOUND_MAX: Final = 10_000
 """A file has at most so many payments, so that one query can find all of them."""
@@ -38,12 +46,14 @@ _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)$", re.MULTILINE)
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """References of a payment in a message about it."""
+    """References of a payment in a message about it; without ``leg`` it may be an ordinary one or either leg."""
 
     uetr: str | None = None
     end_to_end_id: str | None = None
     message_id: str | None = None
+    kind: str | None = None
     trace: str | None = None
+    leg: Leg | None = None
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +83,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     returned_minor: int
     received_at_ms: int
     credited_account: str
+    leg: str = ""
     debited_minor: int | None = None
 
     @property
@@ -188,6 +199,14 @@ class Ledger:
         (row,) = self._run("payment", id=payment_id)
         return _payment(row)
 
+    def payment_legs(self, uetr: str | None) -> list[Payment]:
+        """Return the payment legs of a cover payment."""
+        return [_payment(row) for row in self._run("payment_legs", uetr=uetr, limit=FOUND_MAX)]
+
+    def is_covered(self, uetr: str | None) -> bool:
+        """Say whether a cover was debited that no payment leg has used."""
+        return bool(self._run("is_covered", uetr=uetr)[0]["is_covered"])
+
     def any_other(self, payment: Payment) -> Payment | None:
         """Return another payment, or None if there is none."""
         rows = self._run("any_other", id=payment.id)
@@ -292,16 +311,16 @@ class Ledger:
 
 def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in {0, EARLIER_VERSION, VERSION}:
+    if version not in {0, *_UPGRADES, VERSION}:
         raise Misconfigured(f"{file} is of version {version}, not {VERSION}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    if version in _UPGRADES:
+        # Without foreign keys, to which a table that is made anew is missing for a moment.
+        connection.execute("PRAGMA foreign_keys = OFF")
+        upgrade = "".join(map(_statements().__getitem__, _UPGRADES[version]))
+        connection.executescript(f"BEGIN;{upgrade}COMMIT;")
     connection.execute("PRAGMA foreign_keys = ON")
-    if version == EARLIER_VERSION:
-        connection.executescript(
-            f"BEGIN;{''.join(map(_statements().__getitem__, _UPGRADE))}COMMIT;"
-        )
-        return
     connection.executescript(_statements()["statement_schema"])
     connection.executescript(_statements()["schema"])
 

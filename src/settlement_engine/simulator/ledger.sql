@@ -1,11 +1,12 @@
 -- The ledger of the simulated bank, in SQLite. Statements have names, as in the engine's store.
 
 -- name: schema
--- The tables of the ledger. A payment has at most one debit, in a separate table; nothing is ever deleted.
+-- The tables of the ledger. A payment has at most one debit, in a separate table; nothing is ever deleted. A UETR is
+-- one payment's, or that of the two legs of a cover payment, of which a repaired message is another row.
 CREATE TABLE IF NOT EXISTS payments (
     id             INTEGER PRIMARY KEY,
     rail           TEXT    NOT NULL,
-    uetr           TEXT UNIQUE,
+    uetr           TEXT,
     message_name   TEXT    NOT NULL,
     message_id     TEXT    NOT NULL,
     instruction_id TEXT    NOT NULL,
@@ -26,8 +27,11 @@ CREATE TABLE IF NOT EXISTS payments (
     times_received INTEGER NOT NULL,
     returned_minor INTEGER NOT NULL DEFAULT 0,
     received_at_ms INTEGER NOT NULL,
-    credited_account TEXT NOT NULL DEFAULT ''
+    credited_account TEXT NOT NULL DEFAULT '',
+    leg            TEXT    NOT NULL DEFAULT '' CHECK (leg IN ('', 'payment', 'cover'))
 ) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS payments_uetr
+    ON payments (uetr, leg, CASE WHEN leg = '' THEN '' ELSE message_id END);
 CREATE INDEX IF NOT EXISTS payments_message ON payments (message_id);
 CREATE INDEX IF NOT EXISTS payments_end_to_end ON payments (end_to_end_id);
 CREATE TRIGGER IF NOT EXISTS payments_stay BEFORE DELETE ON payments
@@ -77,11 +81,28 @@ CREATE TABLE IF NOT EXISTS files (
     identity TEXT NOT NULL UNIQUE,
     name   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;
 
 -- name: upgrade_from_4
 -- Add what version 5 knows of a payment: the account that its amount is credited to.
 ALTER TABLE payments ADD COLUMN credited_account TEXT NOT NULL DEFAULT '';
+
+-- name: upgrade_from_5
+-- Put the payments aside: in their table a UETR is of one row only, and SQLite drops no such constraint. Triggers and
+-- indexes go with the table; the other tables refer to it by its name.
+CREATE TEMPORARY TABLE payments_of_5 AS SELECT * FROM payments;
+DROP TABLE payments;
+
+-- name: fill_from_5
+-- Enter the payments again under their ids. None of them is a leg: version 5 knew no cover payments.
+INSERT INTO payments (id, rail, uetr, message_name, message_id, instruction_id, end_to_end_id, trace, from_bank,
+                      to_bank, amount_minor, currency, value_date, content_hash, original, scenario, plan, state,
+                      status, code, times_received, returned_minor, received_at_ms, credited_account)
+SELECT id, rail, uetr, message_name, message_id, instruction_id, end_to_end_id, trace, from_bank,
+       to_bank, amount_minor, currency, value_date, content_hash, original, scenario, plan, state,
+       status, code, times_received, returned_minor, received_at_ms, credited_account
+  FROM payments_of_5;
+DROP TABLE payments_of_5;
 
 -- name: arrive
 -- Count an arrival of a payment; the first arrival sets the time until which it gets server errors.
@@ -105,11 +126,11 @@ SELECT 1 FROM barred WHERE reference = :reference;
 -- Record a payment at its first receipt.
 INSERT INTO payments (rail, uetr, message_name, message_id, instruction_id, end_to_end_id, trace, from_bank,
                       to_bank, amount_minor, currency, value_date, content_hash, original, scenario, plan, state,
-                      status, code, credited_account,
+                      status, code, credited_account, leg,
                       times_received, received_at_ms)
 VALUES (:rail, :uetr, :message_name, :message_id, :instruction_id, :end_to_end_id, :trace, :from_bank,
         :to_bank, :amount_minor, :currency, :value_date, :content_hash, :original, :scenario, :plan, :state,
-        :status, :code, :credited_account, 1, :received_at_ms)
+        :status, :code, :credited_account, :leg, 1, :received_at_ms)
 RETURNING id;
 
 -- name: received_again
@@ -117,20 +138,35 @@ RETURNING id;
 UPDATE payments SET times_received = times_received + 1 WHERE id = :id;
 
 -- name: find
--- Find payments by the references of a message; an absent reference is NULL.
+-- Find payments by the references of a message; an absent reference is NULL. The two legs of a cover payment share
+-- their UETR: the message tells them apart, by its id or else by its kind (the first 8 characters of its name).
 SELECT payments.*, debits.amount_minor AS debited_minor
   FROM payments LEFT JOIN debits ON debits.payment_id = payments.id
- WHERE uetr = :uetr
-    OR (:uetr IS NULL AND end_to_end_id = :end_to_end_id
-        AND (:message_id IS NULL OR message_id = :message_id))
-    OR (:uetr IS NULL AND :end_to_end_id IS NULL AND message_id = :message_id)
-    OR trace = :trace
+ WHERE (uetr = :uetr
+        OR (:uetr IS NULL AND end_to_end_id = :end_to_end_id
+            AND (:message_id IS NULL OR message_id = :message_id))
+        OR (:uetr IS NULL AND :end_to_end_id IS NULL AND message_id = :message_id)
+        OR trace = :trace)
+   AND leg = coalesce(:leg, leg)
+   AND (leg = '' OR CASE WHEN :message_id IS NULL THEN :kind IS NULL OR substr(message_name, 1, 8) = :kind
+                         ELSE message_id = :message_id END)
  ORDER BY id LIMIT :limit;
 
 -- name: payment
 -- Return one payment.
 SELECT payments.*, debits.amount_minor AS debited_minor
   FROM payments LEFT JOIN debits ON debits.payment_id = payments.id WHERE id = :id;
+
+-- name: payment_legs
+-- Return the payment legs of a UETR: the customer's payment, and its repetitions under other message ids.
+SELECT payments.*, debits.amount_minor AS debited_minor
+  FROM payments LEFT JOIN debits ON debits.payment_id = payments.id
+ WHERE uetr = :uetr AND leg = 'payment' ORDER BY id LIMIT :limit;
+
+-- name: is_covered
+-- Say whether a cover of this UETR was debited, and neither returned nor used by a payment leg that has settled.
+SELECT coalesce(sum(iif(leg = 'cover', 1, -1)) > 0, false) AS is_covered
+  FROM payments WHERE uetr = :uetr AND leg <> '' AND state = 'settled';
 
 -- name: any_other
 -- Return a payment that is not this one.

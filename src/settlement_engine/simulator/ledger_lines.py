@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One payment."""
+    """One payment, or one leg of a cover payment: ``payment`` or ``cover``, else ``leg`` is empty."""
 
     reference: str
     settlement_id: str
@@ -38,6 +38,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     debited_amount: str
     returned_amount: str
     scenario: str
+    leg: str
 
 
 def ledger_line(payment: Payment) -> LedgerLine:
@@ -62,6 +63,7 @@ def ledger_line(payment: Payment) -> LedgerLine:
         debited_amount=format_amount(payment.debited_minor or 0, currency),
         returned_amount=format_amount(payment.returned_minor, currency),
         scenario=payment.scenario,
+        leg=payment.leg,
     )
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from settlement_engine.errors import Misconfigured
 from settlement_engine.simulator.differences import DifferenceRule  # noqa: TC001 -- a struct's field
+from settlement_engine.simulator.legs import ORDINARY, PAYMENT, Leg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,7 +91,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     The first ``lost_requests`` arrivals are ignored. For ``errors_for_ms`` every message about the payment gets
     a server error, and the payment is not received. Before ``visible_after_ms`` the response to an enquiry is
-    that there is no such payment; before ``silent_for_ms`` an enquiry gets no response.
+    that there is no such payment; before ``silent_for_ms`` an enquiry gets no response. With
+    ``settles_with_cover`` the payment leg of a cover payment settles (ACCC) when its cover was debited, unless it
+    has ended before; for others it has no meaning.
     """
 
     steps: tuple[ScenarioStep, ...] = (ScenarioStep(status="ACSC"),)
@@ -106,6 +109,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     returns: tuple[MoneyBack, ...] = ()
     recall: RecallReply = RecallReply.ACCEPT
     recall_after_ms: int = 0
+    settles_with_cover: bool = False
 
     @property
     def told_ms(self) -> int:
@@ -138,7 +142,29 @@ def parts_of(total_minor: int, returns: Sequence[MoneyBack]) -> list[int]:
     return parts
 
 
+def of_the_leg(scenario: Scenario, leg: Leg) -> Scenario:
+    """Adapt a scenario to the payment leg of a cover payment, in which none of our money moves or comes back.
+
+    A scenario that only settles at once waits for the cover instead; other steps are carried out as written.
+    """
+    if leg != PAYMENT:
+        return scenario
+    steps = tuple(step for step in scenario.steps if not step.names_another_debit)
+    waits = steps in ((), Scenario().steps)
+    return msgspec.structs.replace(
+        scenario,
+        steps=(AWAITS_COVER,) if waits else steps,
+        settles_with_cover=waits or scenario.settles_with_cover,
+        amount_change_minor=0,
+        returns=(),
+    )
+
+
 ACCEPTED: Final = ScenarioStep(status="ACSP")
+AWAITS_COVER: Final = ScenarioStep(status="ACSP", code="G004")
+PAID_OUT: Final = ScenarioStep(status="ACCC")
+"""The status of the payment leg of a cover payment before and after its cover was debited."""
+
 SOON_MS: Final = 300
 SETTLES_SOON: Final = (ACCEPTED, ScenarioStep(status="ACSC", after_ms=SOON_MS))
 
@@ -213,29 +239,32 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a scenario is chosen: a payment must match all given fields.
 
-    ``reference`` is a pattern with ``*``, which one of the payment's references must match. ``one_in`` selects
-    about one payment in so many.
+    ``reference`` is a pattern with ``*``, which one of the payment's references must match. ``leg`` is ``payment``
+    or ``cover``, for one leg of cover payments. ``one_in`` selects about one payment in so many.
     """
 
     scenario: str
     reference: str = ""
     amount: str = ""
     currency: str = ""
+    leg: Leg = ORDINARY
     one_in: int = 1
 
 
 class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the bank does: the first rule that matches chooses the scenario, else it is ``default``.
 
-    ``scenarios`` are defined by the script itself. ``differences`` are put into the statements. ``banks`` maps other
-    codes of a bank, such as its routing number, to the one under which its accounts are kept. ``balances_off_minor``
-    says by how much the balances that a bank states are wrong. With ``bars_recalled``
-    the bank accepts the recall of a payment that it has not received, and rejects the payment if it arrives later.
+    ``leg_defaults`` has the default of one leg of cover payments, if it is another one. ``scenarios`` are defined by
+    the script itself. ``differences`` are put into the statements. ``banks`` maps other codes of a bank, such as its
+    routing number, to the one under which its accounts are kept. ``balances_off_minor`` says by how much the balances
+    that a bank states are wrong. With ``bars_recalled`` the bank accepts the recall of a payment that it has not
+    received, and rejects the payment if it arrives later.
     """
 
     seed: int = 1
     bars_recalled: bool = False
     default: str = "settle"
+    leg_defaults: dict[Leg, str] = {}
     rules: tuple[Rule, ...] = ()
     scenarios: dict[str, Scenario] = {}
     differences: tuple[DifferenceRule, ...] = ()
@@ -244,7 +273,8 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def checked(self) -> ScenarioScript:
         """Return the script. Raises Misconfigured, with what is wrong."""
-        for name in (self.default, *(rule.scenario for rule in self.rules)):
+        chosen = (rule.scenario for rule in self.rules)
+        for name in (self.default, *self.leg_defaults.values(), *chosen):
             if name not in self.scenarios and name not in SCENARIOS:
                 known = ", ".join((*self.scenarios, *SCENARIOS))
                 raise Misconfigured(f"there is no scenario {name!r}", why=f"there are {known}")
@@ -263,12 +293,16 @@ class ScenarioScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         assert found is not None, "a script is checked before it is used"
         return found
 
-    def choose(self, names: tuple[str, ...], amount: str, currency: str) -> str:
+    def choose(
+        self, names: tuple[str, ...], amount: str, currency: str, leg: Leg = ORDINARY
+    ) -> str:
         """Choose the scenario of a payment. The same references with the same seed give the same choice."""
         for place, rule in enumerate(self.rules):
-            if _agrees(rule, names, amount, currency) and self._is_drawn(rule, place, names):
+            is_of_leg = rule.leg in (ORDINARY, leg)
+            agrees = is_of_leg and _agrees(rule, names, amount, currency)
+            if agrees and self._is_drawn(rule, place, names):
                 return rule.scenario
-        return self.default
+        return self.leg_defaults.get(leg, self.default)
 
     def _is_drawn(self, rule: Rule, place: int, names: tuple[str, ...]) -> bool:
         if rule.one_in == 1:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import pytest
 
 from settlement_engine.errors import Misconfigured
@@ -47,6 +48,17 @@ def test_the_first_rule_that_agrees_chooses() -> None:
     assert script.choose(NAMES, "2.00", "USD") == "settle"
 
 
+def test_a_rule_and_a_default_may_be_of_one_leg() -> None:
+    script = ScenarioScript(
+        rules=(Rule(scenario="reject", reference="E1", leg="cover"),),
+        leg_defaults={"payment": "slow"},
+    )
+    assert script.choose(NAMES, "1.00", "EUR", "cover") == "reject"
+    assert script.choose(NAMES, "1.00", "EUR", "payment") == "slow"
+    assert script.choose(NAMES, "1.00", "EUR") == "settle"
+    assert script.choose(("E2",), "1.00", "EUR", "cover") == "settle"
+
+
 def test_luck_is_a_function_of_seed_and_names() -> None:
     script = ScenarioScript(seed=1, rules=(Rule(scenario="reject", one_in=4),))
     other = ScenarioScript(seed=2, rules=script.rules)
@@ -66,6 +78,14 @@ def test_a_script_is_read_from_yaml() -> None:
     assert script.choose(("x",), "13.13", "EUR") == "late_return"
 
 
+def test_the_legs_of_cover_payments_are_read_from_yaml() -> None:
+    text = b"leg_defaults: {cover: slow}\nrules: [{leg: payment, scenario: reject}]"
+    script = read_script(text)
+    assert (script.leg_defaults, script.rules[0].leg) == ({"cover": "slow"}, "payment")
+    stored = msgspec.json.encode(script)
+    assert msgspec.json.decode(stored, type=ScenarioScript) == script
+
+
 def test_an_empty_script_settles_everything() -> None:
     assert read_script(b"") == ScenarioScript()
     assert read_script(b'{"seed": 3}').seed == 3
@@ -81,6 +101,9 @@ def test_an_empty_script_settles_everything() -> None:
         b"default: no_such",
         b"rules: [{scenario: no_such}]",
         b"rules: [{scenario: settle, one_in: 0}]",
+        b"rules: [{scenario: settle, leg: third}]",
+        b"leg_defaults: {cover: no_such}",
+        b"leg_defaults: {third: settle}",
         b"rules: 3",
         b"scenarios: 3",
         b"scenarios: {a: 3}",
