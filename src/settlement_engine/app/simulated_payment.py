@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from settlement_engine.api.call import LOCAL_CALLER
 from settlement_engine.domain.identifiers import references
 from settlement_engine.errors import Misconfigured, Unavailable
+from settlement_engine.simulator.legs import PAYMENT
 from settlement_engine.simulator.scenarios import SCENARIOS, RecallReply
 from settlement_engine.simulator.triggers import SENTENCES
 
@@ -92,13 +93,19 @@ def book_funding(simulator: str, bank: str, currency: str, amount: str, text: st
 
 
 def ledger_entry(simulator: str, end_to_end_id: str) -> dict[str, Any] | None:
-    """Return what the bank's ledger has of a payment; None if it was never received."""
+    """Return what the bank's ledger has of a payment; None if it was never received.
+
+    Of a cover payment it is the last cover: the other leg has the same references and moves no money, and a cover that
+    was rejected may be followed by another one.
+    """
+    found: dict[str, Any] | None = None
     short = end_to_end_id[:NAME_CHARACTERS]
     for line in _exchange(simulator, "/ledger").splitlines():
         entry: dict[str, Any] = json.loads(line)
-        if end_to_end_id and entry["end_to_end_id"] in (end_to_end_id, short):
-            return entry
-    return None
+        is_named = end_to_end_id and entry["end_to_end_id"] in (end_to_end_id, short)
+        if is_named and entry["leg"] != PAYMENT:
+            found = entry
+    return found
 
 
 def _exchange(simulator: str, path: str, body: str | None = None) -> bytes:

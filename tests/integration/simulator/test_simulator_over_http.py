@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import ssl
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from settlement_engine.app.simulated_payment import ledger_entry
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.ports import PaymentReferences
 from settlement_engine.rails.classification import Asked, Purpose, classify
@@ -19,6 +21,7 @@ from settlement_engine.rails.transport.http import HttpSettings, HttpTransport
 from settlement_engine.rails.transport.results import NoResponse, NothingSent, Response
 from tests.support.bank_messages import Sent, enquiry, recall, transfer
 from tests.support.certificates import Authority
+from tests.support.cover_messages import COVER, PAYMENT, REPAIRED, cover, customer_payment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -101,6 +104,28 @@ async def test_a_resend_takes_the_first_result(start_bank) -> None:
     assert (unmarked.status, sent(unmarked)) == (409, [Event.SETTLED])
     (line,) = await bank.ledger()
     assert (line["times_received"], line["times_debited"]) == (3, 1)
+
+
+async def test_the_legs_of_a_cover_payment_are_two_lines(start_bank, listener) -> None:
+    bank = await start_bank("--callback-url", listener.url)
+    await bank.call(
+        "POST", "/admin/rules", {"scenario": "reject", "leg": "cover", "reference": "M9"}
+    )
+    assert sent(await put(bank, customer_payment()), PAYMENT) == [Event.ACKNOWLEDGED]
+    assert sent(await put(bank, cover()), COVER) == [Event.REJECTED]
+    assert sent(await put(bank, cover(REPAIRED)), REPAIRED) == [Event.SETTLED]
+    (told,) = await listener.wait_for(1)
+    assert told.content.transactions[0].group.message_id == PAYMENT.message_id
+    assert [
+        (line["leg"], line["state"], line["times_debited"]) for line in await bank.ledger()
+    ] == [
+        ("payment", "settled", 0),
+        ("cover", "rejected", 0),
+        ("cover", "settled", 1),
+    ]
+    entry = await asyncio.to_thread(ledger_entry, bank.address, PAYMENT.end_to_end_id)
+    assert entry is not None
+    assert (entry["leg"], entry["message_id"]) == ("cover", REPAIRED.message_id)
 
 
 async def test_the_ledger_has_the_shape_of_the_mocks(start_bank) -> None:
