@@ -1,4 +1,4 @@
-"""The script of the guide to the bank simulator is one that the bank takes."""
+"""The scripts of the guide to the bank simulator are ones that the bank takes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from settlement_engine.simulator.script_file import read_script
 GUIDE = Path(__file__).parents[2] / "docs/guides/bank-simulator.md"
 
 
-def test_the_script_of_the_guide_is_read() -> None:
+def test_the_scripts_of_the_guide_are_read() -> None:
     text = GUIDE.read_text("utf-8")
-    found = re.search("```text\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    script = read_script(found[1].encode())
-    assert [rule.scenario for rule in script.rules] == ["reject", "lost_answer", "very_slow"]
-    assert script.scenarios["very_slow"].reply_delay_ms == 20_000
+    first, second = (
+        read_script(found.encode()) for found in re.findall("```text\n(.*?)```", text, re.DOTALL)
+    )
+    chosen = [rule.scenario for rule in first.rules]
+    assert chosen == ["reject", "lost_answer", "very_slow", "reject"]
+    assert first.scenarios["very_slow"].reply_delay_ms == 20_000
+    assert second.scenarios["patient"].settles_with_cover
+    assert [rule.leg for rule in second.rules] == ["cover"]
 
 
 def test_the_fields_that_the_guide_names_are_those_of_a_scenario() -> None:
