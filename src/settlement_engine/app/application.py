@@ -67,6 +67,7 @@ from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.barrier import PostgresBarrierStore
 from settlement_engine.store.break_work import PostgresBreakWork
 from settlement_engine.store.breaker_orders import PostgresBreakerOrders
+from settlement_engine.store.covers import PostgresCovers
 from settlement_engine.store.database import Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
@@ -230,10 +231,11 @@ class Application:
         )
 
     def _build_rails(self) -> None:
-        """Build the rails, and the store of those that send files."""
+        """Build the rails, and the stores of those that send files or covers."""
         self.rail_files = PostgresRailFiles(self.watched, self.readers)
-        alarm = self.metrics.rail_alarm
-        built = built_rails(self.config, SystemClock(), alarm, self.rail_files)
+        self.covers = PostgresCovers(self.watched)
+        alarm, stores = self.metrics.rail_alarm, (self.rail_files, self.covers)
+        built = built_rails(self.config, SystemClock(), alarm, *stores)
         self.mock, self.iso_rails, self.registry = built.mock, built.iso, built.registry
         self.rails = self.registry.rails
 
@@ -377,24 +379,13 @@ class Application:
     async def close(self) -> None:
         """Close all connections."""
         await self.registry.stop()
-        await self.settlements.close()
-        await self.cases.close()
-        await self.resolutions.close()
-        await self.accounts.close()
-        await self.banks.close()
-        await self.recalls.close()
-        await self.inbound.close()
-        await self.messages.close()
-        await self.rail_files.close()
-        await self.statements.close()
-        await self.evidence.close()
-        await self.reconciliation.close()
-        await self.break_work.close()
+        first = (self.settlements, self.cases, self.resolutions, self.accounts, self.banks)
+        stores = (self.recalls, self.inbound, self.messages, self.rail_files, self.covers)
+        books = (self.statements, self.evidence, self.reconciliation, self.break_work)
+        for store in (*first, *stores, *books):
+            await store.close()
         for close in self._closers:
             await close()
-        await self.breaker_orders.close()
-        await self.dead_letters.close()
-        await self.stream.close()
-        await self.readers.close()
-        await self.probe.close()
+        for last in (self.breaker_orders, self.dead_letters, self.stream, self.readers, self.probe):
+            await last.close()
         await self.barrier_store.close()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 READERS: Final = {
     MockRail.name: mock_message.read_terms,
-    **dict.fromkeys(iso20022.RAIL_NAMES, read_terms),
+    **dict.fromkeys((*iso20022.RAIL_NAMES, iso20022.SWIFT_COVER), read_terms),
     ach.RAIL_NAME: read_ach_terms,
 }
 """By rail, what reads the terms in the bytes of an attempt."""

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.app.ach import built_ach
 from settlement_engine.app.message_schemas import message_schemas
 from settlement_engine.app.settings import mock_settings, rails_of
-from settlement_engine.config import RealtimeBank, read_secret
+from settlement_engine.config import RealtimeBank, SwiftBank, read_secret
 from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.check_digits import fault_of_iban
 from settlement_engine.domain.lifecycle import Ask
 from settlement_engine.errors import Misconfigured
 from settlement_engine.rails.ach import RAIL_NAME as ACH
-from settlement_engine.rails.iso20022 import RAIL_NAMES
+from settlement_engine.rails.iso20022 import RAIL_NAMES, SWIFT, SWIFT_COVER
 from settlement_engine.rails.iso20022.connections import BankConnection, Connections
+from settlement_engine.rails.iso20022.cover_rail import CoverPaymentRail
 from settlement_engine.rails.iso20022.dialect import Dialect
 from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
 from settlement_engine.rails.iso20022.profile import read_profile, shipped_profile
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from settlement_engine.config import Config, RailBank
-    from settlement_engine.ports import Clock, RailFileStore, SendRail
+    from settlement_engine.ports import Clock, CoverStore, RailFileStore, SendRail
     from settlement_engine.rails.iso20022.profile import IsoProfile
 
 CONNECT_SECONDS_MAX: Final = 5.0
@@ -56,19 +57,33 @@ def built_rails(
     clock: Clock,
     count_alarm: Callable[[str, str], None] | None = None,
     files: RailFileStore | None = None,
+    covers: CoverStore | None = None,
 ) -> BuiltRails:
-    """Build what the configuration switches on; ``files`` stores the files of ach. Raises Misconfigured."""
+    """Build what the configuration switches on. Raises Misconfigured.
+
+    ``files`` stores the files of ach, and ``covers`` those of cover payments.
+    """
     mock = MockRail(mock_settings(config), clock) if config.banks.mock_enabled else None
     schemas = message_schemas(config)
-    iso = {
-        name: IsoRail(name, connections, clock, count_alarm, schemas)
+    reached = {
+        name: connections
         for name in RAIL_NAMES
         if (connections := _connections(name, config)) is not None
     }
+    iso = {
+        name: IsoRail(name, connections, clock, count_alarm, schemas)
+        for name, connections in reached.items()
+    }
+    cover = None
+    if SWIFT in reached and any(each.covers for each in reached[SWIFT].all):
+        cover = CoverPaymentRail(SWIFT, reached[SWIFT], clock, count_alarm, schemas)
+        if covers is not None:
+            cover.keep_covers(covers)
     ach = built_ach(config, clock, files, count_alarm)
     registry = RailRegistry(
         (
             RailEntry("mock", "banks", lambda: mock),
+            RailEntry(SWIFT_COVER, "banks", lambda: cover),
             *(RailEntry(name, "banks", partial(iso.get, name)) for name in RAIL_NAMES),
             RailEntry(ACH, "banks", lambda: ach),
         )
@@ -120,6 +135,7 @@ def _connection(rail: str, key: str, bank: RailBank, config: Config) -> BankConn
         banks=frozenset(map(folded_bank, bank.banks)),
         currencies=frozenset(bank.currencies),
         states_balances=bank.states_balances,
+        covers=isinstance(bank, SwiftBank) and bank.covers,
     )
 
 

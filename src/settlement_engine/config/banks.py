@@ -107,7 +107,12 @@ class RailBank(Section):
 
 
 class SwiftBank(RailBank):
-    """A correspondent that is reached by CBPR+ messages."""
+    """A correspondent that is reached by CBPR+ messages.
+
+    ``covers``: it pays the covers of customers' payments to banks that the bank directory says are covered.
+    """
+
+    covers: bool = False
 
 
 class SepaBank(RailBank):

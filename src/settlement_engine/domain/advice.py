@@ -83,6 +83,10 @@ BY_KIND: Final[Mapping[CaseKind, tuple[str, str]]] = {
         "Ask the bank in person for its answer; what it says later is recorded, and closes this.",
         "Book the money as returned: nothing has come back before the bank's return.",
     ),
+    CaseKind.COVER_FAILED: (
+        "Repair the cover, once FROM has refused it; or cancel: TO is asked to give the payment back.",
+        "Send the customer's payment again: TO has it, or has refused it, under this UETR.",
+    ),
     CaseKind.DEBITED_TWICE: (
         "Ask the bank to return the second debit as a duplicate: its amount is booked in suspense.",
         "Settle another obligation with the second payment: it is not ours to use.",

@@ -50,7 +50,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         False  # UNDELIVERED without an attempt to send: it says nothing about the rail
     )
     promises_return: bool = False  # the answer to a recall: the money will come back by itself
-    papers: Mapping[str, str] | None = None  # the evidence of what two people attested
+    papers: Mapping[str, str] | None = (
+        None  # recorded with the move: the evidence of what two people attested, or a cover's send intent
+    )
     entry: EntryEvidence | None = None  # the entry of a bank's statement that says it
     message: KeptMessage | None = (
         None  # the response that said it: stored in the commit of the transition

@@ -64,8 +64,8 @@ class StandingInstruction(msgspec.Struct, frozen=True, kw_only=True):
     method: CorrespondentMethod = CorrespondentMethod.NONE
 
 
-class SerialRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """A correspondent through which a payment to a bank goes, and the bank's account with it."""
+class CorrespondentRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A correspondent through which a payment to a bank, or its cover, goes, and the bank's account with it."""
 
     correspondent: str
     account: PaymentAccount
@@ -99,8 +99,8 @@ class BankVersion:
 class BankChange(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine has to know of a change, in the order in which the changes were made.
 
-    ``accounts`` are the numbers of our accounts with the bank, ``routes`` the correspondents through which it is paid;
-    both by currency.
+    ``accounts`` are the numbers of our accounts with the bank, ``routes`` the correspondents through which it is paid,
+    ``covers`` how it is covered; all by currency.
     """
 
     position: int
@@ -108,7 +108,8 @@ class BankChange(msgspec.Struct, frozen=True, kw_only=True):
     rails: frozenset[str]
     is_withdrawn: bool
     accounts: Mapping[str, str] = msgspec.field(default_factory=dict)
-    routes: Mapping[str, SerialRoute] = msgspec.field(default_factory=dict)
+    routes: Mapping[str, CorrespondentRoute] = msgspec.field(default_factory=dict)
+    covers: Mapping[str, CorrespondentRoute] = msgspec.field(default_factory=dict)
 
 
 def folded(bank: ListedBank) -> ListedBank:
@@ -137,15 +138,31 @@ def our_accounts(bank: ListedBank) -> dict[str, str]:
     }
 
 
-def serial_routes(bank: ListedBank) -> dict[str, SerialRoute]:
+def serial_routes(bank: ListedBank) -> dict[str, CorrespondentRoute]:
     """Return the correspondents through which a bank is paid one after the other, by currency.
 
     A correspondent that would not know which account of the bank to credit is left out.
     """
     return {
-        each.currency: SerialRoute(correspondent=each.correspondent, account=each.their_account)
+        each.currency: CorrespondentRoute(
+            correspondent=each.correspondent, account=each.their_account
+        )
         for each in bank.instructions
         if each.method is CorrespondentMethod.SERIAL and each.their_account is not None
+    }
+
+
+def cover_routes(bank: ListedBank) -> dict[str, CorrespondentRoute]:
+    """Return how a bank is paid the covers of customers' payments, by currency.
+
+    A correspondent that would not know which account of the bank to credit is left out.
+    """
+    return {
+        each.currency: CorrespondentRoute(
+            correspondent=each.correspondent, account=each.their_account
+        )
+        for each in bank.instructions
+        if each.method is CorrespondentMethod.COVER and each.their_account is not None
     }
 
 
@@ -153,15 +170,16 @@ class DirectoryFacts:
     """What an engine has read of the directory: which codes stand in it, and over which rails they are reached.
 
     Changes are taken in order; ``position`` is that of the last one. ``rails`` are those of each bank that stands in
-    the directory, by folded code; no rails: not stated. ``accounts`` are our accounts with the banks, and ``routes``
-    the correspondents through which they are paid, by currency.
+    the directory, by folded code; no rails: not stated. ``accounts`` are our accounts with the banks, ``routes``
+    the correspondents through which they are paid, and ``covers`` how they are covered, by currency.
     """
 
     def __init__(self) -> None:
         self.position = 0
         self.rails: dict[str, frozenset[str]] = {}
         self.accounts: dict[str, Mapping[str, str]] = {}
-        self.routes: dict[str, Mapping[str, SerialRoute]] = {}
+        self.routes: dict[str, Mapping[str, CorrespondentRoute]] = {}
+        self.covers: dict[str, Mapping[str, CorrespondentRoute]] = {}
 
     def take(self, change: BankChange) -> None:
         """Take a change into account."""
@@ -169,6 +187,7 @@ class DirectoryFacts:
         self.position = change.position
         self.accounts.pop(change.code, None)
         self.routes.pop(change.code, None)
+        self.covers.pop(change.code, None)
         if change.is_withdrawn:
             self.rails.pop(change.code, None)
             return
@@ -177,6 +196,8 @@ class DirectoryFacts:
             self.accounts[change.code] = change.accounts
         if change.routes:
             self.routes[change.code] = change.routes
+        if change.covers:
+            self.covers[change.code] = change.covers
 
     def stands(self, code: str) -> bool:
         """Say whether a bank stands in the directory."""
@@ -186,9 +207,13 @@ class DirectoryFacts:
         """Return the number of our account with a bank in a currency; empty if the directory has none."""
         return self.accounts.get(folded_bank(code), {}).get(currency, "")
 
-    def serial_route(self, code: str, currency: str) -> SerialRoute | None:
+    def serial_route(self, code: str, currency: str) -> CorrespondentRoute | None:
         """Return the correspondent through which a bank is paid in a currency; None if the directory has none."""
         return self.routes.get(folded_bank(code), {}).get(currency)
+
+    def cover_route(self, code: str, currency: str) -> CorrespondentRoute | None:
+        """Return how a bank is covered in a currency; None if the directory says nothing of it."""
+        return self.covers.get(folded_bank(code), {}).get(currency)
 
 
 NOT_IN_DIRECTORY: Final = (

@@ -50,6 +50,7 @@ class CaseKind(StrEnum):
     DEBITED_TWICE = auto()  # the bank's statement has a second debit; it is in suspense
     STATEMENT_DIFFERS = auto()  # the bank's statement lacks what completed it, or reverses it
     RECALL_OVERDUE = auto()  # the bank has not answered a recall after completion in time
+    COVER_FAILED = auto()  # one message of a cover payment failed, and the other one did not
 
 
 class Severity(StrEnum):
@@ -71,6 +72,7 @@ SEVERITY: Final[Mapping[CaseKind, Severity]] = {
     CaseKind.HELD: Severity.NORMAL,
     CaseKind.AMOUNT_DIFFERS: Severity.CRITICAL,
     CaseKind.RECALL_OVERDUE: Severity.NORMAL,
+    CaseKind.COVER_FAILED: Severity.HIGH,
     CaseKind.DEBITED_TWICE: Severity.CRITICAL,
     CaseKind.STATEMENT_DIFFERS: Severity.CRITICAL,
     CaseKind.UNKNOWN_PAYMENT: Severity.CRITICAL,
@@ -78,7 +80,7 @@ SEVERITY: Final[Mapping[CaseKind, Severity]] = {
     CaseKind.CANNOT_BE_BOOKED: Severity.CRITICAL,
 }
 
-DOUBTS: Final = frozenset({CaseKind.IN_DOUBT, CaseKind.OVERDUE})
+DOUBTS: Final = frozenset({CaseKind.IN_DOUBT, CaseKind.OVERDUE, CaseKind.COVER_FAILED})
 """Exceptions that are closed when the settlement reaches a final state; people close the others.
 CANNOT_BE_BOOKED is closed by a person, or by a final state that is reached after it was opened, and RECALL_OVERDUE
 by a person, or by the bank's answer."""

@@ -80,6 +80,7 @@ class Event(StrEnum):
     PARTLY_UNCOVERED = auto()  # a partial return that the receiver's account does not cover
     AMOUNT_DIFFERED = auto()  # the rail reports another amount than the one sent
     DEBITED_TWICE = auto()  # the bank's statement has a second debit of the payment
+    COVER_DUE = auto()  # TO's bank has the customer's payment, and its cover may be sent to FROM
 
 
 class Do(StrEnum):
@@ -91,6 +92,7 @@ class Do(StrEnum):
     REVERSE = auto()  # post the reverse transfers
     EXCEPT = auto()  # open an exception for a person; no money moves
     SUSPEND = auto()  # open an exception, and book the amount to the suspense account
+    COVER = auto()  # record the send intent of the cover; no money moves in the books
 
 
 class Ask(StrEnum):
@@ -147,6 +149,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, Transition]]] = {
         E.ABANDONED: Transition(S.ROLLED_BACK, Do.RELEASE),
         E.NO_ANSWER: Transition(S.IN_DOUBT, ask=Ask.ENQUIRE),
         E.AMOUNT_DIFFERED: Transition(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE, reached=BEGUN),
+        E.COVER_DUE: Transition(S.SENT, Do.COVER, ask=Ask.ENQUIRE, reached=BEGUN),
     },
     S.IN_DOUBT: {
         E.ACKNOWLEDGED: Transition(S.SENT, ask=Ask.ENQUIRE, reached=BEGUN),
@@ -157,6 +160,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, Transition]]] = {
         ),  # the same bytes, marked as possible duplicate
         E.NO_ANSWER: Transition(S.IN_DOUBT, ask=Ask.ENQUIRE),
         E.AMOUNT_DIFFERED: Transition(S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE, reached=BEGUN),
+        E.COVER_DUE: Transition(S.SENT, Do.COVER, ask=Ask.ENQUIRE, reached=BEGUN),
         E.ATTESTED_SETTLED: Transition(S.COMPLETED, Do.POST, reached=BEGUN + ENDED),
         E.ATTESTED_NOT_SETTLED: Transition(S.ROLLED_BACK, Do.RELEASE),
     },
@@ -169,6 +173,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, Transition]]] = {
         E.AMOUNT_DIFFERED: Transition(
             S.SENT, Do.EXCEPT, ask=Ask.ENQUIRE
         ),  # nothing is posted on it
+        E.COVER_DUE: Transition(S.SENT, Do.COVER, ask=Ask.ENQUIRE),
         E.OVERDUE: Transition(S.RECALLING, ask=Ask.RECALL),
         E.CANCELLED: Transition(S.RECALLING, ask=Ask.RECALL),
         E.ATTESTED_SETTLED: Transition(S.COMPLETED, Do.POST, reached=ENDED),

@@ -165,7 +165,8 @@ class Settlement:
     after the point of no return it is not reset until the end. ``returns`` are the returns after completion,
     ``compensations`` the settlements that compensate it, both oldest first. ``is_replay``: the call that returned
     it was a repetition. ``recorded`` is set when the settlement was read back from a store; it is None once this
-    process has written the attempt itself.
+    process has written the attempt itself. ``cover_due`` is the hash of the cover whose send intent this process has
+    just written, until it is sent: one transmission, and only by the process that wrote it.
     """
 
     id: UUID
@@ -189,6 +190,7 @@ class Settlement:
     compensations: tuple[Compensation, ...] = ()
     is_replay: bool = field(default=False, compare=False)
     recorded: Recorded | None = field(default=None, compare=False)
+    cover_due: str = field(default="", compare=False)
 
     @property
     def is_ended(self) -> bool:

@@ -261,6 +261,8 @@ class Asker:
         notes: LaneCall | FailedSends,
     ) -> None:
         questions = [question_of(settlement, question) for settlement in settlements]
+        for settlement in settlements:
+            settlement.cover_due = ""  # it may be sent by this question only
         way = _way(rail, question)
         await self._listen_for(
             rail.name,
@@ -374,4 +376,7 @@ def question_of(settlement: Settlement, question: Ask) -> Question:
         trace=attempt.trace,
         fencing_token=settlement.fencing_token,
         recorded_at=attempt.recorded_at,
+        seq=settlement.seq,
+        cover_due=settlement.cover_due,
+        has_ended=settlement.is_ended,
     )

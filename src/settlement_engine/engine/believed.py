@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from settlement_engine.domain.covers import COVER_SHA256
 from settlement_engine.domain.lifecycle import (
     ENDS,
     Ask,
@@ -40,6 +41,7 @@ def believe(step: TransitionCommand, at: datetime) -> None:
         attempt = msgspec.structs.replace(attempt, sends=attempt.sends + 1)
     settlement.attempt = attempt
     settlement.state = transition.state
+    settlement.cover_due = step.detail[COVER_SHA256] if step.event is Event.COVER_DUE else ""
     settlement.rail_reference = step.rail_reference or settlement.rail_reference
     settlement.confirmation = step.confirmation or settlement.confirmation
     settlement.is_frozen = settlement.is_frozen or transition.do in (Do.EXCEPT, Do.SUSPEND)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from settlement_engine.domain.decisions.chosen import ChosenEvent
     from settlement_engine.domain.decisions.taken_over import TakenOver
     from settlement_engine.domain.ledger import Transfer
-    from settlement_engine.domain.lifecycle import Event, Transition
+    from settlement_engine.domain.lifecycle import Transition
     from settlement_engine.domain.routing import RouteDecision
     from settlement_engine.domain.settlement import Moved, Settlement
     from settlement_engine.engine.directory import Directory
@@ -245,7 +245,7 @@ class Decider:
             settlement=settlement,
             event=chosen.event,
             transition=transition,
-            due_seconds=self._due_seconds(settlement, transition, chosen.event),
+            due_seconds=self._due_seconds(settlement, transition, chosen),
             transfers=self._transfers(settlement, chosen),
             refusal=refusal,
             detail=_detail(words, answer, refusal, chosen),
@@ -255,12 +255,12 @@ class Decider:
         )
 
     def _due_seconds(
-        self, settlement: Settlement, transition: Transition, event: Event
+        self, settlement: Settlement, transition: Transition, chosen: ChosenEvent
     ) -> float | None:
         """Return for how many seconds it is parked; what has ended is not, and has no schedule."""
-        if transition.state in ENDS:
+        if transition.state in ENDS or chosen.asks_now:
             return None
-        return self._schedule.due_seconds(settlement, event)
+        return self._schedule.due_seconds(settlement, chosen.event)
 
     def _transfers(self, settlement: Settlement, chosen: ChosenEvent) -> tuple[Transfer, ...]:
         """Return the transfers that the chosen event's action posts."""

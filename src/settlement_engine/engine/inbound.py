@@ -121,6 +121,9 @@ class InboundWorker:
             self._meter.invariant_warning("inbound_unknown_payment")
             self._close_soon(found.id, ReportOutcome.UNKNOWN_PAYMENT)
             return None
+        if found.is_known:
+            self._close_soon(found.id, ReportOutcome.NO_NEWS)
+            return None
         if report.event in NEVER_UNASKED and report.entry is None:
             self._close_soon(found.id, ReportOutcome.NOT_HEARD)
             return None

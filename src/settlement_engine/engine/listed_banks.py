@@ -16,12 +16,12 @@ from settlement_engine.domain.bank_directory import (
     DirectoryFacts,
     unlisted_field,
 )
-from settlement_engine.ports import CorrespondentsRail, OurAccountsRail
+from settlement_engine.ports import CorrespondentsRail, CoverRail, OurAccountsRail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from settlement_engine.domain.bank_directory import SerialRoute
+    from settlement_engine.domain.bank_directory import CorrespondentRoute
     from settlement_engine.domain.settlement import Instruction
     from settlement_engine.engine.lease import EngineLease
     from settlement_engine.engine.settings import EngineSettings
@@ -50,6 +50,8 @@ def listed_banks(
             rail.know_accounts(listed.our_account)
         if isinstance(rail, CorrespondentsRail):
             rail.know_correspondents(listed.serial_route)
+        if isinstance(rail, CoverRail):
+            rail.know_covers(listed.cover_route)
     return listed
 
 
@@ -96,9 +98,13 @@ class ListedBanks:
         """Return the number of our account with a bank, as the directory was read last; empty if it has none."""
         return self.facts.our_account(bank, currency)
 
-    def serial_route(self, bank: str, currency: str) -> SerialRoute | None:
+    def serial_route(self, bank: str, currency: str) -> CorrespondentRoute | None:
         """Return the correspondent through which a bank is paid, as it was read last; None if there is none."""
         return self.facts.serial_route(bank, currency)
+
+    def cover_route(self, bank: str, currency: str) -> CorrespondentRoute | None:
+        """Return how a bank is covered, as it was read last; None if the directory says nothing of it."""
+        return self.facts.cover_route(bank, currency)
 
     async def faults(self, instructions: Sequence[Instruction]) -> list[tuple[str, str] | None]:
         """Return, for each instruction, the field that names a bank outside of the directory, and why."""

@@ -171,7 +171,8 @@ class Router:
             window_opening = self._window_calendar.window_opening(currency, now, name)
             has_room, is_sending = self._has_room(name, bank), self._is_sending(name, bank)
             fault = self._fault(name, instruction)
-            unreached = _unreached(name, stated) if stated else ""
+            listed_as = rail.capabilities.listed_as or name
+            unreached = _unreached(listed_as, stated) if stated else ""
             yield RailOffer(
                 name=name,
                 rules=rail.capabilities,

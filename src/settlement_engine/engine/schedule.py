@@ -14,6 +14,7 @@ from settlement_engine.domain.lifecycle import (
     HOLDING,
     QUESTION,
     Ask,
+    Do,
     Event,
     State,
     transition_for,
@@ -57,6 +58,10 @@ class EnquirySchedule:
         spread = self._chance.random()
         if transition.state is State.HELD:
             return math.inf
+        if transition.do is Do.COVER:
+            return (
+                None  # the cover is sent at once, by the process that has recorded its send intent
+            )
         if transition.ask is Ask.ENQUIRE and not self._takes_enquiries(settlement):
             # The bank takes no enquiries: its own message arrives, or people resolve it. A due time is set
             # all the same, because a settlement without one counts as forgotten.

@@ -54,6 +54,7 @@ HAPPENED: Final[Mapping[Event, str]] = MappingProxyType(
         ),
         E.CONTRADICTED: "conflicting bank status after final settlement",
         E.DEBITED_TWICE: "the bank's statement has a second debit of the payment",
+        E.COVER_DUE: "the receiving bank has the customer's payment, and its cover was to be sent",
         E.DISPROVED: "a later final status of the rail contradicted what two people had attested",
     }
 )
@@ -110,6 +111,7 @@ DID: Final[Mapping[Do, str]] = MappingProxyType(
         Do.SUSPEND: (
             "an exception was opened for a person, and the amount was booked to the suspense account"
         ),
+        Do.COVER: "the send intent of the cover was recorded",
     }
 )
 

@@ -43,6 +43,13 @@ from settlement_engine.ports.cases import (
     ProposalSpec,
     ResolutionStore,
 )
+from settlement_engine.ports.covers import (
+    CoverRail,
+    CoverResult,
+    CoverStore,
+    FailedCover,
+    NewCover,
+)
 from settlement_engine.ports.engine import Engine, NoteRead
 from settlement_engine.ports.engines import (
     RESTARTED,
@@ -214,6 +221,9 @@ __all__ = [
     "Claimed",
     "Clock",
     "CorrespondentsRail",
+    "CoverRail",
+    "CoverResult",
+    "CoverStore",
     "DeadLetterStore",
     "DetailsRail",
     "Difference",
@@ -223,6 +233,7 @@ __all__ = [
     "EnquiryRail",
     "EventStreamCheck",
     "Existing",
+    "FailedCover",
     "FetchOutcome",
     "FetchedAccount",
     "FilePart",
@@ -251,6 +262,7 @@ __all__ = [
     "Meter",
     "Named",
     "NamedBy",
+    "NewCover",
     "NoteRead",
     "NoticeOutbox",
     "OpenItemFilter",

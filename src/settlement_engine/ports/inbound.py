@@ -96,7 +96,10 @@ class Receipt(StrEnum):
 
 
 class OpenReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A report that is still to be processed. Without ``settlement_id`` no payment of ours was found."""
+    """A report that is still to be processed. Without ``settlement_id`` no payment of ours was found.
+
+    ``is_known``: it says again that a cover was refused, which is recorded.
+    """
 
     id: int
     rail: str
@@ -104,6 +107,7 @@ class OpenReport(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     settlement_id: UUID | None = None
     attempt: int = 0
+    is_known: bool = False
 
 
 class ReportOutcome(StrEnum):

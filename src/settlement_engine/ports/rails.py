@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.domain.answer import Answer
     from settlement_engine.domain.backoff import Backoff
-    from settlement_engine.domain.bank_directory import SerialRoute
+    from settlement_engine.domain.bank_directory import CorrespondentRoute
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.lifecycle import Event, State
@@ -38,6 +38,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     ``is_possible_duplicate`` is set on every transmission but the first. ``trace`` is the attempt's, and
     ``fencing_token`` that of the engine that asks: a file is closed only while it is the settlement's.
     ``recorded_at`` is the time of the send intent: however often a payment is asked for, it waits since then.
+    ``seq`` is the settlement's sequence number when it was asked about. ``cover_due`` is the hash of the cover that may
+    be sent now, once; empty: none. ``has_ended``: the payment is recalled after it was completed.
     """
 
     settlement_id: UUID
@@ -49,6 +51,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     trace: str = ""
     fencing_token: int = 0
     recorded_at: datetime | None = None
+    seq: int = 0
+    cover_due: str = ""
+    has_ended: bool = False
 
 
 class MessageType(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +77,8 @@ class RailCapabilities(SendingRules):
     payment that is in doubt, sent or being recalled is enquired about; for a state that is left out, the engine's
     settings apply. ``messages`` are the types that it writes and reads. ``recall_within_seconds`` is how long after
     completion a payment may be recalled; ``recall_answer_seconds`` is how long the bank has to answer, or
-    ``recall_answer_banking_days``, counted on the rail's calendar; None means no limit.
+    ``recall_answer_banking_days``, counted on the rail's calendar; None means no limit. ``listed_as`` is the rail by
+    which the bank directory says that a bank is reached, if it is another name.
     """
 
     answer_timeout_seconds: float
@@ -89,6 +95,7 @@ class RailCapabilities(SendingRules):
     recall_within_seconds: float | None = None
     recall_answer_seconds: float | None = None
     recall_answer_banking_days: int | None = None
+    listed_as: str = ""
 
 
 Receive: TypeAlias = "Callable[[Sequence[InboundMessage]], Awaitable[None]]"
@@ -170,7 +177,7 @@ class DetailsRail(Protocol):
 class CorrespondentsRail(Protocol):
     """The part of a rail whose orders may name a correspondent between the bank that pays and the one that is paid."""
 
-    def know_correspondents(self, route: Callable[[str, str], SerialRoute | None]) -> None:
+    def know_correspondents(self, route: Callable[[str, str], CorrespondentRoute | None]) -> None:
         """Set the look-up of the correspondent through which a bank is paid, by bank and currency.
 
         It answers from memory, with None where there is none.

@@ -14,8 +14,8 @@ from settlement_engine.domain.bank_directory import (
     VERSIONS_MAX,
     BankChange,
     BankVersion,
+    CorrespondentRoute,
     ListedBank,
-    SerialRoute,
 )
 from settlement_engine.errors import CorruptRecord, WrongState
 from settlement_engine.store.database import DatabaseConnection
@@ -32,7 +32,7 @@ PRESENT: Final = 0
 
 _BANK: Final = msgspec.json.Decoder(ListedBank)
 _ACCOUNTS: Final = msgspec.json.Decoder(dict[str, str])
-_ROUTES: Final = msgspec.json.Decoder(dict[str, SerialRoute])
+_ROUTES: Final = msgspec.json.Decoder(dict[str, CorrespondentRoute])
 
 
 class PostgresBanks:
@@ -107,6 +107,7 @@ class PostgresBanks:
                 is_withdrawn=row["is_withdrawn"],
                 accounts=_ACCOUNTS.decode(row["accounts"]) if row["accounts"] else {},
                 routes=_ROUTES.decode(row["routes"]) if row["routes"] else {},
+                covers=_ROUTES.decode(row["covers"]) if row["covers"] else {},
             )
             for row in rows
         ]

@@ -71,6 +71,7 @@ class PostgresInbound:
                 received_at=row["received_at"],
                 settlement_id=row["settlement_id"],
                 attempt=row["attempt"] or 0,
+                is_known=row["is_known"],
             )
             for row in rows
         ]

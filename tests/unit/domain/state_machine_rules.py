@@ -60,6 +60,7 @@ LEADS_TO: Final[Mapping[Event, State]] = {
     E.PARTLY_RETURNED: S.COMPLETED,
     E.PARTLY_UNCOVERED: S.COMPLETED,
     E.AMOUNT_DIFFERED: S.SENT,
+    E.COVER_DUE: S.SENT,
 }
 """Events that lead to the same state from every state that accepts them."""
 
@@ -97,8 +98,12 @@ DEPENDS: Final[Mapping[tuple[State, Event], State]] = {
 
 ANSWERS: Final[Mapping[Ask, frozenset[Event]]] = {
     Ask.SCREEN: frozenset({E.CLEARED, E.PARKED, E.REFUSED, E.NO_ANSWER}),
-    Ask.SEND: frozenset({E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.UNDELIVERED, E.NO_ANSWER}),
-    Ask.ENQUIRE: frozenset({E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.NOT_FOUND, E.NO_ANSWER}),
+    Ask.SEND: frozenset(
+        {E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.UNDELIVERED, E.NO_ANSWER, E.COVER_DUE}
+    ),
+    Ask.ENQUIRE: frozenset(
+        {E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.NOT_FOUND, E.NO_ANSWER, E.COVER_DUE}
+    ),
     Ask.RECALL: frozenset(
         {E.RECALLED, E.RECALL_REFUSED, E.SETTLED, E.REJECTED, E.ACKNOWLEDGED, E.NO_ANSWER}
     ),
@@ -164,7 +169,7 @@ def holds_are_locked_once_and_resolved_once(table: Table) -> Iterator[str]:
         state, hold = waiting.pop()
         for event, transition in table[state].items():
             after = hold
-            if transition.do not in (None, Do.EXCEPT):
+            if transition.do not in (None, Do.EXCEPT, Do.COVER):
                 after = follows.get((hold, transition.do)) or follows.get(
                     (hold, transition.do, event), ""
                 )
@@ -231,6 +236,13 @@ def only_money_without_another_account_goes_to_suspense(table: Table) -> Iterato
         if (transition.do is Do.SUSPEND) != (
             event in (E.DISPROVED, E.UNCOVERED, E.PARTLY_UNCOVERED, E.DEBITED_TWICE)
         ):
+            yield f"{state} {event}: {transition.do}"
+
+
+def only_a_cover_that_is_due_records_its_send_intent(table: Table) -> Iterator[str]:
+    """COVER is done by COVER_DUE, which is followed by an enquiry of both banks, and by nothing else."""
+    for state, event, transition in transitions(table):
+        if (transition.do is Do.COVER) != (event is E.COVER_DUE):
             yield f"{state} {event}: {transition.do}"
 
 
@@ -389,6 +401,7 @@ MONEY_RULES: Final[tuple[Rule, ...]] = (
     only_a_return_reverses,
     a_late_status_only_opens_an_exception,
     only_money_without_another_account_goes_to_suspense,
+    only_a_cover_that_is_due_records_its_send_intent,
     silence_is_not_a_no,
     a_cancellation_releases_nothing,
 )

@@ -12,7 +12,7 @@ from settlement_engine.domain.bank_directory import (
     CorrespondentMethod,
     DirectoryFacts,
     ListedBank,
-    SerialRoute,
+    CorrespondentRoute,
     StandingInstruction,
     serial_routes,
 )
@@ -37,7 +37,7 @@ CUSTOMER = PaymentDetails(
 def order(made: Any, correspondent: str = BETWEEN, rail: str = "swift") -> tuple[Any, bytes]:
     """Write the order, and return its only transfer."""
     writer = dialect(profile_of(rail))
-    route = SerialRoute(correspondent=correspondent, account=THEIRS)
+    route = CorrespondentRoute(correspondent=correspondent, account=THEIRS)
     writer.know_correspondents(lambda bank, _: route if bank == made.instruction.to_bank else None)
     document = writer.order(made, NAMES)
     (one,) = opened(document).content.transfers
@@ -107,7 +107,7 @@ def test_only_a_serial_instruction_with_an_account_there_is_a_route() -> None:
         )
         return ListedBank(code="DEUTDEFF", name="D", instructions=(one,))
 
-    route = SerialRoute(correspondent=BETWEEN, account=THEIRS)
+    route = CorrespondentRoute(correspondent=BETWEEN, account=THEIRS)
     assert serial_routes(listed(CorrespondentMethod.SERIAL, THEIRS)) == {"USD": route}
     assert serial_routes(listed(CorrespondentMethod.SERIAL, None)) == {}
     assert serial_routes(listed(CorrespondentMethod.COVER, THEIRS)) == {}
@@ -115,7 +115,7 @@ def test_only_a_serial_instruction_with_an_account_there_is_a_route() -> None:
 
 def test_the_facts_follow_the_directory() -> None:
     facts = DirectoryFacts()
-    route = SerialRoute(correspondent=BETWEEN, account=THEIRS)
+    route = CorrespondentRoute(correspondent=BETWEEN, account=THEIRS)
     change: Any = {"code": "DEUTDEFF", "rails": frozenset()}
     facts.take(BankChange(position=1, is_withdrawn=False, routes={"USD": route}, **change))
     assert facts.serial_route("deutdeffxxx", "USD") == route

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from settlement_engine.domain.covers import is_pair
 from settlement_engine.domain.decisions.after_the_end import judge
 from settlement_engine.domain.decisions.booked import booked_event
 from settlement_engine.domain.decisions.chosen import ChosenEvent
@@ -35,15 +36,21 @@ RAIL_ANSWERS: Final = frozenset(
         Event.UNDELIVERED,
         Event.RECALLED,
         Event.RECALL_REFUSED,
+        Event.COVER_DUE,
     }
 )
 """What a rail may answer; in a state without a transition for it, it counts as no response."""
 
-ONLY_TO_A_QUESTION: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND})
+ONLY_TO_A_QUESTION: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND, Event.COVER_DUE})
 """Valid only for the request in flight: a late one would be taken for the response to a later request."""
 
 NEVER_UNASKED: Final = ONLY_TO_A_QUESTION | {Event.NO_ANSWER}
 """What an inbound report cannot state: it is valid only as the response to the open question."""
+
+_OF_BOTH_BANKS: Final = frozenset(
+    {Event.SETTLED, Event.REJECTED, Event.RECALLED, Event.RECALL_REFUSED}
+)
+"""Statuses that end a cover payment, or its recall, only when both of its banks are asked."""
 
 _NO_NEWS: Final = frozenset({Event.NO_ANSWER, Event.ACKNOWLEDGED, Event.NOT_FOUND})
 """Answers that do not change the state of a payment, so that the rail's own time limit may apply."""
@@ -75,6 +82,9 @@ def decide(
         return found if is_legal else None
     if not _speaks_of(answer, settlement):
         return None
+    if _is_of_one_bank(settlement, answer):
+        event = Event.ACKNOWLEDGED
+        return ChosenEvent(event, asks_now=True) if event in TRANSITIONS[settlement.state] else None
     if answer.entry is not None and answer.entry.says is not EntrySays.RETURN:
         return _booked(settlement, answer.entry)
     return _decide_open(settlement, answer, rules, sends_max, now)
@@ -133,6 +143,16 @@ def may_be_cancelled(settlement: Settlement, rules: SendingRules | None) -> bool
     return not _begins_recall(settlement.state, Event.CANCELLED) or _takes_recalls(rules)
 
 
+def _is_of_one_bank(settlement: Settlement, answer: Answer) -> bool:
+    """Say whether an answer is what one bank of a cover payment reported by itself: then both are asked at once."""
+    attempt = settlement.attempt
+    if attempt is None or not is_pair(attempt.route.rail):
+        return False
+    if answer.entry is not None:
+        return answer.entry.says is EntrySays.DEBIT
+    return bool(answer.report_id) and answer.event in _OF_BOTH_BANKS
+
+
 def _begins_recall(state: State, event: Event) -> bool:
     return state is not State.RECALLING and TRANSITIONS[state][event].state is State.RECALLING
 
@@ -163,6 +183,8 @@ def _event(
         return answer.event
     if answer.event is Event.SETTLED:
         return _settled(settlement, answer)
+    if answer.event is Event.COVER_DUE and settlement.is_frozen:
+        return Event.ACKNOWLEDGED  # TO has the payment; nothing leaves for what is frozen
     if answer.event is Event.RETURNED and not settlement.is_frozen:
         return Event.SETTLED  # money that comes back had moved: the return is decided on afterwards
     if rules is None:

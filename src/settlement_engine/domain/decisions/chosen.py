@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 
 class ChosenEvent(NamedTuple):
-    """The event that applies, with the kind of the exception, the return, or the refusal that belongs to it."""
+    """The event that applies, with the kind of the exception, the return, or the refusal that belongs to it.
+
+    ``asks_now``: the question of the state is asked at once, and not when it is due.
+    """
 
     event: Event
     kind: CaseKind | None = None
     back: Return | None = None
     refusal: Refusal | None = None
+    asks_now: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from settlement_engine.domain.lifecycle import Ask
 
@@ -53,7 +53,21 @@ class SendingRules:
     asks: frozenset[Ask] = AT_RAIL
 
 
-def may_send_again(attempt: Attempt, rules: SendingRules, now: datetime) -> bool:
+class Transmitted(Protocol):
+    """Bytes that may have left: when they were recorded, and until when they may be sent."""
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When their send intent was recorded."""
+        ...
+
+    @property
+    def valid_until(self) -> datetime:
+        """Until when they may be sent."""
+        ...
+
+
+def may_send_again(attempt: Transmitted, rules: SendingRules, now: datetime) -> bool:
     """Say whether *not found* allows the same bytes to be sent again, by the rail's own rules.
 
     All must hold: *not found* is definite on this rail and by now, its class allows a resend, the bytes are still
@@ -82,6 +96,6 @@ def is_too_late_to_send(attempt: Attempt, rules: SendingRules | None, now: datet
     return not _is_recognised(attempt, rules, now)
 
 
-def _is_recognised(attempt: Attempt, rules: SendingRules, now: datetime) -> bool:
+def _is_recognised(attempt: Transmitted, rules: SendingRules, now: datetime) -> bool:
     """Say whether the rail still recognises the reference of the first transmission."""
     return (now - attempt.recorded_at).total_seconds() < rules.deduplicates_seconds

@@ -9,5 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-RAIL_NAMES: Final = ("swift", "sepa_inst", "sepa_sct", "realtime")
+SWIFT: Final = "swift"
+SWIFT_COVER: Final = "swift_cover"
+"""The rail of payments that go to TO itself over SWIFT, and are covered through FROM."""
+
+RAIL_NAMES: Final = (SWIFT, "sepa_inst", "sepa_sct", "realtime")
 """The rails, in the order in which they are preferred where several carry a payment."""

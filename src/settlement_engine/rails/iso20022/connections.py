@@ -38,7 +38,8 @@ class BankConnection:
 
     ``name`` is what the configuration calls it. ``banks`` (folded codes) keep the accounts that it pays from; none
     at all means every bank, as with ``currencies``. ``answer_seconds`` is how long one exchange may take.
-    ``states_balances``: it answers a request for a balance (camt.060) with a camt.052.
+    ``states_balances``: it answers a request for a balance (camt.060) with a camt.052. ``covers``: customers' payments
+    to banks that the bank directory says are covered go to them, and only their covers to this bank.
     """
 
     name: str
@@ -49,6 +50,7 @@ class BankConnection:
     banks: frozenset[str] = frozenset()
     currencies: frozenset[str] = frozenset()
     states_balances: bool = False
+    covers: bool = False
 
     @property
     def carried(self) -> frozenset[str]:

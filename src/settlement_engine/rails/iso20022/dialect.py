@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from settlement_engine.domain.bank_directory import SerialRoute
+    from settlement_engine.domain.bank_directory import CorrespondentRoute
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.ports import BalanceQuestion, StatementQuestion
@@ -43,13 +43,19 @@ class Dialect:
         """Set the look-up of our account at FROM by bank and currency, for where the configuration leaves it out."""
         self._orders.know_accounts(our_account)
 
-    def know_correspondents(self, route: Callable[[str, str], SerialRoute | None]) -> None:
+    def know_correspondents(self, route: Callable[[str, str], CorrespondentRoute | None]) -> None:
         """Set the look-up of the correspondent through which TO is paid, by bank and currency."""
         self._orders.know_correspondents(route)
 
     def order(self, settlement: Settlement, references: References) -> bytes:
         """Build the document that asks the bank to pay."""
         return self._orders.document(settlement, references)
+
+    def payment(
+        self, settlement: Settlement, references: References, route: CorrespondentRoute
+    ) -> bytes:
+        """Build the document that asks TO to pay a customer, covered through this bank."""
+        return self._orders.covered(settlement, references, route)
 
     def fault_of(self, instruction: Instruction) -> str:
         """Say what the scheme cannot carry of a payment, with its field; empty when it can carry everything."""
@@ -60,7 +66,7 @@ class Dialect:
         head = Head(
             message_id=order.header.message_id,
             definition=order.definition,
-            service=self._profile.service,
+            service=self._profile.cover_service if order.is_cover else self._profile.service,
             created_at=order.header.created_at,
             sender_institution=self._us,
             receiver_institution=order.header.instructed_agent or Agent(),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.check_digits import fault_of_iban
 from settlement_engine.domain.identifiers import References, as_uuid
@@ -32,13 +34,16 @@ from settlement_engine.rails.iso20022.parties import account, agent, agent_code,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from settlement_engine.domain.bank_directory import SerialRoute
+    from settlement_engine.domain.bank_directory import CorrespondentRoute
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.rails.iso20022.parties import Institution, OurAccounts
     from settlement_engine.rails.iso20022.profile import IsoProfile
 
     Transfer: TypeAlias = CustomerTransfer | InstitutionTransfer
 
+
+COVERED: Final = "COVE"
+"""The settlement method of a customer's payment that is covered by a transfer between banks."""
 
 NOTHING_SAID: Final = PaymentDetails()
 
@@ -58,6 +63,16 @@ class Order(NamedTuple):
         """The bank that the order goes to."""
         return agent_code(self.header.instructed_agent)
 
+    @property
+    def is_cover(self) -> bool:
+        """Say whether it covers a customer's payment."""
+        return isinstance(self.transfer, InstitutionTransfer) and self.transfer.covers is not None
+
+    @property
+    def is_covered(self) -> bool:
+        """Say whether it is a customer's payment that is covered by another transfer."""
+        return self.header.settlement.method == COVERED
+
 
 class OrderWriter:
     """Writes orders in the name of one institution, by one profile."""
@@ -67,18 +82,18 @@ class OrderWriter:
         self._profile = profile
         self._accounts = accounts
         self._our_account: Callable[[str, str], str] = _none_known
-        self._route: Callable[[str, str], SerialRoute | None] = _no_route
+        self._route: Callable[[str, str], CorrespondentRoute | None] = _no_route
         self._characters = character_sets().get(profile.characters)
 
     def know_accounts(self, our_account: Callable[[str, str], str]) -> None:
         """Set the look-up of our account at FROM by bank and currency, for where the configuration leaves it out."""
         self._our_account = our_account
 
-    def know_correspondents(self, route: Callable[[str, str], SerialRoute | None]) -> None:
+    def know_correspondents(self, route: Callable[[str, str], CorrespondentRoute | None]) -> None:
         """Set the look-up of the correspondent through which TO is paid, by bank and currency."""
         self._route = route
 
-    def _route_to(self, instruction: Instruction) -> SerialRoute | None:
+    def _route_to(self, instruction: Instruction) -> CorrespondentRoute | None:
         """Return the correspondent through which FROM pays TO; None where the scheme or the directory names none."""
         if not self._profile.names_correspondents or instruction.delivery is Delivery.BOOK:
             return None
@@ -174,6 +189,45 @@ class OrderWriter:
         )
         return CustomerTransfers(header=self._header(settlement, references), transfers=(one,))
 
+    def covered(
+        self, settlement: Settlement, references: References, route: CorrespondentRoute
+    ) -> bytes:
+        """Build the pacs.008 for TO; the reimbursement agents say through which banks its cover comes."""
+        instruction = settlement.instruction
+        said = instruction.payment or NOTHING_SAID
+        sides = self._ourselves(instruction) | {
+            "debtor_account": None,
+            "debtor_agent": self._us.agent(),
+        }
+        sides |= self._debtor(said, instruction) | _creditor(said, instruction)
+        sides.pop("intermediary_agent", None)  # TO, which gets the order itself
+        if said.debtor is not None and not said.debtor.agent_bic:
+            sides["debtor_agent"] = self._us.agent()
+        one = CustomerTransfer(
+            **self._identified(settlement, references),
+            **sides,
+            **remittance_of(said),
+            payment_type=self._payment_type(),
+            charge_bearer=said.charge_bearer or self._profile.charge_bearers[0],
+            purpose=said.purpose or None,
+        )
+        plain = self._header(settlement, references)
+        header = msgspec.structs.replace(
+            plain,
+            instructed_agent=agent(instruction.to_bank),
+            settlement=SettlementInformation(
+                method=COVERED,
+                instructing_reimbursement_agent=agent(instruction.from_bank),
+                instructing_reimbursement_account=account(self._debited(instruction)),
+                instructed_reimbursement_agent=agent(route.correspondent),
+                instructed_reimbursement_account=account_of(route.account),
+            ),
+        )
+        content = CustomerTransfers(header=header, transfers=(one,))
+        if self._characters is not None:
+            content, _ = fit(content, self._characters)
+        return built(self._profile.customer, content)
+
     def _ourselves(self, instruction: Instruction) -> dict[str, Any]:
         """Name us as debtor and creditor, with our accounts at FROM and at the settlement agent."""
         accounts = self._accounts
@@ -240,16 +294,16 @@ def _none_known(_bank: str, _currency: str) -> str:
     return ""
 
 
-def _no_route(_bank: str, _currency: str) -> SerialRoute | None:
+def _no_route(_bank: str, _currency: str) -> CorrespondentRoute | None:
     return None
 
 
-def _is_beside(route: SerialRoute, instruction: Instruction) -> bool:
+def _is_beside(route: CorrespondentRoute, instruction: Instruction) -> bool:
     """Say whether the correspondent is a bank between FROM and TO, and not FROM itself."""
     return not is_same_bank(route.correspondent, instruction.from_bank)
 
 
-def _between_banks_through(route: SerialRoute, instruction: Instruction) -> dict[str, Any]:
+def _between_banks_through(route: CorrespondentRoute, instruction: Instruction) -> dict[str, Any]:
     """Say where TO is paid: on its account with the correspondent."""
     sides: dict[str, Any] = {"creditor_account": account_of(route.account)}
     if _is_beside(route, instruction):
@@ -257,7 +311,9 @@ def _between_banks_through(route: SerialRoute, instruction: Instruction) -> dict
     return sides
 
 
-def _through(route: SerialRoute, instruction: Instruction, sides: dict[str, Any]) -> dict[str, Any]:
+def _through(
+    route: CorrespondentRoute, instruction: Instruction, sides: dict[str, Any]
+) -> dict[str, Any]:
     """Put the correspondent before TO. TO's account with it marks TO among the institutions on the way."""
     on_the_way = [each] if (each := sides.pop("intermediary_agent", None)) is not None else []
     accounts = [account_of(route.account)] if on_the_way else []
@@ -310,9 +366,13 @@ def read_terms(document: bytes) -> PaymentTerms | None:
     uetr = as_uuid(one.uetr or "")
     if uetr is None:
         return None
+    from_bank, to_bank = order.bank, _receiver(one)
+    if order.is_covered:  # it goes to TO, and says where our account is debited
+        reimbursed = order.header.settlement.instructing_reimbursement_agent
+        from_bank, to_bank = agent_code(reimbursed), order.bank
     return PaymentTerms(
-        from_bank=order.bank,
-        to_bank=_receiver(one),
+        from_bank=from_bank,
+        to_bank=to_bank,
         amount=format_amount(one.amount.minor, one.amount.currency),
         currency=one.amount.currency,
         references=References(

@@ -81,7 +81,8 @@ class IsoProfile(
     longer one that is configured for a bank is not used. Without ``enquiry_first_seconds`` the engine's own schedule
     of enquiries applies. ``customer`` and ``institution`` are the versions of pacs.008 and pacs.009; one of them may
     be empty. ``charge_bearers`` are those that the scheme carries, the usual one first. ``needs`` are the fields of
-    the payment details that a request must have, by delivery. ``names_correspondents``: an order says through which
+    the payment details that a request must have, by delivery. ``cover_service`` is the business service of a cover
+    (pacs.009 COV); a scheme without one knows no cover payments. ``names_correspondents``: an order says through which
     correspondent of the bank directory TO is paid.
     ``recall_within_days`` is how many days after completion a payment may be recalled. The bank has
     ``recall_answer_days`` to answer, or ``recall_answer_banking_days``: days on which the rail's windows open, or the
@@ -114,6 +115,7 @@ class IsoProfile(
     resolution: str
     money_back: str
     service: str
+    cover_service: str = ""
 
     settlement_method: Literal["INDA", "INGA", "CLRG", "COVE"]
     clearing_system: str = ""

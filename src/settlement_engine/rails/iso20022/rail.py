@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import date
 
-    from settlement_engine.domain.bank_directory import SerialRoute
+    from settlement_engine.domain.bank_directory import CorrespondentRoute
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.kept_messages import KeptMessage
@@ -133,7 +133,7 @@ class IsoRail(IsoBalances):
         for each in self._connections.all:
             each.dialect.know_accounts(our_account)
 
-    def know_correspondents(self, route: Callable[[str, str], SerialRoute | None]) -> None:
+    def know_correspondents(self, route: Callable[[str, str], CorrespondentRoute | None]) -> None:
         """Set the look-up of the correspondent through which TO is paid."""
         for each in self._connections.all:
             each.dialect.know_correspondents(route)

@@ -19,9 +19,10 @@ from settlement_engine.rails.reports import Alarm
 from settlement_engine.rails.transport.results import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from settlement_engine.domain.settlement import Instruction
+    from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.messages.envelope import Opened
     from settlement_engine.messages.schemas import MessageSchemas
     from settlement_engine.rails.classification import Asked
@@ -41,13 +42,28 @@ class MessageValidation:
 
     def fault_of_order(self, dialect: Dialect, instruction: Instruction, now: datetime) -> str:
         """Say what is invalid about the document of a payment, with the field; empty when nothing is."""
+        return self.fault_of(
+            dialect,
+            lambda settlement: (dialect.order(settlement, SAMPLE_REFERENCES),),
+            instruction,
+            now,
+        )
+
+    def fault_of(
+        self,
+        dialect: Dialect,
+        documents: Callable[[Settlement], Sequence[bytes]],
+        instruction: Instruction,
+        now: datetime,
+    ) -> str:
+        """Say what is invalid about the documents that a payment would be sent as; see above."""
         if self._schemas is None:
             return ""
         settlement = new_settlement(UUID(int=0), instruction, now)
         try:
-            document = dialect.order(settlement, SAMPLE_REFERENCES)
-            order = read_order(document)
-            self._schemas.check(dialect.sent(document, order, is_possible_duplicate=False))
+            for document in documents(settlement):
+                order = read_order(document)
+                self._schemas.check(dialect.sent(document, order, is_possible_duplicate=False))
         except MessageError as error:
             return f"payment: the message would be invalid: {error.reason}"
         return ""

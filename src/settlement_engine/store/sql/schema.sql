@@ -5,7 +5,7 @@ CREATE TYPE account_kind AS ENUM ('nostro', 'vostro', 'settlement', 'clearing', 
 
 CREATE TYPE delivery AS ENUM ('book', 'pay_out');
 
-CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved', 'partly_returned', 'partly_uncovered', 'amount_differed', 'debited_twice');
+CREATE TYPE settlement_event AS ENUM ('admitted', 'cleared', 'postponed', 'parked', 'refused', 'cancelled', 'approved', 'declined', 'released', 'lapsed', 'acknowledged', 'settled', 'rejected', 'undelivered', 'abandoned', 'not_found', 'no_answer', 'attested_settled', 'attested_not_settled', 'overdue', 'recalled', 'recall_refused', 'returned', 'uncovered', 'contradicted', 'disproved', 'partly_returned', 'partly_uncovered', 'amount_differed', 'debited_twice', 'cover_due');
 
 CREATE TYPE settlement_state AS ENUM ('pending', 'validating', 'held', 'queued', 'locked', 'sent', 'in_doubt', 'recalling', 'completed', 'failed', 'rolled_back', 'returned');
 
@@ -170,6 +170,29 @@ CREATE TABLE breaks (
     run_id uuid NOT NULL,
     fingerprint bytea NOT NULL,
     opened_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE cover_results (
+    settlement_id uuid NOT NULL,
+    attempt smallint NOT NULL,
+    number smallint NOT NULL,
+    transmission smallint NOT NULL,
+    result text NOT NULL,
+    code text NOT NULL,
+    text text NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE covers (
+    settlement_id uuid NOT NULL,
+    attempt smallint NOT NULL,
+    number smallint NOT NULL,
+    message_id text NOT NULL,
+    content bytea NOT NULL,
+    valid_until timestamp with time zone NOT NULL,
+    ordered_by text NOT NULL,
+    reason text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE TABLE currencies (
@@ -1992,6 +2015,34 @@ AS $function$
         AND s.attestation IS DISTINCT FROM 'disproved'
 $function$;
 
+CREATE OR REPLACE FUNCTION public.count_cover()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM covers AS c
+        WHERE c.settlement_id = NEW.settlement_id AND c.attempt = NEW.attempt
+            AND c.number::text = NEW.detail ->> 'cover'
+            AND encode(sha256(c.content), 'hex') = NEW.detail ->> 'cover_sha256'
+            AND NOT EXISTS (
+                SELECT FROM covers AS l
+                WHERE l.settlement_id = c.settlement_id AND l.attempt = c.attempt AND l.number > c.number
+            )
+            AND NOT EXISTS (
+                SELECT FROM cover_results AS r
+                WHERE r.settlement_id = c.settlement_id AND r.attempt = c.attempt
+                    AND r.number = c.number AND r.result = 'refused'
+            )
+    ) THEN
+        RAISE EXCEPTION 'the send intent of a cover names the last one, which its bank has not refused'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'cover_is_counted';
+    END IF;
+    UPDATE attempts SET sends = sends + 1
+    WHERE settlement_id = NEW.settlement_id AND number = NEW.attempt;
+    RETURN NULL;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.engine_lock_class(p_engine bigint)
  RETURNS integer
  LANGUAGE sql
@@ -2078,9 +2129,9 @@ BEGIN
         WHEN 'validating' THEN (event, to_state) IN (('cleared', 'locked'), ('postponed', 'queued'), ('parked', 'held'), ('refused', 'failed'), ('cancelled', 'failed'))
         WHEN 'held' THEN (event, to_state) IN (('approved', 'validating'), ('declined', 'failed'), ('cancelled', 'failed'))
         WHEN 'queued' THEN (event, to_state) IN (('released', 'validating'), ('lapsed', 'failed'), ('cancelled', 'failed'))
-        WHEN 'locked' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('abandoned', 'rolled_back'), ('no_answer', 'in_doubt'), ('amount_differed', 'sent'))
-        WHEN 'in_doubt' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('not_found', 'locked'), ('amount_differed', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
-        WHEN 'sent' THEN (event, to_state) IN (('settled', 'completed'), ('rejected', 'rolled_back'), ('amount_differed', 'sent'), ('overdue', 'recalling'), ('cancelled', 'recalling'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
+        WHEN 'locked' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('abandoned', 'rolled_back'), ('no_answer', 'in_doubt'), ('amount_differed', 'sent'), ('cover_due', 'sent'))
+        WHEN 'in_doubt' THEN (event, to_state) IN (('acknowledged', 'sent'), ('settled', 'completed'), ('rejected', 'rolled_back'), ('not_found', 'locked'), ('amount_differed', 'sent'), ('cover_due', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
+        WHEN 'sent' THEN (event, to_state) IN (('settled', 'completed'), ('rejected', 'rolled_back'), ('amount_differed', 'sent'), ('cover_due', 'sent'), ('overdue', 'recalling'), ('cancelled', 'recalling'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
         WHEN 'recalling' THEN (event, to_state) IN (('recalled', 'rolled_back'), ('rejected', 'rolled_back'), ('settled', 'completed'), ('recall_refused', 'sent'), ('amount_differed', 'sent'), ('attested_settled', 'completed'), ('attested_not_settled', 'rolled_back'))
         WHEN 'completed' THEN (event, to_state) IN (('returned', 'returned'), ('partly_returned', 'completed'), ('uncovered', 'returned'), ('partly_uncovered', 'completed'), ('contradicted', 'completed'), ('disproved', 'completed'), ('debited_twice', 'completed'))
         WHEN 'failed' THEN (event, to_state) IN (('contradicted', 'failed'))
@@ -2482,6 +2533,22 @@ BEGIN
     USING ERRCODE = 'SE003';
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.require_a_refused_cover()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM cover_results AS r
+        WHERE r.settlement_id = NEW.settlement_id AND r.attempt = NEW.attempt
+            AND r.number = NEW.number - 1 AND r.result = 'refused'
+    ) THEN
+        RAISE EXCEPTION 'a cover is repaired only after its bank has refused the one before'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'repair_follows_a_refusal';
+    END IF;
+    RETURN NEW;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.require_borne_charges()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2745,6 +2812,10 @@ ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_pkey PRIMARY KEY (id)
 ALTER TABLE breaker_orders ADD CONSTRAINT breaker_orders_pkey PRIMARY KEY (id);
 
 ALTER TABLE breaks ADD CONSTRAINT breaks_pkey PRIMARY KEY (id);
+
+ALTER TABLE cover_results ADD CONSTRAINT cover_results_pkey PRIMARY KEY (settlement_id, attempt, number, transmission);
+
+ALTER TABLE covers ADD CONSTRAINT covers_pkey PRIMARY KEY (settlement_id, attempt, number);
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
 
@@ -3013,6 +3084,26 @@ ALTER TABLE breaks ADD CONSTRAINT breaks_reason_check CHECK (length(reason) <= 1
 
 ALTER TABLE breaks ADD CONSTRAINT breaks_severity_check CHECK (severity >= 1 AND severity <= 4);
 
+ALTER TABLE cover_results ADD CONSTRAINT a_refusal_is_of_the_cover CHECK ((transmission = 0) = (result = 'refused'::text));
+
+ALTER TABLE cover_results ADD CONSTRAINT cover_results_result_check CHECK (result = ANY (ARRAY['undelivered'::text, 'refused'::text]));
+
+ALTER TABLE cover_results ADD CONSTRAINT cover_results_transmission_check CHECK (transmission >= 0);
+
+ALTER TABLE covers ADD CONSTRAINT a_repair_is_ordered CHECK ((number = 1) = (ordered_by = ''::text) AND (number = 1) = (reason = ''::text));
+
+ALTER TABLE covers ADD CONSTRAINT covers_attempt_check CHECK (attempt > 0);
+
+ALTER TABLE covers ADD CONSTRAINT covers_content_check CHECK (octet_length(content) >= 1 AND octet_length(content) <= 1048576);
+
+ALTER TABLE covers ADD CONSTRAINT covers_message_id_check CHECK (length(message_id) >= 1 AND length(message_id) <= 35);
+
+ALTER TABLE covers ADD CONSTRAINT covers_number_check CHECK (number >= 1 AND number <= 9);
+
+ALTER TABLE covers ADD CONSTRAINT covers_ordered_by_check CHECK (length(ordered_by) <= 256);
+
+ALTER TABLE covers ADD CONSTRAINT covers_reason_check CHECK (length(reason) <= 500);
+
 ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z]{3}$'::text);
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_exponent_check CHECK (exponent >= 0 AND exponent <= 4);
@@ -3059,7 +3150,7 @@ ALTER TABLE exceptions ADD CONSTRAINT exceptions_close_reason_check CHECK (lengt
 
 ALTER TABLE exceptions ADD CONSTRAINT exceptions_closed_by_check CHECK (length(closed_by) >= 1 AND length(closed_by) <= 256);
 
-ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text, 'held'::text, 'amount_differs'::text, 'recall_overdue'::text, 'debited_twice'::text, 'statement_differs'::text]));
+ALTER TABLE exceptions ADD CONSTRAINT exceptions_kind_check CHECK (kind = ANY (ARRAY['in_doubt'::text, 'overdue'::text, 'contradiction'::text, 'late_debit'::text, 'second_debit'::text, 'disproved'::text, 'uncovered_return'::text, 'unknown_payment'::text, 'altered_payment'::text, 'cannot_be_booked'::text, 'held'::text, 'amount_differs'::text, 'recall_overdue'::text, 'debited_twice'::text, 'statement_differs'::text, 'cover_failed'::text]));
 
 ALTER TABLE exceptions ADD CONSTRAINT suspense_needs_four_eyes CHECK (closed_by IS NULL OR (kind <> ALL (ARRAY['disproved'::text, 'uncovered_return'::text])) OR acknowledged_by IS NOT NULL AND person_of(acknowledged_by) <> person_of(closed_by)) NOT VALID;
 
@@ -3447,6 +3538,10 @@ ALTER TABLE break_proposals ADD CONSTRAINT break_proposals_break_id_fkey FOREIGN
 
 ALTER TABLE breaks ADD CONSTRAINT breaks_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciliation_runs(id);
 
+ALTER TABLE cover_results ADD CONSTRAINT cover_results_settlement_id_attempt_number_fkey FOREIGN KEY (settlement_id, attempt, number) REFERENCES covers(settlement_id, attempt, number);
+
+ALTER TABLE covers ADD CONSTRAINT covers_settlement_id_attempt_fkey FOREIGN KEY (settlement_id, attempt) REFERENCES attempts(settlement_id, number);
+
 ALTER TABLE dead_letter_acts ADD CONSTRAINT dead_letter_acts_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES dead_letters(id) ON DELETE CASCADE;
 
 ALTER TABLE inbound_reports ADD CONSTRAINT inbound_reports_message_id_fkey FOREIGN KEY (message_id) REFERENCES inbound_messages(id);
@@ -3520,6 +3615,8 @@ CREATE INDEX break_proposals_by_break ON public.break_proposals USING btree (bre
 CREATE INDEX breaker_orders_by_lane ON public.breaker_orders USING btree (rail, bank, id);
 
 CREATE INDEX compensations_by_id ON public.settlement_transactions USING btree (id) WHERE (compensates IS NOT NULL);
+
+CREATE INDEX covers_by_message_id ON public.covers USING hash (message_id);
 
 CREATE INDEX dead_letter_acts_by_letter ON public.dead_letter_acts USING btree (dead_letter_id, id);
 
@@ -3679,6 +3776,15 @@ ALTER TABLE breaker_orders ENABLE ALWAYS TRIGGER breaker_orders_append_only;
 CREATE TRIGGER breaks_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.breaks FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE breaks ENABLE ALWAYS TRIGGER breaks_append_only;
 
+CREATE TRIGGER cover_results_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.cover_results FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE cover_results ENABLE ALWAYS TRIGGER cover_results_append_only;
+
+CREATE TRIGGER covers_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.covers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE covers ENABLE ALWAYS TRIGGER covers_append_only;
+
+CREATE TRIGGER repair_follows_a_refusal BEFORE INSERT ON public.covers FOR EACH ROW WHEN ((new.number > 1)) EXECUTE FUNCTION require_a_refused_cover();
+ALTER TABLE covers ENABLE ALWAYS TRIGGER repair_follows_a_refusal;
+
 CREATE TRIGGER currencies_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.currencies FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE currencies ENABLE ALWAYS TRIGGER currencies_stay;
 
@@ -3792,6 +3898,9 @@ ALTER TABLE matches ENABLE ALWAYS TRIGGER no_orphans;
 
 CREATE TRIGGER messages_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE messages ENABLE ALWAYS TRIGGER messages_append_only;
+
+CREATE TRIGGER cover_is_counted AFTER INSERT ON public.moves FOR EACH ROW WHEN (((new.event)::text = 'cover_due'::text)) EXECUTE FUNCTION count_cover();
+ALTER TABLE moves ENABLE ALWAYS TRIGGER cover_is_counted;
 
 CREATE TRIGGER filed_is_not_abandoned BEFORE INSERT ON public.moves FOR EACH ROW WHEN ((new.event = 'abandoned'::settlement_event)) EXECUTE FUNCTION refuse_abandoning_filed();
 ALTER TABLE moves ENABLE ALWAYS TRIGGER filed_is_not_abandoned;
@@ -4048,6 +4157,20 @@ CREATE VIEW settlement_messages AS
             messages.stored_at
            FROM messages
         UNION ALL
+         SELECT o.settlement_id,
+            o.attempt,
+            p.rail,
+            'out'::text AS text,
+            NULL::text AS text,
+            o.message_id,
+            NULL::smallint AS int2,
+            o.content,
+            octet_length(o.content) AS octet_length,
+            sha256(o.content) AS sha256,
+            o.recorded_at
+           FROM covers o
+             JOIN attempts p ON p.settlement_id = o.settlement_id AND p.number = o.attempt
+        UNION ALL
          SELECT k.settlement_id,
             k.attempt,
             f.rail,
@@ -4128,6 +4251,8 @@ INSERT INTO page VALUES ('locked', 'acknowledged', 'sent', NULL, 'enquire', '{tr
 
 INSERT INTO page VALUES ('locked', 'amount_differed', 'sent', 'except', 'enquire', '{transfer_initiated}');
 
+INSERT INTO page VALUES ('locked', 'cover_due', 'sent', 'cover', 'enquire', '{transfer_initiated}');
+
 INSERT INTO page VALUES ('locked', 'no_answer', 'in_doubt', NULL, 'enquire', '{}');
 
 INSERT INTO page VALUES ('locked', 'rejected', 'rolled_back', 'release', NULL, '{}');
@@ -4146,6 +4271,8 @@ INSERT INTO page VALUES ('sent', 'attested_settled', 'completed', 'post', NULL, 
 
 INSERT INTO page VALUES ('sent', 'cancelled', 'recalling', NULL, 'recall', '{}');
 
+INSERT INTO page VALUES ('sent', 'cover_due', 'sent', 'cover', 'enquire', '{}');
+
 INSERT INTO page VALUES ('sent', 'no_answer', 'sent', NULL, 'enquire', '{}');
 
 INSERT INTO page VALUES ('sent', 'not_found', 'sent', NULL, 'enquire', '{}');
@@ -4163,6 +4290,8 @@ INSERT INTO page VALUES ('in_doubt', 'amount_differed', 'sent', 'except', 'enqui
 INSERT INTO page VALUES ('in_doubt', 'attested_not_settled', 'rolled_back', 'release', NULL, '{}');
 
 INSERT INTO page VALUES ('in_doubt', 'attested_settled', 'completed', 'post', NULL, '{transfer_initiated,transfer_confirmed,settlement_finalized}');
+
+INSERT INTO page VALUES ('in_doubt', 'cover_due', 'sent', 'cover', 'enquire', '{transfer_initiated}');
 
 INSERT INTO page VALUES ('in_doubt', 'no_answer', 'in_doubt', NULL, 'enquire', '{}');
 

@@ -12,6 +12,7 @@ from settlement_lab.memory.banks import MemoryBanks
 from settlement_lab.memory.barrier import MemoryBarrierStore
 from settlement_lab.memory.break_work import MemoryBreakWork
 from settlement_lab.memory.breaker_orders import MemoryBreakerOrders
+from settlement_lab.memory.covers import MemoryCovers
 from settlement_lab.memory.dead_letters import MemoryDeadLetters
 from settlement_lab.memory.exceptions import MemoryCases
 from settlement_lab.memory.inbound import MemoryInbound
@@ -42,6 +43,7 @@ __all__ = [
     "MemoryBreakWork",
     "MemoryBreakerOrders",
     "MemoryCases",
+    "MemoryCovers",
     "MemoryDeadLetters",
     "MemoryEvidence",
     "MemoryGauges",

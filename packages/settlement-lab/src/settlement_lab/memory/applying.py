@@ -26,9 +26,12 @@ from settlement_engine.domain.lifecycle import (
 from settlement_engine.domain.settlement import Attestation, Moved
 from settlement_engine.ports import Result, TransitionResult
 from settlement_lab.memory.guards import (
+    TOLD_OTHERWISE,
+    entry_of,
     left_to_give_back,
     require_account,
     require_balance,
+    require_cover,
     require_hold,
     require_legal,
     require_released,
@@ -38,7 +41,7 @@ from settlement_lab.memory.guards import (
 from settlement_lab.memory.records import NOBODY, Lock, Quiet, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.ledger import Account, Transfer
@@ -88,6 +91,7 @@ class Applying:
             require_return(step)
             require_unfiled(step, filed)
             require_released(step, self._records)
+            require_cover(step, self._records)
         accounts = self._post(applied)
         self._write_money(applied, accounts)
         for step in applied:
@@ -127,12 +131,12 @@ class Applying:
         key, (kind, fingerprint) = step.settlement.id, _case(step)
         if (key, kind, fingerprint) in self._records.cases:
             return True
-        other, entry = _OTHERWISE.get(kind), _entry_of(step.detail)
+        other, entry = TOLD_OTHERWISE.get(kind), entry_of(step.detail)
         return (
             other is not None
             and entry[0] is not None
             and any(
-                case.kind is other and case.settlement_id == key and _entry_of(case.detail) == entry
+                case.kind is other and case.settlement_id == key and entry_of(case.detail) == entry
                 for case in self._records.cases.values()
             )
         )
@@ -298,8 +302,9 @@ class Applying:
             parked.due_at = due_at
 
     def _count(self, step: TransitionCommand) -> None:
-        """Count a send that is proved not to have left, or one more send that follows at once."""
-        if step.transition.state is State.LOCKED and step.event is Event.NOT_FOUND:
+        """Count a send that is proved not to have left, or one more send: of the payment, or of its cover."""
+        is_sent = step.transition.state is State.LOCKED and step.event is Event.NOT_FOUND
+        if is_sent or step.event is Event.COVER_DUE:
             self._records.count(step.settlement.id, sends=1)
         elif step.transition.state is State.LOCKED and step.event is Event.UNDELIVERED:
             self._records.count(step.settlement.id, undelivered=1)
@@ -373,18 +378,6 @@ def _taken(step: TransitionCommand) -> Counter[int]:
         taken[transfer.debit_id] += transfer.amount_minor
         taken[transfer.credit_id] -= transfer.amount_minor
     return taken
-
-
-_OTHERWISE: Final = {
-    CaseKind.SECOND_DEBIT: CaseKind.DEBITED_TWICE,
-    CaseKind.DEBITED_TWICE: CaseKind.SECOND_DEBIT,
-}
-
-
-def _entry_of(detail: Mapping[str, str]) -> tuple[str | None, ...]:
-    """Return the place of the entry that a case is about."""
-    places = ("statement_entry", "statement", "statement_detail")
-    return tuple(detail.get(each) for each in places)
 
 
 def _case(step: TransitionCommand) -> tuple[CaseKind, str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final
 
+from settlement_engine.domain.covers import COVER, COVER_SHA256
 from settlement_engine.domain.lifecycle import ENDS, Event, State
+from settlement_lab.memory.covers import with_sends
 from settlement_lab.memory.past_balances import balances_before
 
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ def _sends_follow_history(records: Records) -> Found:
         if attempt is None:
             continue
         resends = sum(
-            moved.event is Event.NOT_FOUND and moved.to_state is State.LOCKED
+            (moved.event is Event.NOT_FOUND and moved.to_state is State.LOCKED)
+            or moved.event is Event.COVER_DUE
             for moved in records.moves_of.get(history.id, [])
         )
         proofs = sum(
@@ -56,6 +60,28 @@ def _sends_follow_history(records: Records) -> Found:
         sends = range(1 + resends, 2 + resends + proofs + recoveries)
         if attempt.sends not in sends or attempt.undelivered != proofs:
             yield history.id, (sends, proofs), (attempt.sends, attempt.undelivered)
+
+
+def _covers_follow_history(records: Records) -> Found:
+    """Compare the send intents of covers with the stored ones, and with what their banks have said."""
+    for history in records.histories.values():
+        for moved in records.moves_of.get(history.id, []):
+            if moved.event is not Event.COVER_DUE or history.attempt is None:
+                continue
+            key, number = (history.id, history.attempt.number), int(moved.detail[COVER])
+            covers = records.covers.stored.get(key, [])
+            found = covers[number - 1].content if number <= len(covers) else b""
+            sha256 = hashlib.sha256(found).hexdigest()
+            if sha256 != moved.detail[COVER_SHA256]:
+                yield f"{history.id}/{moved.seq}", moved.detail[COVER_SHA256], sha256
+            refused_at = records.covers.refused_at.get((*key, number))
+            if refused_at is not None and moved.at > refused_at:
+                yield f"{history.id}/{moved.seq}", f"sent before {refused_at}", moved.at
+    for (settlement_id, attempt, number), proofs in records.covers.undelivered.items():
+        cover = records.covers.stored[settlement_id, attempt][number - 1]
+        sends = with_sends(records, (settlement_id, attempt), cover).sends
+        if len(proofs) > sends:
+            yield f"{settlement_id}/{attempt}/{number}", sends, len(proofs)
 
 
 def _calls_are_dated_as_what_they_did(_records: Records) -> Found:
@@ -76,6 +102,7 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     "rail_references_follow_moves": _rail_references_follow_moves,
     "ends_follow_moves": _ends_follow_moves,
     "sends_follow_history": _sends_follow_history,
+    "covers_follow_history": _covers_follow_history,
     "calls_are_dated_as_what_they_did": _calls_are_dated_as_what_they_did,
     "past_balances_follow_transfers": _past_balances_follow_transfers,
 }

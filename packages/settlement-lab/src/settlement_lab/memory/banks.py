@@ -9,6 +9,7 @@ from settlement_engine.domain.bank_codes import folded_bank
 from settlement_engine.domain.bank_directory import (
     BankChange,
     BankVersion,
+    cover_routes,
     our_accounts,
     serial_routes,
 )
@@ -75,6 +76,7 @@ class MemoryBanks:
                 is_withdrawn=each.bank.is_withdrawn,
                 accounts=our_accounts(each.bank),
                 routes=serial_routes(each.bank),
+                covers=cover_routes(each.bank),
             )
             for position, each in enumerate(self._records.bank_versions, 1)
             if position > after and present[each.bank.code] is each

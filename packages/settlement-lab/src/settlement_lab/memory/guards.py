@@ -6,11 +6,14 @@ in the engine.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.bank_codes import is_same_bank
 from settlement_engine.domain.charges import EACH_BEARS_ITS_OWN, SENDER_BEARS, bearer_of
 from settlement_engine.domain.compensation import paid_back_minor
+from settlement_engine.domain.covers import COVER, COVER_SHA256
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.identity import person_of
 from settlement_engine.domain.ledger import BALANCE_MAX, GUARDED
 from settlement_engine.domain.lifecycle import RETURNS, TRANSITIONS, Do, Event, State, is_recorded
@@ -20,7 +23,7 @@ from settlement_engine.domain.returns import left_of
 from settlement_engine.errors import InvariantViolated
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
     from uuid import UUID
 
     from settlement_engine.domain.ledger import Account
@@ -175,3 +178,32 @@ def require_account(account: Account | None, account_id: int) -> Account:
     _require(account is not None, f"there is no account {account_id}")
     assert account is not None
     return account
+
+
+TOLD_OTHERWISE: Final = {
+    CaseKind.SECOND_DEBIT: CaseKind.DEBITED_TWICE,
+    CaseKind.DEBITED_TWICE: CaseKind.SECOND_DEBIT,
+}
+
+
+def entry_of(detail: Mapping[str, str]) -> tuple[str | None, ...]:
+    """Return the place of the entry that a case is about."""
+    places = ("statement_entry", "statement", "statement_detail")
+    return tuple(detail.get(each) for each in places)
+
+
+def require_cover(step: TransitionCommand, records: Records) -> None:
+    """Refuse the send intent of a cover that is not the last one, or that its bank has refused."""
+    if step.event is not Event.COVER_DUE:
+        return
+    attempt, detail = step.settlement.attempt, step.detail
+    assert attempt is not None, "what is covered was sent"
+    key = (step.settlement.id, attempt.number)
+    covers = records.covers.stored.get(key, [])
+    named = covers[-1] if covers and str(covers[-1].number) == detail.get(COVER) else None
+    is_stored = named is not None and (
+        hashlib.sha256(named.content).hexdigest() == detail.get(COVER_SHA256)
+    )
+    if named is None or not is_stored or named.refusal is not None:
+        what = "the send intent of a cover names the last one, which its bank has not refused"
+        raise InvariantViolated(what)

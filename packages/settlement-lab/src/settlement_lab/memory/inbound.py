@@ -6,7 +6,11 @@ import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
+from settlement_engine.domain.covers import family_of, is_pair
 from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.payment_scope import is_in_scope
 from settlement_engine.ports import MessageSource, OpenReport, Receipt, ReportOutcome
 from settlement_engine.store.inbound import settlement_named_by
@@ -82,12 +86,13 @@ class MemoryInbound:
                 given.uetr == names.uetr
                 or given.end_to_end_id == names.end_to_end_id
                 or given.message_id == names.message_id
+                or given.message_id in self._cover_ids(settlement.id, attempt.number)
                 or given.transaction_id == names.end_to_end_id
                 or settlement_named_by(given.instruction_id) == settlement.id
                 or (attempt.trace and given.trace == attempt.trace)
             )
-            is_own = attempt.route.rail == message.rail and _may_report(
-                message, settlement.instruction
+            is_own = family_of(attempt.route.rail) == message.rail and _may_report(
+                message, settlement.instruction, is_pair=is_pair(attempt.route.rail)
             )
             if is_own and (is_named or settlement.id in stated):
                 found[settlement.id] = attempt.number
@@ -96,6 +101,21 @@ class MemoryInbound:
         if len(found) == 1:
             return _Found(*next(iter(found.items())))
         return _Found(is_others=not found and others > 0)
+
+    def _cover_ids(self, settlement_id: UUID, attempt: int) -> set[str]:
+        """Return the message ids of a payment's covers."""
+        covers = self._records.covers.stored.get((settlement_id, attempt), ())
+        return {each.message_id for each in covers}
+
+    def _is_known(self, each: OpenReport) -> bool:
+        """Say whether a report says again that a cover was refused."""
+        if each.report.event is not Event.REJECTED:
+            return False
+        return any(
+            cover.refusal is not None and cover.message_id == each.report.references.message_id
+            for covers in self._records.covers.stored.values()
+            for cover in covers
+        )
 
     async def open_reports(
         self, engine_id: int, limit: int, in_flight: Sequence[int] = ()
@@ -109,7 +129,7 @@ class MemoryInbound:
             is_others = open_row is not None and open_row.engine_id not in (0, engine_id)
             if number in records.closed_reports or number in under_way or is_others:
                 continue
-            found.append(each)
+            found.append(msgspec.structs.replace(each, is_known=self._is_known(each)))
             if len(found) == limit:
                 break
         return found
@@ -157,9 +177,12 @@ class MemoryInbound:
         )
 
 
-def _may_report(message: InboundMessage, instruction: Instruction) -> bool:
-    currency = instruction.amount.currency
-    return not message.scope or is_in_scope(message.scope, instruction.from_bank, currency)
+def _may_report(message: InboundMessage, instruction: Instruction, *, is_pair: bool) -> bool:
+    """Say whether the sender may report on a payment: FROM, and TO where it has a message of it too."""
+    currency, banks = instruction.amount.currency, [instruction.from_bank]
+    if is_pair:
+        banks.append(instruction.to_bank)
+    return not message.scope or any(is_in_scope(message.scope, each, currency) for each in banks)
 
 
 def _has_only_the_rails_own(given: PaymentReferences) -> bool:

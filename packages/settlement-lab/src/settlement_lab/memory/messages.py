@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from settlement_engine.domain.kept_messages import (
     CONTENT_BYTES_MAX,
     ListedMessage,
@@ -61,9 +63,22 @@ def listed_messages(records: Records, settlement_id: UUID) -> list[ListedMessage
         sent,
         *_kept(records, sent, settlement_id),
         *_filed(records, sent, settlement_id),
+        *_covers(records, sent, settlement_id),
         *_inbound(records, sent, settlement_id),
     ]
     return sorted(found, key=lambda each: each.position)
+
+
+def _covers(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iterator[ListedMessage]:
+    for cover in records.covers.stored.get((settlement_id, sent.attempt), ()):
+        yield msgspec.structs.replace(
+            sent,
+            message_id=cover.message_id,
+            content=cover.content,
+            size_bytes=len(cover.content),
+            sha256=hashlib.sha256(cover.content).digest(),
+            at=cover.recorded_at,
+        )
 
 
 def _filed(records: Records, sent: ListedMessage, settlement_id: UUID) -> Iterator[ListedMessage]:

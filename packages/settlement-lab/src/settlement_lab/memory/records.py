@@ -18,6 +18,7 @@ from settlement_engine.domain.money import book_exponents, currencies, exponent
 from settlement_engine.domain.windows import Window
 from settlement_engine.ports import Server
 from settlement_engine.store.migrate import WINDOWS
+from settlement_lab.memory.cover_records import CoverRecords
 from settlement_lab.memory.reconciled import Reconciled
 
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ class Records:
     file_closed_at: dict[int, datetime] = field(default_factory=dict)
     rail_files: list[tuple[RailFile, tuple[FileItem, ...]]] = field(default_factory=list)
     placed_files: set[int] = field(default_factory=set)
+    covers: CoverRecords = field(default_factory=CoverRecords)
     last_trace: int = 0
     compensating: dict[UUID, list[UUID]] = field(default_factory=dict)
 

@@ -37,8 +37,8 @@ WHERE v.code > $1
 ORDER BY v.code LIMIT $5;
 
 -- name: bank_changes
--- The present versions behind a position, in the order in which they were committed, with our accounts, and the
--- correspondents through which the bank is paid one after the other, by currency.
+-- The present versions behind a position, in the order in which they were committed, with our accounts, the
+-- correspondents through which the bank is paid one after the other, and those through which it is covered, by currency.
 SELECT v.id, v.code, v.rails, v.is_withdrawn, (
     SELECT jsonb_object_agg(i ->> 'currency', coalesce(
         nullif(i #>> '{our_account,iban}', ''), i #>> '{our_account,other_id}', ''
@@ -51,7 +51,13 @@ SELECT v.id, v.code, v.rails, v.is_withdrawn, (
     ))::text
     FROM jsonb_array_elements(v.content -> 'instructions') AS i
     WHERE i ->> 'method' = 'serial' AND jsonb_typeof(i -> 'their_account') = 'object'
-) AS routes
+) AS routes, (
+    SELECT jsonb_object_agg(i ->> 'currency', jsonb_build_object(
+        'correspondent', i ->> 'correspondent', 'account', i -> 'their_account'
+    ))::text
+    FROM jsonb_array_elements(v.content -> 'instructions') AS i
+    WHERE i ->> 'method' = 'cover' AND jsonb_typeof(i -> 'their_account') = 'object'
+) AS covers
 FROM bank_versions AS v
 WHERE v.id > $1 AND NOT EXISTS (
     SELECT 1 FROM bank_versions AS n WHERE n.code = v.code AND n.version = v.version + 1

@@ -85,7 +85,7 @@ FROM (
     SELECT o.id, s.state FROM exceptions AS o
     JOIN settlement_transactions AS s ON s.id = o.settlement_id
     WHERE o.closed_at IS NULL AND (
-        (o.kind IN ('in_doubt', 'overdue') AND s.ended_at IS NOT NULL)
+        (o.kind IN ('in_doubt', 'overdue', 'cover_failed') AND s.ended_at IS NOT NULL)
         OR (o.kind = 'cannot_be_booked' AND s.ended_at >= o.opened_at)
     )
     ORDER BY o.id LIMIT $2 FOR UPDATE OF o SKIP LOCKED

@@ -1,7 +1,8 @@
 -- name: record_inbound
 -- Store messages and match their reports to payments; a repeated message only increments its counter.
 -- A report matches a payment when all references in it belong to that payment, on this rail, and the payment is
--- in the scope of the sender (texts BANK/CURRENCY with * for any, as in domain/payment_scope.py; '' is no limit).
+-- in the scope of the sender (texts BANK/CURRENCY with * for any, as in domain/payment_scope.py; '' is no limit). A
+-- cover payment is on the rail of its banks too, and in the scope of TO as well: both have a message of it.
 -- A call-back is refused, and nothing of it stored, when a report names payments by our references and none of
 -- them is the sender's. The rail's own reference is used when it is the only one: the rail has stated it before, in
 -- an answer or in a report that also gave one of ours. A name that is not there is not asked for: the Bloom filters'
@@ -36,12 +37,14 @@ WITH given AS (
             count(*) FILTER (WHERE NOT q.is_own AND q.is_by_ours) AS others
         FROM (
             SELECT found.settlement_id, found.number, found.is_by_ours,
-                found.rail = g.rail AND (g.scope IS NULL OR EXISTS (
+                found.rail IN (g.rail, g.rail || '_cover') AND (g.scope IS NULL OR EXISTS (
                     SELECT 1 FROM settlement_transactions AS t
-                    WHERE t.id = found.settlement_id AND g.scope && ARRAY[
+                    WHERE t.id = found.settlement_id AND (g.scope && ARRAY[
                         folded_bank(t.from_bank) || '/' || t.currency,
                         folded_bank(t.from_bank) || '/*', '*/' || t.currency, '*/*'
-                    ]
+                    ] OR found.rail LIKE '%\_cover' AND g.scope && ARRAY[
+                        folded_bank(t.to_bank) || '/' || t.currency, folded_bank(t.to_bank) || '/*'
+                    ])
                 )) AS is_own
             FROM (
                 SELECT a.settlement_id, a.number, a.rail, true AS is_by_ours
@@ -52,6 +55,10 @@ WITH given AS (
                 UNION ALL
                 SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
                 WHERE a.message_id = r.message_id AND r.message_id IS NOT NULL
+                UNION ALL
+                SELECT a.settlement_id, a.number, a.rail, true FROM covers AS c
+                JOIN attempts AS a ON a.settlement_id = c.settlement_id AND a.number = c.attempt
+                WHERE c.message_id = r.message_id AND r.message_id IS NOT NULL
                 UNION ALL
                 SELECT a.settlement_id, a.number, a.rail, true FROM attempts AS a
                 WHERE a.end_to_end_id = r.transaction_id
@@ -104,7 +111,14 @@ ORDER BY g.place;
 
 -- name: open_inbound_reports
 -- The oldest open reports that this engine may process, except those it is processing.
-SELECT r.id, m.rail, r.report::text AS report, r.settlement_id, r.attempt, m.received_at
+-- One that says again that a cover was refused is known.
+SELECT r.id, m.rail, r.report::text AS report, r.settlement_id, r.attempt, m.received_at,
+    r.report ->> 'event' = 'rejected' AND EXISTS (
+        SELECT FROM covers AS c
+        JOIN cover_results AS f ON f.settlement_id = c.settlement_id AND f.attempt = c.attempt
+            AND f.number = c.number AND f.transmission = 0
+        WHERE c.message_id = r.report #>> '{references,message_id}'
+    ) AS is_known
 FROM inbound_reports AS r
 JOIN inbound_messages AS m ON m.id = r.message_id
 LEFT JOIN open_settlements AS w ON w.settlement_id = r.settlement_id

@@ -27,7 +27,8 @@ LEFT JOIN moves AS m ON m.settlement_id = s.id
 WHERE s.ended_at IS DISTINCT FROM m.at;
 
 -- name: prove_sends_follow_history
--- An attempt is sent with its lock, and once more with each move that found it unknown to the bank. A resend
+-- An attempt is sent with its lock, once more with each move that found it unknown to the bank, and once with each
+-- send intent of a cover. A resend
 -- after a proof of non-delivery, and what a recovery adds, have no record of their own: there is at most one
 -- for each proof and each recovery. Proofs of non-delivery are counted with the answers.
 SELECT a.settlement_id::text || '/' || a.number AS subject,
@@ -38,7 +39,7 @@ FROM attempts AS a
 CROSS JOIN (SELECT count(*) AS recoveries FROM openings WHERE step = 'shut') AS o
 LEFT JOIN (
     SELECT settlement_id, attempt, count(*) AS resends FROM moves
-    WHERE event = 'not_found' AND to_state = 'locked' GROUP BY 1, 2
+    WHERE (event = 'not_found' AND to_state = 'locked') OR event = 'cover_due' GROUP BY 1, 2
 ) AS m ON m.settlement_id = a.settlement_id AND m.attempt = a.number
 LEFT JOIN (
     SELECT settlement_id, attempt, sum(times) AS proofs FROM answers
@@ -49,6 +50,36 @@ CROSS JOIN LATERAL (
 ) AS q
 WHERE a.undelivered <> q.proofs
     OR a.sends NOT BETWEEN q.sends_min AND q.sends_min + q.proofs + o.recoveries;
+
+-- name: prove_covers_follow_history
+-- The send intent of a cover names a stored one with its bytes. No cover was sent after its bank had refused it, and
+-- none was proved undelivered more often than it was sent.
+SELECT m.settlement_id::text || '/' || m.seq AS subject, m.detail ->> 'cover_sha256' AS expected,
+    encode(sha256(c.content), 'hex') AS found
+FROM moves AS m
+LEFT JOIN covers AS c ON c.settlement_id = m.settlement_id AND c.attempt = m.attempt
+    AND c.number::text = m.detail ->> 'cover'
+WHERE m.event = 'cover_due'
+    AND encode(sha256(c.content), 'hex') IS DISTINCT FROM m.detail ->> 'cover_sha256'
+UNION ALL
+SELECT m.settlement_id::text || '/' || m.seq, 'sent before ' || r.at::text, 'sent at ' || m.at::text
+FROM cover_results AS r
+JOIN moves AS m ON m.settlement_id = r.settlement_id AND m.attempt = r.attempt AND m.event = 'cover_due'
+    AND m.detail ->> 'cover' = r.number::text
+WHERE r.result = 'refused' AND m.at > r.at
+UNION ALL
+SELECT r.settlement_id::text || '/' || r.attempt || '/' || r.number, 'at most ' || q.sends || ' undelivered',
+    r.proofs || ' undelivered'
+FROM (
+    SELECT settlement_id, attempt, number, count(*) AS proofs FROM cover_results
+    WHERE result = 'undelivered' GROUP BY 1, 2, 3
+) AS r
+CROSS JOIN LATERAL (
+    SELECT count(*) AS sends FROM moves AS m
+    WHERE m.settlement_id = r.settlement_id AND m.attempt = r.attempt AND m.event = 'cover_due'
+        AND m.detail ->> 'cover' = r.number::text
+) AS q
+WHERE r.proofs > q.sends;
 
 -- name: prove_calls_are_dated_as_what_they_did
 -- A call was written in the transaction that opened its account or posted its funding. No other record has

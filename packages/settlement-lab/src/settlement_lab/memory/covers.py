@@ -1,0 +1,104 @@
+"""Covers in memory (``ports.CoverStore``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from settlement_engine.domain.covers import (
+    COVER,
+    MAY_BE_REPAIRED,
+    Cover,
+    CoverRefusal,
+)
+from settlement_engine.domain.exceptions import CaseKind
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.errors import InvariantViolated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from settlement_engine.ports.covers import AttemptKey, CoverResult, FailedCover, NewCover
+    from settlement_lab.memory.records import Records
+
+
+class MemoryCovers:
+    """See ``ports.CoverStore``."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def latest(self, keys: Sequence[AttemptKey]) -> Mapping[UUID, Cover]:
+        """Return the last cover of each attempt; see the port."""
+        found = {}
+        for key in keys:
+            covers = self._records.covers.stored.get(key)
+            if covers:
+                found[key[0]] = with_sends(self._records, key, covers[-1])
+        return found
+
+    async def record(self, covers: Sequence[NewCover]) -> None:
+        """Store first covers; see the port."""
+        for new in covers:
+            self._store(new)
+
+    def _store(self, new: NewCover) -> bool:
+        stored = self._records.covers.stored.setdefault((new.settlement_id, new.attempt), [])
+        if len(stored) >= new.cover.number:
+            return False
+        if len(stored) != new.cover.number - 1 or (stored and stored[-1].refusal is None):
+            what = "a cover is repaired only after its bank has refused the one before"
+            raise InvariantViolated(what)
+        at = self._records.clock.now()
+        stored.append(msgspec.structs.replace(new.cover, recorded_at=at, sends=0, undelivered=0))
+        return True
+
+    async def note(self, results: Sequence[CoverResult]) -> None:
+        """Store what is proved of covers; see the port."""
+        for result in results:
+            covers = self._records.covers.stored[(result.settlement_id, result.attempt)]
+            place = result.number - 1
+            key = (result.settlement_id, result.attempt, result.number)
+            if result.undelivered:
+                proofs = self._records.covers.undelivered.setdefault(key, set())
+                proofs.add(result.undelivered)
+            elif covers[place].refusal is None:
+                refusal = CoverRefusal(code=result.code, text=result.text)
+                covers[place] = msgspec.structs.replace(covers[place], refusal=refusal)
+                self._records.covers.refused_at[key] = self._records.clock.now()
+
+    async def open_failed(self, failed: Sequence[FailedCover]) -> None:
+        """Open an exception for each; see the port."""
+        for each in failed:
+            if each.settlement_id in self._records.open:
+                self._records.open_case(
+                    CaseKind.COVER_FAILED,
+                    each.settlement_id,
+                    each.fingerprint,
+                    each.detail,
+                    self._records.clock.now(),
+                )
+
+    async def order(self, repair: NewCover) -> bool:
+        """Store a repair; see the port."""
+        history = self._records.histories.get(repair.settlement_id)
+        if history is None or history.state not in MAY_BE_REPAIRED or history.is_frozen:
+            return False
+        if not self._store(repair):
+            return False
+        parked = self._records.open[repair.settlement_id]
+        if parked.engine_id == 0:
+            parked.due_at = self._records.clock.now()
+        return True
+
+
+def with_sends(records: Records, key: AttemptKey, cover: Cover) -> Cover:
+    """Return a cover with how often it was allowed to leave, and how often it is proved that it did not."""
+    sends = sum(
+        moved.event is Event.COVER_DUE and moved.detail.get(COVER) == str(cover.number)
+        for moved in records.moves_of.get(key[0], [])
+    )
+    undelivered = records.covers.undelivered.get((*key, cover.number), ())
+    return msgspec.structs.replace(cover, sends=sends, undelivered=len(undelivered))

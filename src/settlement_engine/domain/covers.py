@@ -1,0 +1,218 @@
+"""Cover payments: a customer's payment to TO, and the transfer between banks through FROM that covers it.
+
+The payment (pacs.008) goes to TO and moves no money of ours; its cover (pacs.009 COV) goes to FROM, which debits our
+account. Both have one UETR. The pair is settled only when both are, and either may fail alone (rails.md 4.3, row 26).
+
+Promises: the cover leaves only after TO has taken the payment, so that a refusal by TO ends the pair while no money can
+have moved. A payment that TO has taken is not sent again because its cover failed: people repair the cover, under the
+same UETR, or recall the payment. Must never: end a pair by what one of the two banks says, or take a missing answer of
+either for a no.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from settlement_engine.domain.decisions.resending import may_send_again
+from settlement_engine.domain.lifecycle import Event, State
+from settlement_engine.errors import WrongState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from settlement_engine.domain.decisions.resending import SendingRules
+    from settlement_engine.domain.identifiers import References
+    from settlement_engine.domain.settlement import Settlement
+
+COVER_SUFFIX: Final = "_cover"
+"""A rail with this ending of its name sends pairs; the messages of its banks come in over the rail without it."""
+
+COVERS_MAX: Final = 9
+"""The most covers of one payment: the first one, and its repairs."""
+
+_NUMBERS: Final = "GHJKLMNPQ"
+"""A letter for each cover, none of them a hexadecimal digit: no id of a payment's message has one in that place."""
+
+COVER: Final = "cover"
+COVER_SHA256: Final = "cover_sha256"
+"""The details of the move that records the send intent of a cover: its number, and the hash of its bytes."""
+
+MAY_BE_REPAIRED: Final = frozenset({State.SENT, State.IN_DOUBT})
+
+
+class LegSays(StrEnum):
+    """What is known of one message of a pair."""
+
+    UNSENT = auto()  # it has not left, and this is proved
+    SILENT = auto()  # its bank has not answered
+    UNKNOWN = auto()  # its bank does not know it
+    TAKEN = auto()  # its bank has it; not final
+    SETTLED = auto()  # its bank says that it is final
+    REFUSED = auto()  # its bank has rejected it
+    GIVEN_BACK = auto()  # its bank has cancelled it after a recall
+
+
+class CoverProblem(StrEnum):
+    """What people have to look at: one message of the pair failed, and the other one did not."""
+
+    COVER_FAILED = "cover"  # TO has the payment, and FROM does not pay the cover
+    PAYMENT_FAILED = "payment"  # TO does not have the payment, and FROM may have paid the cover
+    COVER_TOO_LATE = "cover_too_late"  # TO has the payment, and the cover may not be sent any more
+
+
+class CoverRefusal(msgspec.Struct, frozen=True, kw_only=True):
+    """FROM's no to a cover, with its own code and text."""
+
+    code: str = ""
+    text: str = ""
+
+
+class Cover(msgspec.Struct, frozen=True, kw_only=True):
+    """One cover of a payment: the bytes to send, recorded before they leave.
+
+    ``sends`` counts the transmissions that were allowed, ``undelivered`` those that were proved never transmitted.
+    ``ordered_by`` is who has ordered the repair, for a ``reason``; the first cover has neither.
+    """
+
+    number: int
+    message_id: str
+    content: bytes
+    recorded_at: datetime
+    valid_until: datetime
+    sends: int = 0
+    undelivered: int = 0
+    refusal: CoverRefusal | None = None
+    ordered_by: str = ""
+    reason: str = ""
+
+    @property
+    def has_left(self) -> bool:
+        """Say whether it may have left: not every transmission is proved undelivered."""
+        return self.sends > self.undelivered
+
+
+class PairOutcome(NamedTuple):
+    """The event of a pair, None for no answer, and what people have to look at."""
+
+    event: Event | None
+    problem: CoverProblem | None = None
+
+
+_NOT_PAID: Final[Mapping[LegSays, Event]] = {
+    LegSays.REFUSED: Event.REJECTED,
+    LegSays.GIVEN_BACK: Event.RECALLED,
+}
+_PAYABLE: Final = frozenset({LegSays.TAKEN, LegSays.SETTLED})
+
+SAID: Final[Mapping[Event, LegSays]] = {
+    Event.ACKNOWLEDGED: LegSays.TAKEN,
+    Event.SETTLED: LegSays.SETTLED,
+    Event.REJECTED: LegSays.REFUSED,
+    Event.RECALLED: LegSays.GIVEN_BACK,
+    Event.NOT_FOUND: LegSays.UNKNOWN,
+}
+"""What the answer of a bank says of its message."""
+
+
+def is_pair(rail: str) -> bool:
+    """Say whether the payments of a rail are pairs; it holds for a rail that was removed as well."""
+    return rail.endswith(COVER_SUFFIX)
+
+
+def family_of(rail: str) -> str:
+    """Return the rail over which the banks of a rail are reached, and report."""
+    return rail.removesuffix(COVER_SUFFIX)
+
+
+def cover_message_id(message_id: str, number: int) -> str:
+    """Return the message id of a cover: that of its payment, with another beginning."""
+    return "C" + _NUMBERS[number - 1] + message_id[2:]
+
+
+def cover_outcome(payment: LegSays, cover: LegSays, *, may_send: bool) -> PairOutcome:
+    """Decide what both banks say. ``may_send``: the cover may leave now, for the first time or again."""
+    if LegSays.SILENT in (payment, cover):
+        return PairOutcome(None)
+    if payment in _PAYABLE:
+        return _with_payment(payment, cover, may_send=may_send)
+    if cover is LegSays.UNSENT:
+        return PairOutcome(_NOT_PAID.get(payment, Event.NOT_FOUND))
+    if payment in _NOT_PAID and cover in _NOT_PAID:
+        return PairOutcome(_NOT_PAID[payment])
+    return PairOutcome(Event.ACKNOWLEDGED, CoverProblem.PAYMENT_FAILED)
+
+
+def _with_payment(payment: LegSays, cover: LegSays, *, may_send: bool) -> PairOutcome:
+    """Decide where TO has the payment."""
+    if cover in _NOT_PAID:
+        return PairOutcome(Event.ACKNOWLEDGED, CoverProblem.COVER_FAILED)
+    if cover in (LegSays.UNSENT, LegSays.UNKNOWN) and may_send:
+        return PairOutcome(Event.COVER_DUE)
+    if cover is LegSays.UNSENT:
+        return PairOutcome(Event.ACKNOWLEDGED, CoverProblem.COVER_TOO_LATE)
+    is_both = payment is cover is LegSays.SETTLED
+    return PairOutcome(Event.SETTLED if is_both else Event.ACKNOWLEDGED)
+
+
+def recalls_cover(payment: Event | None, *, has_left: bool) -> bool:
+    """Say whether the cover is to be recalled as well: only once TO has given the payment back."""
+    return has_left and payment in _NOT_PAID.values()
+
+
+def recall_outcome(payment: Event | None, cover: Event | None, *, has_left: bool) -> Event | None:
+    """Decide the answers to recalls, first of the payment at TO and then of a cover that has left at FROM.
+
+    What TO gives back while FROM has paid the cover is no success: the money comes back by a return.
+    """
+    if payment is Event.SETTLED:
+        return Event.RECALL_REFUSED  # TO keeps it; the enquiry tells whether the pair is settled
+    if not recalls_cover(payment, has_left=has_left):
+        return payment
+    if cover in _NOT_PAID.values():
+        return Event.RECALLED
+    return Event.RECALL_REFUSED if cover is Event.SETTLED else cover
+
+
+def may_send_cover(cover: Cover, rules: SendingRules, now: datetime) -> bool:
+    """Say whether a cover may leave: it never has, or FROM does not know it and would recognise it again."""
+    if cover.refusal is not None or now >= cover.valid_until:
+        return False
+    return not cover.has_left or may_send_again(cover, rules, now)
+
+
+def cover_intent(cover: Cover, sha256: str) -> dict[str, str]:
+    """Return the details of the move that records the send intent of a cover."""
+    return {COVER: str(cover.number), COVER_SHA256: sha256}
+
+
+def check_repair(settlement: Settlement, cover: Cover | None) -> None:
+    """Refuse to repair what has not failed: only FROM's own no to the last cover allows another one.
+
+    Raises WrongState.
+    """
+    attempt = settlement.attempt
+    if attempt is None or not is_pair(attempt.route.rail):
+        raise WrongState("the settlement is no cover payment", why="there is no cover to repair")
+    if settlement.state not in MAY_BE_REPAIRED or settlement.is_frozen:
+        what = f"the cover of a settlement that is {settlement.state.value} cannot be repaired"
+        raise WrongState(
+            what, why="it is repaired while TO has the payment and waits for its cover"
+        )
+    if cover is None or cover.refusal is None:
+        what = "the bank has not refused the cover"
+        why = "without its own no the cover may still be paid, and another one would pay twice"
+        raise WrongState(what, why=why, todo="Ask the bank; `show ID --messages` has its answers.")
+    if cover.number >= COVERS_MAX:
+        todo = "Cancel the settlement: the bank that has the payment is then asked to give it back."
+        raise WrongState(
+            f"the cover was sent {COVERS_MAX} times", why="all were refused", todo=todo
+        )
+
+
+def names_of_cover(references: References, cover: Cover) -> References:
+    """Return the references in a cover: those of its payment, with its own message id."""
+    return msgspec.structs.replace(references, message_id=cover.message_id)

@@ -1,0 +1,143 @@
+"""What is known of the pairs of one call, and the answers that are made of it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from settlement_engine.domain.covers import SAID, CoverProblem, LegSays
+from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.readable import plain
+from settlement_engine.domain.returns import NOT_STATED
+from settlement_engine.ports import Answer, CoverResult, FailedCover
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from settlement_engine.domain.covers import Cover
+    from settlement_engine.ports import Question
+
+
+class Pairs:
+    """What is known of the pairs of one call, by settlement."""
+
+    def __init__(self, questions: Sequence[Question]) -> None:
+        self._questions = {each.settlement_id: each for each in questions}
+        self.covers: dict[UUID, Cover] = {}
+        self.payments: dict[UUID, Answer] = {}
+        self.answers_of_covers: dict[UUID, Answer] = {}
+        self.covers_said: dict[UUID, LegSays] = {}
+
+    def of(self, answer: Answer) -> Question:
+        """Return the question that an answer is about."""
+        return self._questions[answer.settlement_id]
+
+    def said_of_payment(self, question: Question) -> Event | None:
+        """Return what TO answered."""
+        answer = self.payments.get(question.settlement_id)
+        return answer.event if answer is not None else None
+
+    def says_of_payment(self, question: Question) -> LegSays:
+        """Return what is known of the payment."""
+        event = self.said_of_payment(question)
+        return LegSays.SILENT if event is None else SAID.get(event, LegSays.SILENT)
+
+    def said_of_cover(self, question: Question) -> LegSays:
+        """Return what is known of the cover, by FROM's answer or because it has not left."""
+        cover = self.covers.get(question.settlement_id)
+        if cover is None or not cover.has_left:
+            return LegSays.UNSENT
+        if cover.refusal is not None:
+            return LegSays.REFUSED
+        answer = self.answers_of_covers.get(question.settlement_id)
+        return LegSays.SILENT if answer is None else SAID.get(answer.event, LegSays.SILENT)
+
+
+def key_of(question: Question) -> tuple[UUID, int]:
+    """Return the attempt that a question is about."""
+    return question.settlement_id, question.attempt
+
+
+def sha256_of(cover: Cover) -> str:
+    """Return the hash of a cover's bytes."""
+    return hashlib.sha256(cover.content).hexdigest()
+
+
+def at_seq(answer: Answer, question: Question) -> Answer:
+    """Make an answer valid only where it was asked."""
+    return msgspec.structs.replace(answer, seq=question.seq)
+
+
+def undelivered(question: Question, cover: Cover) -> CoverResult:
+    """Say that the last transmission of a cover did not leave."""
+    return CoverResult(
+        settlement_id=question.settlement_id,
+        attempt=question.attempt,
+        number=cover.number,
+        undelivered=cover.sends,
+    )
+
+
+def refused(question: Question, cover: Cover, answer: Answer) -> CoverResult:
+    """Say that FROM has refused a cover."""
+    return CoverResult(
+        settlement_id=question.settlement_id,
+        attempt=question.attempt,
+        number=cover.number,
+        code=answer.code,
+        text=answer.text,
+    )
+
+
+def failed(question: Question, problem: CoverProblem, pairs: Pairs) -> FailedCover:
+    """Say for people which message failed, and what its bank has said."""
+    cover = pairs.covers.get(question.settlement_id)
+    said = {
+        CoverProblem.PAYMENT_FAILED: pairs.payments.get(question.settlement_id),
+        CoverProblem.COVER_FAILED: pairs.answers_of_covers.get(question.settlement_id),
+    }.get(problem)
+    detail = {
+        "failed": problem.value,
+        "payment": pairs.says_of_payment(question).value,
+        "cover": pairs.covers_said[question.settlement_id].value,
+        "cover_number": str(cover.number) if cover else "",
+        "code": (said.code if said else "")
+        or (cover.refusal.code if cover and cover.refusal else ""),
+        "text": (said.text if said else "")
+        or (cover.refusal.text if cover and cover.refusal else ""),
+    }
+    return FailedCover(
+        settlement_id=question.settlement_id,
+        attempt=question.attempt,
+        problem=problem,
+        cover=cover.number if cover else 0,
+        detail={name: plain(text) for name, text in detail.items() if text},
+    )
+
+
+def pair_answer(question: Question, event: Event, said: Answer | None) -> Answer:
+    """Make the answer of a pair, with the words of one of its banks; valid only where it was asked."""
+    assert said is not None, "an event has an answer that it comes from"
+    return Answer(
+        settlement_id=question.settlement_id,
+        attempt=question.attempt,
+        seq=question.seq,
+        event=event,
+        code=said.code,
+        text=said.text,
+        rail_reference=said.rail_reference,
+        confirmation=said.confirmation if event is Event.SETTLED else "",
+        stated=said.stated if event is Event.SETTLED else NOT_STATED,
+        promises_return=said.promises_return,
+    )
+
+
+def is_due(question: Question, covers: Mapping[UUID, Cover]) -> bool:
+    """Say whether the cover's send intent was just recorded, by this process and with these bytes."""
+    cover = covers.get(question.settlement_id)
+    if not question.cover_due or cover is None or cover.refusal is not None:
+        return False
+    return sha256_of(cover) == question.cover_due
