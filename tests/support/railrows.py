@@ -222,9 +222,11 @@ class RowWorld:
 
 
 @asynccontextmanager
-async def row_world(folder: Path, rail_name: str, *, is_agreed: bool) -> AsyncIterator[RowWorld]:
+async def row_world(
+    folder: Path, rail_name: str, *, is_agreed: bool, kind: type[RowWorld] | None = None
+) -> AsyncIterator[RowWorld]:
     """The bank with its call-backs; the test starts the engine."""
-    world = RowWorld(folder, rail_name, is_agreed=is_agreed)
+    world = (kind or RowWorld)(folder, rail_name, is_agreed=is_agreed)
 
     async def answer(request: web.Request) -> web.Response:
         try:

@@ -75,6 +75,7 @@ class Cover(msgspec.Struct, frozen=True, kw_only=True):
     """One cover of a payment: the bytes to send, recorded before they leave.
 
     ``sends`` counts the transmissions that were allowed, ``undelivered`` those that were proved never transmitted.
+    ``is_found``: FROM had it when it was recorded; a database that was restored did not know of it.
     ``ordered_by`` is who has ordered the repair, for a ``reason``; the first cover has neither.
     """
 
@@ -85,6 +86,7 @@ class Cover(msgspec.Struct, frozen=True, kw_only=True):
     valid_until: datetime
     sends: int = 0
     undelivered: int = 0
+    is_found: bool = False
     refusal: CoverRefusal | None = None
     ordered_by: str = ""
     reason: str = ""
@@ -92,7 +94,7 @@ class Cover(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_left(self) -> bool:
         """Say whether it may have left: not every transmission is proved undelivered."""
-        return self.sends > self.undelivered
+        return self.is_found or self.sends > self.undelivered
 
 
 class PairOutcome(NamedTuple):

@@ -83,6 +83,7 @@ def _columns(new: NewCover) -> tuple[object, ...]:
         cover.valid_until,
         cover.ordered_by,
         cover.reason,
+        cover.is_found,
     )
 
 
@@ -98,6 +99,7 @@ def _to_cover(row: asyncpg.Record) -> Cover:
         valid_until=row["valid_until"],
         sends=row["sends"],
         undelivered=row["undelivered"],
+        is_found=row["is_found"],
         refusal=refusal,
         ordered_by=row["ordered_by"],
         reason=row["reason"],

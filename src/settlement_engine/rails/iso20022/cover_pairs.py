@@ -45,6 +45,18 @@ class Pairs:
         event = self.said_of_payment(question)
         return LegSays.SILENT if event is None else SAID.get(event, LegSays.SILENT)
 
+    def hears_of_cover(self, question: Question, answer: Answer | None) -> LegSays:
+        """Keep FROM's answer about a cover, and return what it says."""
+        if answer is None:
+            return LegSays.SILENT
+        self.answers_of_covers[question.settlement_id] = answer
+        return SAID.get(answer.event, LegSays.SILENT)
+
+    def was_found(self, question: Question) -> bool:
+        """Say whether FROM has a cover that is not recorded."""
+        says = self.covers_said.get(question.settlement_id, LegSays.UNSENT)
+        return says is not LegSays.UNSENT
+
     def said_of_cover(self, question: Question) -> LegSays:
         """Return what is known of the cover, by FROM's answer or because it has not left."""
         cover = self.covers.get(question.settlement_id)

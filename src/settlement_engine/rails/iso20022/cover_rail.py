@@ -151,9 +151,15 @@ class CoverPaymentRail:
 
         await self._legs.send(questions, hear)
         taken = [each for each in questions if each.settlement_id in pairs.payments]
-        pairs.covers = await self._recorded(taken)
+        again = [each for each in taken if each.is_possible_duplicate]
+        if again:
+            pairs.covers = dict(await self._store.latest([key_of(each) for each in again]))
+            await self._find_forgotten(again, pairs)
+        pairs.covers |= await self._recorded(
+            [each for each in taken if each.settlement_id not in pairs.covers_said], pairs
+        )
         for each in taken:
-            pairs.covers_said[each.settlement_id] = pairs.said_of_cover(each)
+            pairs.covers_said.setdefault(each.settlement_id, pairs.said_of_cover(each))
         await self._conclude(taken, pairs, report)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
@@ -242,20 +248,19 @@ class CoverPaymentRail:
         ]
         if not unknown:
             return
-        pairs.covers |= await self._recorded(unknown)
+        covers = {each.settlement_id: self._writer.first(each) for each in unknown}
         asked = [
             self._of_cover(each, cover)
             for each in unknown
-            if (cover := pairs.covers.get(each.settlement_id)) is not None
+            if (cover := covers[each.settlement_id]) is not None
         ]
         found = await self._hear(self._legs.enquire, asked)
-        for each in asked:
-            answer = found.get(each.settlement_id)
-            says = LegSays.SILENT if answer is None else SAID.get(answer.event, LegSays.SILENT)
+        answered = [each for each in unknown if each.settlement_id in found]
+        for each in unknown:
+            says = pairs.hears_of_cover(each, found.get(each.settlement_id))
             never_arrived = says is LegSays.UNKNOWN
             pairs.covers_said[each.settlement_id] = LegSays.UNSENT if never_arrived else says
-            if answer is not None:
-                pairs.answers_of_covers[each.settlement_id] = answer
+        pairs.covers |= await self._recorded(answered, pairs)
 
     async def _conclude(self, questions: Sequence[Question], pairs: Pairs, report: Report) -> None:
         """Report what both banks have said of each pair, and store what is proved by it."""
@@ -300,10 +305,14 @@ class CoverPaymentRail:
         assert self._covers is not None, "keep_covers() is called before the rail is asked"
         return self._covers
 
-    async def _recorded(self, questions: Sequence[Question]) -> dict[UUID, Cover]:
+    async def _recorded(self, questions: Sequence[Question], pairs: Pairs) -> dict[UUID, Cover]:
         """Store the first covers of payments that TO has taken; returns the last cover of each."""
         new = [
-            NewCover(settlement_id=each.settlement_id, attempt=each.attempt, cover=cover)
+            NewCover(
+                settlement_id=each.settlement_id,
+                attempt=each.attempt,
+                cover=msgspec.structs.replace(cover, is_found=pairs.was_found(each)),
+            )
             for each in questions
             if (cover := self._writer.first(each)) is not None
         ]

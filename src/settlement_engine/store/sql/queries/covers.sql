@@ -3,7 +3,7 @@
 -- name: latest_covers
 -- The last cover of each attempt, how often it was allowed to leave, and what is proved of it.
 SELECT c.settlement_id, c.attempt, c.number, c.message_id, c.content, c.recorded_at, c.valid_until, c.ordered_by,
-    c.reason,
+    c.reason, c.is_found,
     (
         SELECT count(*) FROM moves AS m
         WHERE m.settlement_id = c.settlement_id AND m.event = 'cover_due' AND m.attempt = c.attempt
@@ -25,11 +25,14 @@ LEFT JOIN cover_results AS f ON f.settlement_id = c.settlement_id AND f.attempt 
 
 -- name: record_covers
 -- Store covers; one that is stored already stays as it is. A repair is refused unless the one before was.
-INSERT INTO covers (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason)
-SELECT c.settlement_id, c.attempt, c.number, c.message_id, c.content, c.valid_until, c.ordered_by, c.reason
+INSERT INTO covers (
+    settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason, is_found
+)
+SELECT c.settlement_id, c.attempt, c.number, c.message_id, c.content, c.valid_until, c.ordered_by, c.reason, c.is_found
 FROM unnest(
-    $1::uuid[], $2::smallint[], $3::smallint[], $4::text[], $5::bytea[], $6::timestamptz[], $7::text[], $8::text[]
-) AS c (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason)
+    $1::uuid[], $2::smallint[], $3::smallint[], $4::text[], $5::bytea[], $6::timestamptz[], $7::text[], $8::text[],
+    $9::boolean[]
+) AS c (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason, is_found)
 ORDER BY c.settlement_id
 ON CONFLICT DO NOTHING;
 
@@ -59,8 +62,10 @@ WITH wanted AS (
     SELECT s.id FROM settlement_transactions AS s
     WHERE s.id = $1::uuid AND s.attempt = $2::smallint AND s.state IN ('sent', 'in_doubt') AND NOT s.is_frozen
 ), stored AS (
-    INSERT INTO covers (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason)
-    SELECT w.id, $2::smallint, $3::smallint, $4, $5::bytea, $6::timestamptz, $7, $8 FROM wanted AS w
+    INSERT INTO covers (
+        settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason, is_found
+    )
+    SELECT w.id, $2::smallint, $3::smallint, $4, $5::bytea, $6::timestamptz, $7, $8, $9::boolean FROM wanted AS w
     ON CONFLICT DO NOTHING RETURNING settlement_id, number
 ), due AS (
     UPDATE open_settlements AS o SET due_at = clock_timestamp()

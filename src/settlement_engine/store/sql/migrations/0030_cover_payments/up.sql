@@ -24,9 +24,12 @@ CREATE TABLE covers (
     valid_until timestamptz NOT NULL,
     ordered_by text NOT NULL CHECK (length(ordered_by) <= 256),
     reason text NOT NULL CHECK (length(reason) <= 500),
+    -- Its bank had it before: the database was restored, and did not know of it.
+    is_found boolean NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (settlement_id, attempt, number),
     FOREIGN KEY (settlement_id, attempt) REFERENCES attempts (settlement_id, number),
+    CONSTRAINT only_a_first_cover_is_found CHECK (number = 1 OR NOT is_found),
     CONSTRAINT a_repair_is_ordered CHECK ((number = 1) = (ordered_by = '') AND (number = 1) = (reason = ''))
 );
 CREATE INDEX covers_by_message_id ON covers USING hash (message_id);
