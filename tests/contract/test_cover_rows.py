@@ -19,7 +19,8 @@ from settlement_engine.errors import Contention, WrongState
 from settlement_engine.simulator.scenarios import RecallReply, Reply, Scenario, ScenarioStep
 from settlement_engine.simulator.service import Outage, OutageKind
 from settlement_lab.memory.cover_records import CoverRecords
-from tests.support.coverrows import AMOUNT, FUNDS, cover_world
+from tests.support.coverrows import cover_world
+from tests.support.railrows import AMOUNT, FUNDS
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

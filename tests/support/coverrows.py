@@ -106,9 +106,7 @@ class CoverWorld(RowWorld):
 
     # --- what is asked of both sides ----------------------------------------------------------------
 
-    def treats(  # type: ignore[override]
-        self, payment: str | Scenario = "settle", cover: str | Scenario = "settle"
-    ) -> None:
+    def treats(self, payment: str | Scenario = "settle", cover: str | Scenario = "settle") -> None:
         """Let TO treat payments so, and FROM their covers."""
         bank = self.bank.service._bank
         given = {"payment": payment, "cover": cover}

@@ -8,6 +8,7 @@ from settlement_engine.api.accounts import AccountCalls
 from settlement_engine.api.banks import BankCalls
 from settlement_engine.api.books import BookCalls, BookPorts
 from settlement_engine.api.call import Drain, Undisturbed
+from settlement_engine.api.covers import CoverCalls
 from settlement_engine.api.dossiers import DossierCalls
 from settlement_engine.api.exceptions import ExceptionCalls
 from settlement_engine.api.intake import IntakeCalls
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Archive,
         BankStore,
         CaseManagement,
+        CoverOrders,
         DeadLetterStore,
         Engine,
         MessageStore,
@@ -53,6 +55,7 @@ class Calls:
         accounts: AccountStore,
         banks: BankStore,
         recalls: Recalls,
+        covers: CoverOrders,
         stream: Stream,
         archive: Archive,
         finder: StuckFinder,
@@ -70,13 +73,13 @@ class Calls:
         self.turns = Turns(CALLS_IDLE_RATIO)
         named = {"trusts_names": settings.trusts_names}
         self.settlement = SettlementCalls(engine, settlements, books.proofs, settings, self.turns)
-        limits = stuck_limits or StuckLimits()
-        self.dossier = DossierCalls(self.settlement.find, archive, finder, limits)
+        find, limits = self.settlement.find, stuck_limits or StuckLimits()
+        self.dossier = DossierCalls(find, archive, finder, limits)
         self.recalls = RecallCalls(self.settlement, recalls, self.undisturbed, **named)
-        self.messages = MessageCalls(self.settlement.find, messages)
-        self.account = AccountCalls(
-            accounts, self.undisturbed, needs_listed_banks=settings.needs_listed_banks
-        )
+        self.covers = CoverCalls(covers, self.undisturbed, **named)
+        self.messages = MessageCalls(find, messages)
+        needs_listed = settings.needs_listed_banks
+        self.account = AccountCalls(accounts, self.undisturbed, needs_listed_banks=needs_listed)
         self.books = BookCalls(books, accounts, self.undisturbed, settings)
         self.bank = BankCalls(banks, self.undisturbed, **named)
         self.exceptions = ExceptionCalls(case_management, self.undisturbed, **named)
@@ -93,6 +96,7 @@ class Calls:
                 **self.settlement.unary(),
                 **self.dossier.unary(),
                 **self.recalls.unary(),
+                **self.covers.unary(),
                 **self.messages.unary(),
                 **self.books.reconciliation.runs(),
             },

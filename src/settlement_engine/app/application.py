@@ -40,6 +40,7 @@ from settlement_engine.app.statement_reader import StatementReader
 from settlement_engine.engine.balance_fetch import BalanceFetch
 from settlement_engine.engine.breaks import BreakEscalator, EngineBreaks
 from settlement_engine.engine.case_worker import EngineCases
+from settlement_engine.engine.cover_repairs import CoverRepairs
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.reconciliation_schedule import (
@@ -246,6 +247,7 @@ class Application:
             accounts=self.accounts,
             banks=self.banks,
             recalls=self.recaller,
+            covers=CoverRepairs(self.settlements, self.covers, self.rails),
             stream=self.stream,
             archive=self.archive,
             finder=self.finder,

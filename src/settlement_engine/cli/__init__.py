@@ -59,6 +59,7 @@ COMMANDS: Final = {
         "cancel": ("settlements:cancel", "Request cancellation or recall."),
         "trigger": ("trigger:trigger", "Run a scenario of the simulated bank, and tell its story."),
         "recall": ("recalls:recall", "Ask for the money of a completed settlement back."),
+        "repair-cover": ("covers:repair_cover", "Order another cover after the bank's refusal."),
         "banks": ("banks:banks", "Put, import, show and list banks of the directory."),
         "accounts": ("accounts:accounts", "Open, fund, list and (de)activate accounts."),
     },

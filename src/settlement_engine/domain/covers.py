@@ -34,6 +34,9 @@ COVER_SUFFIX: Final = "_cover"
 COVERS_MAX: Final = 9
 """The most covers of one payment: the first one, and its repairs."""
 
+REASON_CHARACTERS_MAX: Final = 500
+"""The longest reason for a repair, as the database has it."""
+
 _NUMBERS: Final = "GHJKLMNPQ"
 """A letter for each cover, none of them a hexadecimal digit: no id of a payment's message has one in that place."""
 

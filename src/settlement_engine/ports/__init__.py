@@ -44,6 +44,7 @@ from settlement_engine.ports.cases import (
     ResolutionStore,
 )
 from settlement_engine.ports.covers import (
+    CoverOrders,
     CoverRail,
     CoverResult,
     CoverStore,
@@ -221,6 +222,7 @@ __all__ = [
     "Claimed",
     "Clock",
     "CorrespondentsRail",
+    "CoverOrders",
     "CoverRail",
     "CoverResult",
     "CoverStore",

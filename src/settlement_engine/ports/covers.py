@@ -83,6 +83,14 @@ class CoverStore(Protocol):
         ...
 
 
+class CoverOrders(Protocol):
+    """What the API uses of cover payments."""
+
+    async def repair(self, settlement_id: UUID, who: str, reason: str) -> Cover:
+        """Order another cover, and return it. Raises NotFound, WrongState, Contention, Unavailable."""
+        ...
+
+
 @runtime_checkable
 class CoverRail(Protocol):
     """The part of a rail that sends cover payments."""

@@ -515,6 +515,8 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     """The bank's statement lacks the debit that completed the settlement, or reverses it."""
     EXCEPTION_KIND_RECALL_OVERDUE: _ExceptionKind.ValueType  # 15
     """The bank has not answered a recall after completion within the rail's time limit."""
+    EXCEPTION_KIND_COVER_FAILED: _ExceptionKind.ValueType  # 16
+    """One message of a cover payment failed, and the other one did not: the pair is not settled."""
 
 class ExceptionKind(_ExceptionKind, metaclass=_ExceptionKindEnumTypeWrapper):
     """--- exceptions ----------------------------------------------------------------------------------"""
@@ -550,6 +552,8 @@ EXCEPTION_KIND_STATEMENT_DIFFERS: ExceptionKind.ValueType  # 14
 """The bank's statement lacks the debit that completed the settlement, or reverses it."""
 EXCEPTION_KIND_RECALL_OVERDUE: ExceptionKind.ValueType  # 15
 """The bank has not answered a recall after completion within the rail's time limit."""
+EXCEPTION_KIND_COVER_FAILED: ExceptionKind.ValueType  # 16
+"""One message of a cover payment failed, and the other one did not: the pair is not settled."""
 Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015
 
 class _ExceptionSeverity:
@@ -1938,6 +1942,63 @@ class RecallSettlementRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecallSettlementRequest: _TypeAlias = RecallSettlementRequest  # noqa: Y015
+
+@_typing.final
+class RepairCoverRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    reason: _builtins.str
+    """Why; at most 500 characters without control characters. Required."""
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "settlement_id", b"settlement_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairCoverRequest: _TypeAlias = RepairCoverRequest  # noqa: Y015
+
+@_typing.final
+class SettlementCover(_message.Message):
+    """A cover of a customer's payment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    ORDERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    settlement_id: _builtins.str
+    number: _builtins.int
+    """1 is the first one, and the others are its repairs."""
+    message_id: _builtins.str
+    ordered_by: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        settlement_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        message_id: _builtins.str = ...,
+        ordered_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "number", b"number", "ordered_by", b"ordered_by", "reason", b"reason", "settlement_id", b"settlement_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementCover: _TypeAlias = SettlementCover  # noqa: Y015
 
 @_typing.final
 class SettlementRecall(_message.Message):

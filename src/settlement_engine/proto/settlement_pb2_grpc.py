@@ -80,6 +80,11 @@ class SettlementServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.RecallSettlementRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementRecall.FromString,
                 _registered_method=True)
+        self.RepairCover = channel.unary_unary(
+                '/settlement.SettlementService/RepairCover',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.RepairCoverRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementCover.FromString,
+                _registered_method=True)
         self.ExplainSettlement = channel.unary_unary(
                 '/settlement.SettlementService/ExplainSettlement',
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementStatusRequest.SerializeToString,
@@ -181,6 +186,16 @@ class SettlementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RepairCover(self, request, context):
+        """Orders another cover (pacs.009 COV) of a cover payment, under the same UETR, after FROM has refused the last
+        one; TO has the payment, which is not sent again. Who acts is known as for RecallSettlement. The cover goes to the
+        correspondent that the bank directory names now, and leaves once TO still has the payment. FAILED_PRECONDITION
+        where FROM has not refused the last cover: without its no that one may still be paid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainSettlement(self, request, context):
         """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
         when, what would have to happen for money to move or be released, and who may act.
@@ -258,6 +273,11 @@ def add_SettlementServiceServicer_to_server(servicer, server):
                     servicer.RecallSettlement,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.RecallSettlementRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementRecall.SerializeToString,
+            ),
+            'RepairCover': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepairCover,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.RepairCoverRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.SettlementCover.SerializeToString,
             ),
             'ExplainSettlement': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainSettlement,
@@ -524,6 +544,33 @@ class SettlementService:
             '/settlement.SettlementService/RecallSettlement',
             settlement__engine_dot_proto_dot_settlement__pb2.RecallSettlementRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.SettlementRecall.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepairCover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.SettlementService/RepairCover',
+            settlement__engine_dot_proto_dot_settlement__pb2.RepairCoverRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.SettlementCover.FromString,
             options,
             channel_credentials,
             insecure,

@@ -85,6 +85,12 @@ class SettlementServiceStub:
     back. A settlement is recalled once; repeated, the call answers with the recall that is there. Who acts is the
     caller's certificate; without one, the metadata `settlement-actor` names the person.
     """
+    RepairCover: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RepairCoverRequest, _settlement_pb2.SettlementCover]
+    """Orders another cover (pacs.009 COV) of a cover payment, under the same UETR, after FROM has refused the last
+    one; TO has the payment, which is not sent again. Who acts is known as for RecallSettlement. The cover goes to the
+    correspondent that the bank directory names now, and leaves once TO still has the payment. FAILED_PRECONDITION
+    where FROM has not refused the last cover: without its no that one may still be paid.
+    """
     ExplainSettlement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]
     """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
     when, what would have to happen for money to move or be released, and who may act.
@@ -137,6 +143,12 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
     back. A settlement is recalled once; repeated, the call answers with the recall that is there. Who acts is the
     caller's certificate; without one, the metadata `settlement-actor` names the person.
+    """
+    RepairCover: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RepairCoverRequest, _settlement_pb2.SettlementCover]  # type: ignore[assignment]
+    """Orders another cover (pacs.009 COV) of a cover payment, under the same UETR, after FROM has refused the last
+    one; TO has the payment, which is not sent again. Who acts is known as for RecallSettlement. The cover goes to the
+    correspondent that the bank directory names now, and leaves once TO still has the payment. FAILED_PRECONDITION
+    where FROM has not refused the last cover: without its no that one may still be paid.
     """
     ExplainSettlement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettlementStatusRequest, _settlement_pb2.SettlementExplanation]  # type: ignore[assignment]
     """Explains a settlement in sentences: what happened, why it is in its state, what is asked next and
@@ -241,6 +253,18 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         rail's time limit has passed. An acceptance is a promise only: the settlement is RETURNED when the money is
         back. A settlement is recalled once; repeated, the call answers with the recall that is there. Who acts is the
         caller's certificate; without one, the metadata `settlement-actor` names the person.
+        """
+
+    @_abc_1.abstractmethod
+    def RepairCover(
+        self,
+        request: _settlement_pb2.RepairCoverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.SettlementCover, _abc.Awaitable[_settlement_pb2.SettlementCover]]:
+        """Orders another cover (pacs.009 COV) of a cover payment, under the same UETR, after FROM has refused the last
+        one; TO has the payment, which is not sent again. Who acts is known as for RecallSettlement. The cover goes to the
+        correspondent that the bank directory names now, and leaves once TO still has the payment. FAILED_PRECONDITION
+        where FROM has not refused the last cover: without its no that one may still be paid.
         """
 
     @_abc_1.abstractmethod

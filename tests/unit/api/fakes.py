@@ -40,6 +40,7 @@ from settlement_engine.monitoring.break_metrics import BreakMetrics
 from settlement_engine.monitoring.families import Families
 from settlement_engine.ports import Announcement, LaneStatus, RailStatus
 from tests.support.stores import CountedIds, MemoryStores
+from tests.unit.api.fake_covers import FakeCovers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -179,6 +180,7 @@ class World:
         self.banks = self.stores.banks
         self.specs: list[AccountSpec] = []
         self.recalls = FakeRecalls()
+        self.covers = FakeCovers()
         self.case_management = FakeCaseManagement(self.stores)
         self.rail_control = FakeRails(self.stores)
 
@@ -448,6 +450,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         accounts=world,
         banks=world.banks,
         recalls=world.recalls,
+        covers=world.covers,
         stream=world,
         archive=world,
         finder=world,

@@ -169,6 +169,17 @@ class FakeEngine(
         self.settlements[0].recall.CopyFrom(found)
         return found
 
+    def RepairCover(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._note("RepairCover", request, context)
+        self.actors += [text for name, text in context.invocation_metadata() if name == ACTOR]
+        return wire.SettlementCover(
+            settlement_id=ID,
+            number=2,
+            message_id="CH0",
+            ordered_by=self.actors[-1],
+            reason=request.reason,
+        )
+
     def StreamSettlementEvents(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         self._note(
             "StreamSettlementEvents",
