@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from settlement_engine.api.accounts import AccountCalls
 from settlement_engine.api.banks import BankCalls
@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     )
 
 
+class PaymentOrders(NamedTuple):
+    """What people order about payments that were sent."""
+
+    recalls: Recalls
+    covers: CoverOrders
+
+
 class Calls:
     """The handlers of all calls, built over the ports that they use."""
 
@@ -54,8 +61,7 @@ class Calls:
         settlements: SettlementStore,
         accounts: AccountStore,
         banks: BankStore,
-        recalls: Recalls,
-        covers: CoverOrders,
+        orders: PaymentOrders,
         stream: Stream,
         archive: Archive,
         finder: StuckFinder,
@@ -75,8 +81,8 @@ class Calls:
         self.settlement = SettlementCalls(engine, settlements, books.proofs, settings, self.turns)
         find, limits = self.settlement.find, stuck_limits or StuckLimits()
         self.dossier = DossierCalls(find, archive, finder, limits)
-        self.recalls = RecallCalls(self.settlement, recalls, self.undisturbed, **named)
-        self.covers = CoverCalls(covers, self.undisturbed, **named)
+        self.recalls = RecallCalls(self.settlement, orders.recalls, self.undisturbed, **named)
+        self.covers = CoverCalls(orders.covers, self.undisturbed, **named)
         self.messages = MessageCalls(find, messages)
         needs_listed = settings.needs_listed_banks
         self.account = AccountCalls(accounts, self.undisturbed, needs_listed_banks=needs_listed)

@@ -12,7 +12,7 @@ import uuid_utils
 
 from settlement_engine import __version__
 from settlement_engine.api.books import BookPorts
-from settlement_engine.api.calls import Calls
+from settlement_engine.api.calls import Calls, PaymentOrders
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.api.issued_statements import IssuedPorts
 from settlement_engine.api.reconciliation import ReconciliationPorts
@@ -246,8 +246,9 @@ class Application:
             settlements=self.settlements,
             accounts=self.accounts,
             banks=self.banks,
-            recalls=self.recaller,
-            covers=CoverRepairs(self.settlements, self.covers, self.rails),
+            orders=PaymentOrders(
+                self.recaller, CoverRepairs(self.settlements, self.covers, self.rails)
+            ),
             stream=self.stream,
             archive=self.archive,
             finder=self.finder,

@@ -13,7 +13,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from settlement_engine.api.books import BookPorts
-from settlement_engine.api.calls import Calls
+from settlement_engine.api.calls import Calls, PaymentOrders
 from settlement_engine.api.issued_statements import IssuedPorts
 from settlement_engine.api.reconciliation import ReconciliationPorts
 from settlement_engine.api.regulatory import RegulatoryPorts
@@ -449,8 +449,7 @@ def calls(world: Any, settings: ApiSettings) -> Calls:
         settlements=world,
         accounts=world,
         banks=world.banks,
-        recalls=world.recalls,
-        covers=world.covers,
+        orders=PaymentOrders(world.recalls, world.covers),
         stream=world,
         archive=world,
         finder=world,
