@@ -176,7 +176,7 @@ class DevelopmentBank:
 
         The mock bank is left out, or stays the first rail.
         """
-        swift = SwiftBank(**self._reached("swift", "simulator_swift"))
+        swift = SwiftBank(**self._reached("swift", "simulator_swift"), covers=True)
         sepa = tuple(
             SepaBank(
                 **self._reached(rail, f"simulator_{rail}"), our_account=EURO_ACCOUNT, rails=(rail,)

@@ -15,6 +15,9 @@ from settlement_engine.proto import settlement_pb2 as wire
 WHO: Final = "sample-data"
 EURO_CORRESPONDENT: Final = "DEUTDEFF"
 DOLLAR_CORRESPONDENT: Final = "CHASUS33"
+COVERED: Final = frozenset({"HSBCGB2L"})
+"""The banks to which customers' payments in USD go directly, and through the correspondent only their cover."""
+
 EURO, DOLLAR = "EUR", "USD"
 
 
@@ -113,7 +116,10 @@ def _in_dollars(bank: SampleBank) -> wire.StandingInstruction:
     )
     if bank.code != DOLLAR_CORRESPONDENT:
         found.correspondent = DOLLAR_CORRESPONDENT
-        found.method = wire.CORRESPONDENT_METHOD_SERIAL
+        is_covered = bank.code in COVERED
+        found.method = (
+            wire.CORRESPONDENT_METHOD_COVER if is_covered else wire.CORRESPONDENT_METHOD_SERIAL
+        )
     return found
 
 
