@@ -10,9 +10,9 @@ import pytest
 from settlement_engine.domain.bank_directory import (
     BankChange,
     CorrespondentMethod,
+    CorrespondentRoute,
     DirectoryFacts,
     ListedBank,
-    CorrespondentRoute,
     StandingInstruction,
     serial_routes,
 )
