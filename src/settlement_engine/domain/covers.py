@@ -1,22 +1,20 @@
 """Cover payments: a customer's payment to TO, and the transfer between banks through FROM that covers it.
 
 The payment (pacs.008) goes to TO and moves no money of ours; its cover (pacs.009 COV) goes to FROM, which debits our
-account. Both have one UETR. The pair is settled only when both are, and either may fail alone (rails.md 4.3, row 26).
+account. Both have one UETR. The pair is settled only when both are, and either may fail alone (rails.md 4.3, row 26);
+``decisions/pairs.py`` decides which event that is.
 
-Promises: the cover leaves only after TO has taken the payment, so that a refusal by TO ends the pair while no money can
-have moved. A payment that TO has taken is not sent again because its cover failed: people repair the cover, under the
-same UETR, or recall the payment. Must never: end a pair by what one of the two banks says, or take a missing answer of
-either for a no.
+Promises: a payment that TO has taken is not sent again because its cover failed: people repair the cover, under the
+same UETR, or recall the payment. Must never: let a cover be repaired without FROM's own no to the one before.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain.decisions.resending import may_send_again
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import WrongState
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from settlement_engine.domain.decisions.resending import SendingRules
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.settlement import Settlement
 
@@ -100,19 +97,6 @@ class Cover(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_found or self.sends > self.undelivered
 
 
-class PairOutcome(NamedTuple):
-    """The event of a pair, None for no answer, and what people have to look at."""
-
-    event: Event | None
-    problem: CoverProblem | None = None
-
-
-_NOT_PAID: Final[Mapping[LegSays, Event]] = {
-    LegSays.REFUSED: Event.REJECTED,
-    LegSays.GIVEN_BACK: Event.RECALLED,
-}
-_PAYABLE: Final = frozenset({LegSays.TAKEN, LegSays.SETTLED})
-
 SAID: Final[Mapping[Event, LegSays]] = {
     Event.ACKNOWLEDGED: LegSays.TAKEN,
     Event.SETTLED: LegSays.SETTLED,
@@ -136,57 +120,6 @@ def family_of(rail: str) -> str:
 def cover_message_id(message_id: str, number: int) -> str:
     """Return the message id of a cover: that of its payment, with another beginning."""
     return "C" + _NUMBERS[number - 1] + message_id[2:]
-
-
-def cover_outcome(payment: LegSays, cover: LegSays, *, may_send: bool) -> PairOutcome:
-    """Decide what both banks say. ``may_send``: the cover may leave now, for the first time or again."""
-    if LegSays.SILENT in (payment, cover):
-        return PairOutcome(None)
-    if payment in _PAYABLE:
-        return _with_payment(payment, cover, may_send=may_send)
-    if cover is LegSays.UNSENT:
-        return PairOutcome(_NOT_PAID.get(payment, Event.NOT_FOUND))
-    if payment in _NOT_PAID and cover in _NOT_PAID:
-        return PairOutcome(_NOT_PAID[payment])
-    return PairOutcome(Event.ACKNOWLEDGED, CoverProblem.PAYMENT_FAILED)
-
-
-def _with_payment(payment: LegSays, cover: LegSays, *, may_send: bool) -> PairOutcome:
-    """Decide where TO has the payment."""
-    if cover in _NOT_PAID:
-        return PairOutcome(Event.ACKNOWLEDGED, CoverProblem.COVER_FAILED)
-    if cover in (LegSays.UNSENT, LegSays.UNKNOWN) and may_send:
-        return PairOutcome(Event.COVER_DUE)
-    if cover is LegSays.UNSENT:
-        return PairOutcome(Event.ACKNOWLEDGED, CoverProblem.COVER_TOO_LATE)
-    is_both = payment is cover is LegSays.SETTLED
-    return PairOutcome(Event.SETTLED if is_both else Event.ACKNOWLEDGED)
-
-
-def recalls_cover(payment: Event | None, *, has_left: bool) -> bool:
-    """Say whether the cover is to be recalled as well: only once TO has given the payment back."""
-    return has_left and payment in _NOT_PAID.values()
-
-
-def recall_outcome(payment: Event | None, cover: Event | None, *, has_left: bool) -> Event | None:
-    """Decide the answers to recalls, first of the payment at TO and then of a cover that has left at FROM.
-
-    What TO gives back while FROM has paid the cover is no success: the money comes back by a return.
-    """
-    if payment is Event.SETTLED:
-        return Event.RECALL_REFUSED  # TO keeps it; the enquiry tells whether the pair is settled
-    if not recalls_cover(payment, has_left=has_left):
-        return payment
-    if cover in _NOT_PAID.values():
-        return Event.RECALLED
-    return Event.RECALL_REFUSED if cover is Event.SETTLED else cover
-
-
-def may_send_cover(cover: Cover, rules: SendingRules, now: datetime) -> bool:
-    """Say whether a cover may leave: it never has, or FROM does not know it and would recognise it again."""
-    if cover.refusal is not None or now >= cover.valid_until:
-        return False
-    return not cover.has_left or may_send_again(cover, rules, now)
 
 
 def cover_intent(cover: Cover, sha256: str) -> dict[str, str]:

@@ -37,7 +37,8 @@ def believe(step: TransitionCommand, at: datetime) -> None:
     if step.attempt is not None:
         settlement.recorded = None  # this process wrote the bytes and keeps them in memory
     attempt = step.attempt or settlement.attempt
-    if attempt is not None and step.event is Event.NOT_FOUND and transition.ask is Ask.SEND:
+    is_sent_again = step.event is Event.NOT_FOUND and transition.ask is Ask.SEND
+    if attempt is not None and (is_sent_again or transition.do is Do.COVER):
         attempt = msgspec.structs.replace(attempt, sends=attempt.sends + 1)
     settlement.attempt = attempt
     settlement.state = transition.state

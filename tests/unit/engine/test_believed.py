@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from settlement_engine.domain.covers import COVER, COVER_SHA256
 from settlement_engine.domain.lifecycle import (
     ENDS,
     TRANSITIONS,
@@ -30,8 +31,15 @@ def test_the_copy_agrees_with_the_store_after_every_transition(state: State, eve
     transition = TRANSITIONS[state][event]
     believed = settlement(state, asked=2)
     refusal = Refusal(code=RefusalCode.RAIL_REJECTED, detail={"code": "AC04"})
+    is_covered = event is Event.COVER_DUE
     believe(
-        TransitionCommand(settlement=believed, event=event, transition=transition, refusal=refusal),
+        TransitionCommand(
+            settlement=believed,
+            event=event,
+            transition=transition,
+            refusal=refusal,
+            detail={COVER: "1", COVER_SHA256: "ab"} if is_covered else {},
+        ),
         LATER,
     )
     is_move = is_recorded(state, transition)
@@ -43,10 +51,11 @@ def test_the_copy_agrees_with_the_store_after_every_transition(state: State, eve
     if transition.state in ENDS:
         assert believed.ended_at == (NOW if state in ENDS else LATER)
     sends = believed.attempt.sends if believed.attempt else None
-    if event is Event.NOT_FOUND and transition.ask is Ask.SEND:
+    if is_covered or (event is Event.NOT_FOUND and transition.ask is Ask.SEND):
         assert sends == 2
     else:
         assert sends in (None, 1)
+    assert believed.cover_due == ("ab" if is_covered else "")
 
 
 def test_a_sent_attempt_is_not_compared_again() -> None:

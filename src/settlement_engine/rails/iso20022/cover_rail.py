@@ -18,9 +18,11 @@ from settlement_engine.domain.covers import (
     SAID,
     LegSays,
     cover_intent,
+    names_of_cover,
+)
+from settlement_engine.domain.decisions.pairs import (
     cover_outcome,
     may_send_cover,
-    names_of_cover,
     recall_outcome,
     recalls_cover,
 )
