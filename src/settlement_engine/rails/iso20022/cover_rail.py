@@ -1,51 +1,23 @@
 """The rail of cover payments: a customer's payment to TO, and its cover to FROM (``domain/covers.py``).
 
-It asks both banks over the connections of its family, and reports one event for the pair. Promises: a cover is stored
-before its send intent, and leaves only for the question that has its hash; what either bank says of its message alone
-is never reported as the end of the pair. Must never: decide what the two answers mean (``cover_outcome`` does).
+It writes both messages, and has ``PairAsker`` ask both banks over the connections of its family. Promises: a payment is
+covered only where the bank directory says so. Must never: open connections of its own, or hear what banks report unasked:
+the family's own rail does both.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from settlement_engine.domain.covers import (
-    COVER_SUFFIX,
-    SAID,
-    LegSays,
-    cover_intent,
-    names_of_cover,
-)
-from settlement_engine.domain.decisions.pairs import (
-    cover_outcome,
-    may_send_cover,
-    recall_outcome,
-    recalls_cover,
-)
-from settlement_engine.domain.lifecycle import Event
-from settlement_engine.ports import NewCover
-from settlement_engine.rails.iso20022.cover_pairs import (
-    Pairs,
-    at_seq,
-    failed,
-    is_due,
-    key_of,
-    pair_answer,
-    refused,
-    sha256_of,
-    undelivered,
-)
+from settlement_engine.domain.covers import COVER_SUFFIX
 from settlement_engine.rails.iso20022.cover_writer import CoverWriter
 from settlement_engine.rails.iso20022.orders import read_terms
 from settlement_engine.rails.iso20022.rail import IsoRail
+from settlement_engine.rails.pairs import EXCHANGES, PairAsker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
-    from uuid import UUID
+    from collections.abc import Callable, Sequence
 
     from settlement_engine.domain.bank_directory import CorrespondentRoute
     from settlement_engine.domain.covers import Cover
@@ -53,17 +25,10 @@ if TYPE_CHECKING:
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Instruction, Settlement
     from settlement_engine.messages.schemas import MessageSchemas
-    from settlement_engine.ports import Answer, Clock, CoverStore, Question, RailCapabilities
+    from settlement_engine.ports import Clock, CoverStore, Question, RailCapabilities
     from settlement_engine.ports.messages import Keep
     from settlement_engine.ports.rails import Receive, Report
     from settlement_engine.rails.iso20022.connections import Connections
-
-    Ask = Callable[[Sequence[Question], Report], Awaitable[None]]
-
-EXCHANGES: Final = 3
-"""The most exchanges, one after the other, in one question about a pair."""
-
-_TAKEN: Final = frozenset({Event.ACKNOWLEDGED, Event.SETTLED})
 
 
 class CoverPaymentRail:
@@ -79,12 +44,9 @@ class CoverPaymentRail:
     ) -> None:
         self.name = family + COVER_SUFFIX
         self._family = family
-        self._connections = connections
-        self._clock = clock
         self._legs = IsoRail(self.name, connections, clock, count_alarm, schemas)
         self._writer = CoverWriter(connections, clock, schemas)
-        self._keep: Keep | None = None
-        self._covers: CoverStore | None = None
+        self._pairs = PairAsker(self._legs, self._writer.first, clock)
 
     @property
     def capabilities(self) -> RailCapabilities:
@@ -102,12 +64,12 @@ class CoverPaymentRail:
 
     def keep_messages(self, keep: Keep) -> None:
         """Set the function that stores messages."""
-        self._keep = keep
+        self._pairs.keep = keep
         self._legs.keep_messages(keep)
 
     def keep_covers(self, covers: CoverStore) -> None:
         """Set where covers are kept."""
-        self._covers = covers
+        self._pairs.covers = covers
 
     def know_covers(self, route: Callable[[str, str], CorrespondentRoute | None]) -> None:
         """Set the look-up of how a bank is covered."""
@@ -140,209 +102,13 @@ class CoverPaymentRail:
     # --- the questions ------------------------------------------------------------------------------
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
-        """Send payments to TO; one that TO has taken has its cover due. Other answers are TO's."""
-        pairs = Pairs(questions)
-
-        def hear(answers: Sequence[Answer]) -> None:
-            for answer in answers:
-                if answer.event in _TAKEN:
-                    pairs.payments[answer.settlement_id] = answer
-                else:
-                    is_proof = answer.event is Event.UNDELIVERED
-                    report([answer if is_proof else at_seq(answer, pairs.of(answer))])
-
-        await self._legs.send(questions, hear)
-        taken = [each for each in questions if each.settlement_id in pairs.payments]
-        again = [each for each in taken if each.is_possible_duplicate]
-        if again:
-            pairs.covers = dict(await self._store.latest([key_of(each) for each in again]))
-            await self._find_forgotten(again, pairs)
-        pairs.covers |= await self._recorded(
-            [each for each in taken if each.settlement_id not in pairs.covers_said], pairs
-        )
-        for each in taken:
-            pairs.covers_said.setdefault(each.settlement_id, pairs.said_of_cover(each))
-        await self._conclude(taken, pairs, report)
+        """Send payments to TO; one that TO has taken has its cover due."""
+        await self._pairs.send(questions, report)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
         """Send the covers that are due to FROM; about all others, ask both banks."""
-        pairs = Pairs(questions)
-        pairs.covers = dict(await self._store.latest([key_of(each) for each in questions]))
-        due = [each for each in questions if is_due(each, pairs.covers)]
-        sent = {each.settlement_id for each in due}
-        asked = [each for each in questions if each.settlement_id not in sent]
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_covers(due, pairs, report))
-            group.create_task(self._ask_both(asked, pairs, report))
+        await self._pairs.enquire(questions, report)
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
         """Ask TO for payments back, and then FROM for the covers of those that TO has given back."""
-        pairs = Pairs(questions)
-        pairs.covers = dict(await self._store.latest([key_of(each) for each in questions]))
-        pairs.payments = await self._hear(self._legs.recall, questions)
-        covers = [
-            self._of_cover(each, cover)
-            for each in questions
-            if (cover := pairs.covers.get(each.settlement_id)) is not None
-            and not each.has_ended
-            and recalls_cover(pairs.said_of_payment(each), has_left=cover.has_left)
-        ]
-        recalled = await self._hear(self._legs.recall, covers)
-        for each in questions:
-            said, cover = (
-                pairs.payments.get(each.settlement_id),
-                pairs.covers.get(each.settlement_id),
-            )
-            of_cover = recalled.get(each.settlement_id)
-            await self._store_messages([said, of_cover])
-            if each.has_ended:
-                event = said.event if said else None
-            else:
-                event = recall_outcome(
-                    said.event if said else None,
-                    of_cover.event if of_cover else None,
-                    has_left=cover is not None and cover.has_left,
-                )
-            if event is not None:
-                report([pair_answer(each, event, of_cover or said)])
-
-    async def _send_covers(
-        self, questions: Sequence[Question], pairs: Pairs, report: Report
-    ) -> None:
-        """Transmit covers whose send intent was just recorded. TO has the payment, whatever FROM says."""
-        sent = [self._of_cover(each, pairs.covers[each.settlement_id]) for each in questions]
-        said = await self._hear(self._legs.send, sent)
-        for each in questions:
-            cover, answer = pairs.covers[each.settlement_id], said.get(each.settlement_id)
-            if answer is None:
-                continue
-            await self._store_messages([answer])
-            if answer.event is Event.UNDELIVERED:
-                await self._store.note([undelivered(each, cover)])
-            pairs.covers_said[each.settlement_id] = SAID.get(answer.event, LegSays.TAKEN)
-            pairs.answers_of_covers[each.settlement_id] = answer
-            await self._note_refusal(each, pairs)
-            report([pair_answer(each, Event.ACKNOWLEDGED, answer)])
-
-    async def _ask_both(self, questions: Sequence[Question], pairs: Pairs, report: Report) -> None:
-        left = [
-            self._of_cover(each, cover)
-            for each in questions
-            if (cover := pairs.covers.get(each.settlement_id)) and cover.has_left
-        ]
-        async with asyncio.TaskGroup() as group:
-            payments = group.create_task(self._hear(self._legs.enquire, questions))
-            covers = group.create_task(self._hear(self._legs.enquire, left))
-        pairs.payments, pairs.answers_of_covers = payments.result(), covers.result()
-        await self._find_forgotten(questions, pairs)
-        for each in questions:
-            pairs.covers_said.setdefault(each.settlement_id, pairs.said_of_cover(each))
-        await self._conclude(questions, pairs, report)
-
-    async def _find_forgotten(self, questions: Sequence[Question], pairs: Pairs) -> None:
-        """Ask FROM for covers that TO waits for and that are not recorded: before a restore they may have been sent."""
-        unknown = [
-            each
-            for each in questions
-            if each.settlement_id not in pairs.covers
-            and (said := pairs.payments.get(each.settlement_id)) is not None
-            and said.event in _TAKEN
-        ]
-        if not unknown:
-            return
-        covers = {each.settlement_id: self._writer.first(each) for each in unknown}
-        asked = [
-            self._of_cover(each, cover)
-            for each in unknown
-            if (cover := covers[each.settlement_id]) is not None
-        ]
-        found = await self._hear(self._legs.enquire, asked)
-        answered = [each for each in unknown if each.settlement_id in found]
-        for each in unknown:
-            says = pairs.hears_of_cover(each, found.get(each.settlement_id))
-            never_arrived = says is LegSays.UNKNOWN
-            pairs.covers_said[each.settlement_id] = LegSays.UNSENT if never_arrived else says
-        pairs.covers |= await self._recorded(answered, pairs)
-
-    async def _conclude(self, questions: Sequence[Question], pairs: Pairs, report: Report) -> None:
-        """Report what both banks have said of each pair, and store what is proved by it."""
-        now, rules = self._clock.now(), self._legs.capabilities
-        for each in questions:
-            cover = pairs.covers.get(each.settlement_id)
-            may_send = cover is not None and may_send_cover(cover, rules, now)
-            says = pairs.covers_said[each.settlement_id]
-            outcome = cover_outcome(pairs.says_of_payment(each), says, may_send=may_send)
-            both = (
-                pairs.payments.get(each.settlement_id),
-                pairs.answers_of_covers.get(each.settlement_id),
-            )
-            await self._store_messages(both)
-            await self._note_refusal(each, pairs)
-            if outcome.problem is not None:
-                await self._store.open_failed([failed(each, outcome.problem, pairs)])
-            if outcome.event is None:
-                continue
-            answer = pair_answer(each, outcome.event, both[1] or both[0])
-            if outcome.event is Event.COVER_DUE:
-                assert cover is not None, "only a cover that is stored is due"
-                answer = msgspec.structs.replace(
-                    answer, papers=cover_intent(cover, sha256_of(cover))
-                )
-            report([answer])
-
-    async def _note_refusal(self, question: Question, pairs: Pairs) -> None:
-        """Store FROM's no to a cover: only after it may people order another one."""
-        cover = pairs.covers.get(question.settlement_id)
-        says = pairs.covers_said.get(question.settlement_id)
-        if cover is None or cover.refusal is not None:
-            return
-        if says in (LegSays.REFUSED, LegSays.GIVEN_BACK):
-            answer = pairs.answers_of_covers[question.settlement_id]
-            await self._store.note([refused(question, cover, answer)])
-
-    # --- one message of a pair ----------------------------------------------------------------------
-
-    @property
-    def _store(self) -> CoverStore:
-        assert self._covers is not None, "keep_covers() is called before the rail is asked"
-        return self._covers
-
-    async def _recorded(self, questions: Sequence[Question], pairs: Pairs) -> dict[UUID, Cover]:
-        """Store the first covers of payments that TO has taken; returns the last cover of each."""
-        new = [
-            NewCover(
-                settlement_id=each.settlement_id,
-                attempt=each.attempt,
-                cover=msgspec.structs.replace(cover, is_found=pairs.was_found(each)),
-            )
-            for each in questions
-            if (cover := self._writer.first(each)) is not None
-        ]
-        await self._store.record(new)
-        return dict(await self._store.latest([key_of(each) for each in questions]))
-
-    def _of_cover(self, question: Question, cover: Cover) -> Question:
-        """Make the question about a cover; every transmission but the first may be a duplicate."""
-        return msgspec.structs.replace(
-            question,
-            references=names_of_cover(question.references, cover),
-            payload=cover.content,
-            valid_until=cover.valid_until,
-            recorded_at=cover.recorded_at,
-            is_possible_duplicate=cover.sends - cover.undelivered > 1,
-        )
-
-    async def _hear(self, ask: Ask, questions: Sequence[Question]) -> dict[UUID, Answer]:
-        """Ask about one message of each pair, and return the answers by settlement."""
-        found: dict[UUID, Answer] = {}
-        if questions:
-            await ask(
-                questions, lambda answers: found.update((a.settlement_id, a) for a in answers)
-            )
-        return found
-
-    async def _store_messages(self, answers: Iterable[Answer | None]) -> None:
-        """Store the responses of both banks: a transition stores one message only."""
-        messages = [each.message for each in answers if each is not None and each.message]
-        if messages and self._keep is not None:
-            await self._keep(messages)
+        await self._pairs.recall(questions, report)
