@@ -515,6 +515,8 @@ class _ExceptionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Excepti
     """The bank's statement lacks the debit that completed the settlement, or reverses it."""
     EXCEPTION_KIND_RECALL_OVERDUE: _ExceptionKind.ValueType  # 15
     """The bank has not answered a recall after completion within the rail's time limit."""
+    EXCEPTION_KIND_COVER_FAILED: _ExceptionKind.ValueType  # 16
+    """One message of a cover payment failed, and the other one did not: the pair is not settled."""
 
 class ExceptionKind(_ExceptionKind, metaclass=_ExceptionKindEnumTypeWrapper):
     """--- exceptions ----------------------------------------------------------------------------------"""
@@ -550,6 +552,8 @@ EXCEPTION_KIND_STATEMENT_DIFFERS: ExceptionKind.ValueType  # 14
 """The bank's statement lacks the debit that completed the settlement, or reverses it."""
 EXCEPTION_KIND_RECALL_OVERDUE: ExceptionKind.ValueType  # 15
 """The bank has not answered a recall after completion within the rail's time limit."""
+EXCEPTION_KIND_COVER_FAILED: ExceptionKind.ValueType  # 16
+"""One message of a cover payment failed, and the other one did not: the pair is not settled."""
 Global___ExceptionKind: _TypeAlias = ExceptionKind  # noqa: Y015
 
 class _ExceptionSeverity:
