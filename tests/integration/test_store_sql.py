@@ -317,8 +317,23 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "list_banks": ("text text text bool int8", BANK_VERSION),
     "bank_changes": (
         "int8 int8",
-        "id int8, code text, rails text[], is_withdrawn bool, accounts text, routes text",
+        "id int8, code text, rails text[], is_withdrawn bool, accounts text, routes text, covers text",
     ),
+    "latest_covers": (
+        "uuid[] int2[]",
+        (
+            "settlement_id uuid, attempt int2, number int2, message_id text, content bytea,"
+            " recorded_at timestamptz, valid_until timestamptz, ordered_by text, reason text, sends int8,"
+            " undelivered int8, refusal_code text, refusal_text text"
+        ),
+    ),
+    "record_covers": (
+        "uuid[] int2[] int2[] text[] bytea[] timestamptz[] text[] text[]",
+        "",
+    ),
+    "note_cover_results": ("uuid[] int2[] int2[] int2[] text[] text[] text[]", ""),
+    "open_cover_failed": ("uuid[] text[] text[]", ""),
+    "order_cover": ("uuid int2 int2 text bytea timestamptz text text", "number int2"),
     "allocate_traces": ("int4 int4", "last int4"),
     "lock_file_items": ("uuid[] int8[]", "place int8"),
     "ready_file_items": ("uuid[] int2[]", "settlement_id uuid, attempt int2"),
@@ -688,7 +703,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8 int8 int8[]",
         (
             "id int8, rail text, report text, settlement_id uuid, attempt int2,"
-            " received_at timestamptz"
+            " received_at timestamptz, is_known bool"
         ),
     ),
     "close_inbound_reports": ("int8[] text[]", ""),

@@ -48,6 +48,7 @@ from settlement_engine.ports import (
     TransitionCommand,
     Verdict,
 )
+from tests.support.made_covers import intent_of, new_cover
 from tests.support.stores import CountedIds
 
 if TYPE_CHECKING:
@@ -315,6 +316,8 @@ class Scene:
         fields["detail"] |= told
         if "detail" in changes:
             changes["detail"] = {**told, **changes["detail"]}
+        if event is Event.COVER_DUE and settlement.attempt is not None:
+            fields["detail"] |= intent_of(new_cover(settlement).cover)
         if event in EXCEPTIONS:
             fields["detail"]["exception"] = EXCEPTIONS[event].value
         if back is not None:
@@ -353,6 +356,13 @@ class Scene:
     async def apply(
         self, *steps: TransitionCommand, engine_id: int | None = None
     ) -> list[TransitionResult]:
+        """Apply transitions; a cover is stored before its send intent."""
+        due = [
+            new_cover(each.settlement)
+            for each in steps
+            if each.event is Event.COVER_DUE and each.settlement.attempt is not None
+        ]
+        await self.stores.covers.record(due)
         return await self.stores.settlements.apply(
             steps, self.engine_id if engine_id is None else engine_id
         )
