@@ -91,7 +91,12 @@ STATEMENT = (
     " account_id int8, source text, identifier text, servicer text, currency text,"
     " bank_statement_id text, sequence int8, page int8, created text, begins date, ends date,"
     " opening_minor int8, closing_minor int8, entries int4, imported_by text,"
-    " imported_at timestamptz"
+    " imported_at timestamptz, is_set_aside bool"
+)
+STATEMENT_PROPOSAL = (
+    "id int8, account_id int8, change text, reason text, proposed_by text, content_sha256 bytea,"
+    " proposed_at timestamptz, expires_at timestamptz, seen_at timestamptz, decision text, decided_by text,"
+    " decided_at timestamptz, role text, statement_ids int8[]"
 )
 ISSUED = (
     "id int8, account_id int8, kind text, bank text, currency text, account_number text, number int4, day date,"
@@ -110,7 +115,7 @@ REPORTED = (
 KEPT_HEAD = (
     "id int8, content_hash bytea, source text, bank_statement_id text, sequence int8, page int8, is_last_page bool,"
     " created text, begins date, ends date, opening_minor int8, opening_is_final bool, closing_minor int8,"
-    " closing_is_final bool, booked_minor numeric, totals_differ bool"
+    " closing_is_final bool, booked_minor numeric, totals_differ bool, is_set_aside bool"
 )
 REGULATORY = (
     "id int8, template text, template_version int4, template_content text, day date, begins timestamptz,"
@@ -164,7 +169,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     ),
     "told_of_payments": (
         "uuid[]",
-        "settlement_id uuid, kind text, amount_minor int8, counted int8",
+        "settlement_id uuid, kind text, amount_minor int8, counted int8, set_aside int8, is_told bool",
     ),
     "add_statement_evidence": (
         "int8 int4[] int4[] uuid[] int2[] text[] text[] int8[] int4[] bool[] bool[] text[] text[]",
@@ -243,12 +248,20 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "regulatory_report_part": ("int8 int4 int4", "sha256 bytea, bytes int4, part bytea"),
     "last_statement_days": ("int8[] text[]", "id int8, ends date"),
     "kept_heads": ("int8 text[] int8", f"{KEPT_HEAD}, misdated int4"),
-    "audit_heads": ("int8 text[] int8", KEPT_HEAD),
+    "audit_heads": ("int8 text[] int8 int8", KEPT_HEAD),
+    "audit_statement_proposals": ("", STATEMENT_PROPOSAL),
+    "chosen_statements": ("int8[]", "id int8, account_id int8, is_kept bool, is_set_aside bool"),
+    "write_statement_proposal": ("int8 text text text bytea float8", "id int8"),
+    "write_proposal_statements": ("int8 int8[]", ""),
+    "list_statement_proposals": ("int8 int8 int8 bool int8", STATEMENT_PROPOSAL),
+    "waiting_about_statements": ("int8[]", STATEMENT_PROPOSAL),
+    "decide_statement_proposal": ("int8 text text text bytea", ""),
+    "planned_statement_proposal": ("float8", "now timestamptz, expires_at timestamptz"),
     "audit_proved_accounts": (
         "int8 int8",
-        "account_id int8, unproved_from date, last_statement_id int8",
+        "account_id int8, unproved_from date, last_statement_id int8, last_decision_id int8",
     ),
-    "keep_proved_account": ("int8 int8", ""),
+    "keep_proved_account": ("int8 int8 int8", ""),
     "add_to_statement_days": ("int8 text text text text", ""),
     "intraday_reports": ("int8 int8", "content text"),
     "statement_days": (
@@ -367,7 +380,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
             "content_hash bytea, source text, bank_statement_id text, sequence int8, page int8,"
             " is_last_page bool, created text, begins date, ends date, opening_minor int8,"
             " opening_is_final bool, closing_minor int8, closing_is_final bool,"
-            " booked_minor numeric, totals_differ bool"
+            " booked_minor numeric, totals_differ bool, is_set_aside bool"
         ),
     ),
     "add_statement": (
@@ -437,7 +450,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "accounts_with_unseen_statements": ("text[] int8 float8 float8", "id int8"),
     "statements_to_match": (
         "int8 text[] int8",
-        "id int8, content_hash bytea, source text, bank_statement_id text, sequence int8, page int8, is_last_page bool, created text, begins date, ends date, opening_minor int8, opening_is_final bool, closing_minor int8, closing_is_final bool, booked_minor numeric, totals_differ bool, entries int4, entries_done int4",
+        "id int8, content_hash bytea, source text, bank_statement_id text, sequence int8, page int8, is_last_page bool, created text, begins date, ends date, opening_minor int8, opening_is_final bool, closing_minor int8, closing_is_final bool, booked_minor numeric, totals_differ bool, is_set_aside bool, entries int4, entries_done int4, last_decision_id int8",
     ),
     "entries_to_match": (
         "int8 int4 int8 int8",

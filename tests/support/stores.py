@@ -37,6 +37,7 @@ from settlement_engine.store.regulatory import PostgresRegulatory
 from settlement_engine.store.reports import PostgresReports
 from settlement_engine.store.resolutions import PostgresResolutions
 from settlement_engine.store.settlements import PostgresSettlements
+from settlement_engine.store.statement_decisions import PostgresStatementDecisions
 from settlement_engine.store.statement_evidence import PostgresEvidence
 from settlement_engine.store.statements import PostgresStatements
 from settlement_engine.store.stream import PostgresGauges, PostgresRegistry, PostgresStream
@@ -69,6 +70,7 @@ from settlement_lab.memory import (
     MemoryReports,
     MemoryResolutions,
     MemorySettlements,
+    MemoryStatementDecisions,
     MemoryStatements,
     MemoryStream,
     MemoryStuckFinder,
@@ -114,6 +116,7 @@ class Stores(ABC):
     rail_files: ports.RailFileStore
     covers: ports.CoverStore
     statements: ports.StatementStore
+    statement_decisions: ports.StatementDecisionStore
     past_balances: ports.PastBalances
     evidence: EvidenceStore
     undecided: UndecidedEvidence
@@ -190,6 +193,7 @@ class MemoryStores(Stores):
         self.issued = MemoryIssuedStatements(self.records)
         self.reports = MemoryReports(self.records)
         self.break_work = MemoryBreakWork(self.records, self.accounts)
+        self.statement_decisions = MemoryStatementDecisions(self.records)
         self.regulatory = MemoryRegulatory(self.records)
         self.finder = MemoryStuckFinder(self.records)
         self.barrier_store = MemoryBarrierStore(self.records)
@@ -256,6 +260,9 @@ class PostgresStores(Stores):
         self.issued: PostgresIssuedStatements = PostgresIssuedStatements(settings, self._readers)
         self.reports = PostgresReports(self._readers)
         self.break_work: PostgresBreakWork = PostgresBreakWork(settings, self._readers)
+        self.statement_decisions: PostgresStatementDecisions = PostgresStatementDecisions(
+            settings, self._readers
+        )
         self.regulatory: PostgresRegulatory = PostgresRegulatory(settings, self._readers)
         self.finder = PostgresStuckFinder(self._readers)
         self.barrier_store: PostgresBarrierStore = PostgresBarrierStore(settings, ServerWatch())
@@ -331,6 +338,7 @@ class PostgresStores(Stores):
         await self.reconciliation.close()
         await self.issued.close()
         await self.break_work.close()
+        await self.statement_decisions.close()
         await self.regulatory.close()
         await self.cases.close()
         await self.resolutions.close()

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
     from settlement_engine.domain.statement_chain import StatementChain, StatementHead
+
+
+CONTESTED: Final = (
+    "two versions do not say which one is later: two people set the wrong one aside"
+    " (`statements set-aside`)"
+)
 
 
 class ProblemKind(StrEnum):
@@ -78,7 +84,7 @@ def problems_of(chain: StatementChain, by_hash: Mapping[str, KeptHead]) -> Itera
     reasons = {page.content_hash: joined.missing() for joined in chain.row for page in joined.pages}
     several = (
         (ProblemKind.INCOMPLETE, chain.incomplete, ""),
-        (ProblemKind.CONTESTED, chain.contested, "two versions do not say which one is later"),
+        (ProblemKind.CONTESTED, chain.contested, CONTESTED),
         (ProblemKind.UNBALANCED, chain.unbalanced, "balances and entries do not add up"),
         (ProblemKind.OVERLAP, chain.overlapping, "it covers days of another statement"),
     )

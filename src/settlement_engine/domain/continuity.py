@@ -1,7 +1,8 @@
 """Continuity: whether a received statement continues the account's other statements.
 
 Promises: each statement has one outcome, the first that applies in the order below, with its reason; the same
-file again changes nothing; any order of files gives the same chain. Must never: read a clock or a database. The
+file again changes nothing; any order of files gives the same chain; a statement is judged as if those that are set
+aside had never come. Must never: read a clock or a database. The
 caller passes the account's kept statements, or those within NEIGHBOUR_DAYS and the nearest one on each side.
 """
 
@@ -164,8 +165,12 @@ def _judge_content(
             StatementOutcome.WRONG_CURRENCY,
             f"it holds {foreign}, and the account is in {account.currency}",
         )
-    if any(each.content_hash == head.content_hash for each in kept):
-        return StatementOutcome.ALREADY_IMPORTED, "it was imported before, with the same content"
+    same = next((each for each in kept if each.content_hash == head.content_hash), None)
+    if same is not None:
+        aside = "; it is set aside" if same.is_set_aside else ""
+        reason = f"it was imported before, with the same content{aside}"
+        return StatementOutcome.ALREADY_IMPORTED, reason
+    kept = [each for each in kept if not each.is_set_aside]
     if any(each.identity() == head.identity() or each.period() == head.period() for each in kept):
         return StatementOutcome.REISSUED, _reissued(head, kept)
     closes_a_day = statement.source in END_OF_DAY

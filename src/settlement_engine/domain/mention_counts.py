@@ -1,8 +1,9 @@
 """What a mention of a payment says: how often its booking was told before, and whether the amount is its own.
 
 Promises: pure. A difference that the rules of matching close without a person is none between a debit and its payment:
-one place decides both (``domain/matching/closing.py``). Must never: take a payment inside a batch for one of another
-amount that was sent, because matching closes no difference there.
+one place decides both (``domain/matching/closing.py``). What stands in a statement that is set aside was never told;
+but after a debit of such a statement none is a second one, which would be posted without a person. Must never: take a
+payment inside a batch for one of another amount that was sent, because matching closes no difference there.
 """
 
 from __future__ import annotations
@@ -61,9 +62,13 @@ class MentionCounts:
     def __init__(self, rules: Rules, told: Iterable[Told] = ()) -> None:
         self._rules = rules
         self._counted: Counter[tuple[UUID, MentionKind, int]] = Counter()
+        self._set_aside: Counter[tuple[UUID, MentionKind, int]] = Counter()
         self._told: set[tuple[UUID, MentionKind, int]] = set()
         for each in told:
-            self._note(each.settlement_id, each.kind, each.amount_minor, each.counted)
+            key = _key(each.settlement_id, each.kind, each.amount_minor)
+            self._set_aside[key] += each.set_aside
+            if each.is_told:
+                self._note(each.settlement_id, each.kind, each.amount_minor, each.counted)
 
     def evidence(
         self, mention: Mention, payment: MentionedPayment, statement: int, *, counts: bool
@@ -73,10 +78,11 @@ class MentionCounts:
         In other statements, what was told before is taken for the same booking told again.
         """
         amount, kind = mention.amount_minor, mention.kind
-        key = (payment.settlement_id, kind, amount if kind is MentionKind.CREDIT else 0)
+        key = _key(payment.settlement_id, kind, amount)
         nth = self._counted[key] + 1 if counts else 1
+        turn = nth + self._set_aside[key] if counts else 1
         closed = _closing(mention, payment, self._rules)
-        says = _says(mention, payment, nth, is_closed=closed is not None)
+        says = _says(mention, payment, (nth, turn), is_closed=closed is not None)
         by_rule = closed.by.value if closed is not None and says in OF_THE_AMOUNT else ""
         is_told = (payment.settlement_id, kind, amount) in self._told
         is_known = says is EntrySays.DEBIT and payment.has_moved
@@ -97,14 +103,24 @@ class MentionCounts:
             found=found,
             is_counted=counts,
             is_news=not (is_told and nth == 1) and not is_known,
+            turn=turn,
         )
 
     def _note(self, settlement_id: UUID, kind: MentionKind, amount: int, counted: int) -> None:
         self._told.add((settlement_id, kind, amount))
-        self._counted[settlement_id, kind, amount if kind is MentionKind.CREDIT else 0] += counted
+        self._counted[_key(settlement_id, kind, amount)] += counted
 
 
-def _says(mention: Mention, payment: MentionedPayment, nth: int, *, is_closed: bool) -> EntrySays:
+def _key(settlement_id: UUID, kind: MentionKind, amount: int) -> tuple[UUID, MentionKind, int]:
+    """Return what is counted together: credits of one amount, and debits and reversals of any."""
+    return settlement_id, kind, amount if kind is MentionKind.CREDIT else 0
+
+
+def _says(
+    mention: Mention, payment: MentionedPayment, counted: tuple[int, int], *, is_closed: bool
+) -> EntrySays:
+    """Say what a mention says; ``counted`` is its number, without those that are set aside and with them."""
+    nth, turn = counted
     if mention.kind is MentionKind.REVERSAL:
         return EntrySays.REVERSAL
     if mention.kind is MentionKind.CREDIT:
@@ -112,7 +128,7 @@ def _says(mention: Mention, payment: MentionedPayment, nth: int, *, is_closed: b
     agrees = _is_equal(mention, payment) or is_closed
     if nth == 1:
         return EntrySays.DEBIT if agrees else EntrySays.OTHER_AMOUNT
-    is_second = nth == 2 and agrees  # noqa: PLR2004 - the second one
+    is_second = nth == turn == 2 and agrees  # noqa: PLR2004 - the second one
     return EntrySays.SECOND_DEBIT if is_second else EntrySays.FURTHER_DEBIT
 
 

@@ -219,6 +219,10 @@ class RecordedMatch(msgspec.Struct, frozen=True):
     taken_back: str = ""
 
 
+SUPERSEDED: Final = "another version of the statement counts"
+SET_ASIDE: Final = "two people have set the statement aside"
+"""Why the matches of a statement's entries are taken back."""
+
 OPENING_DIFFERENCE: Final = "OPENING_DIFFERENCE"
 """The kind of the break that is left between the first statement's opening balance and our books."""
 

@@ -1,8 +1,9 @@
 """The statements of one account as a chain: pages joined, corrections applied, gaps and overlaps found.
 
-Promises: the chain depends only on the set of statements, not on the order in which they arrived. Statements
-that are superseded, contested, unbalanced or overlapping are listed, and are not part of the chain. Must never:
-choose between two versions that do not say which one is later.
+Promises: the chain depends only on the set of statements and on which of them are set aside, not on the order in
+which they arrived or were decided. Statements that are superseded, contested, unbalanced or overlapping are listed, and
+are not part of the chain; one that is set aside is as one that never came. Must never: choose between two versions that
+do not say which one is later.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class StatementHead(msgspec.Struct, frozen=True):
     closing_is_final: bool
     booked_minor: int
     totals_differ: bool = False
+    is_set_aside: bool = False
+    """Two people have decided that it does not count."""
 
     def is_balanced(self) -> bool:
         """Say whether opening balance and entries give the closing balance; True if a balance is missing."""
@@ -172,6 +175,7 @@ class StatementChain(msgspec.Struct, frozen=True):
     overlapping: tuple[str, ...]
     agreeing: tuple[str, ...] = ()
     """They cover days of the chain, too, and begin and end with its balances: the same days in another form."""
+    set_aside: tuple[str, ...] = ()
 
     def is_whole(self) -> bool:
         """Say whether a proof can be made: nothing is missing, contested, unbalanced or overlapping."""
@@ -185,7 +189,8 @@ def chain_of(
 ) -> StatementChain:
     """Build the chain of the statements of one account, given in any order."""
     closing = {head.content_hash: head for head in heads if head.source in END_OF_DAY}
-    kept = sorted(closing.values(), key=StatementHead.order)
+    everything = sorted(closing.values(), key=StatementHead.order)
+    kept = [head for head in everything if not head.is_set_aside]
     in_force, superseded, contested = _in_force(kept)
     balanced = [head for head in in_force if head.is_balanced()]
     unbalanced = [head.content_hash for head in in_force if not head.is_balanced()]
@@ -217,6 +222,7 @@ def chain_of(
         unbalanced=tuple(sorted(unbalanced)),
         overlapping=differing,
         agreeing=agreeing,
+        set_aside=tuple(head.content_hash for head in everything if head.is_set_aside),
     )
 
 

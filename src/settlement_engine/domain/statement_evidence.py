@@ -183,22 +183,32 @@ class MentionedPayment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """Earlier mentions of a payment with one amount; ``counted`` of them stand in counted statements."""
+    """Earlier mentions of a payment with one amount; ``counted`` of them stand in counted statements.
+
+    ``set_aside`` are those that stand in counted statements which were set aside since: they are not among the
+    ``counted`` ones. Without ``is_told`` all mentions stand in statements that are set aside.
+    """
 
     settlement_id: UUID
     kind: MentionKind
     amount_minor: int
     counted: int
+    set_aside: int = 0
+    is_told: bool = True
 
 
 class PaymentEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """A mention of a payment of ours, with what it says. ``is_news``: the settlement's owner has to decide on it."""
+    """A mention of a payment of ours, with what it says. ``is_news``: the settlement's owner has to decide on it.
+
+    ``turn`` is its number among all that were counted, also in statements that are set aside: it is used once.
+    """
 
     mention: Mention
     payment: MentionedPayment
     found: EntryEvidence
     is_counted: bool
     is_news: bool
+    turn: int = 1
 
 
 def is_evidence(outcome: StatementOutcome) -> bool:

@@ -151,6 +151,7 @@ class ImportedStatement:
     entries: int = 0
     who: str = ""
     at: datetime | None = None
+    is_set_aside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ from settlement_engine.domain.proof import at_day, prove
 from settlement_engine.domain.reconciliation import (
     ACCOUNTS_MAX,
     OPENING_DIFFERENCE,
+    SET_ASIDE,
+    SUPERSEDED,
     AccountOutcome,
     AccountResult,
     EntryPlace,
@@ -217,8 +219,13 @@ class Reconciliation:
         open_breaks = await self._store.settle_breaks(
             account.id, run.id, begins=begins, last_day=last
         )
-        last_id = max((each.id for each in statements), default=0)
-        await self._store.keep_proofs(account, run.id, proofs, last_statement_id=last_id)
+        await self._store.keep_proofs(
+            account,
+            run.id,
+            proofs,
+            last_statement_id=max((each.id for each in statements), default=0),
+            last_decision_id=max((each.last_decision_id for each in statements), default=0),
+        )
         result = msgspec.structs.replace(
             _result(account, _wanted(proofs, run.business_date), open_breaks),
             closed_differences=sum(each.differences for each in closed),
@@ -266,7 +273,10 @@ class Reconciliation:
         closed: list[PageDone] = []
         for each in superseded:
             if each.entries_done is not None:
-                await self._store.retract_statement(account_id, each.id, run_id, zone=zone)
+                why = SET_ASIDE if each.head.is_set_aside else SUPERSEDED
+                await self._store.retract_statement(
+                    account_id, each.id, run_id, zone=zone, reason=why
+                )
         for each in in_force:
             statement = each
             while statement.entries_done is None or statement.entries_done < statement.entries:

@@ -156,6 +156,14 @@ from settlement_engine.ports.settlements import (
     Unreadable,
     Verdict,
 )
+from settlement_engine.ports.statement_decisions import (
+    StatementChanging,
+    StatementDecider,
+    StatementDecision,
+    StatementDecisionStore,
+    StatementProposalFilter,
+    StatementRules,
+)
 from settlement_engine.ports.statements import (
     AccountProblem,
     FetchedAccount,
@@ -313,11 +321,17 @@ __all__ = [
     "SettlementStore",
     "StaleDatabase",
     "StatementAnswer",
+    "StatementChanging",
+    "StatementDecider",
+    "StatementDecision",
+    "StatementDecisionStore",
     "StatementFetcher",
     "StatementFilter",
     "StatementImporter",
     "StatementProblems",
+    "StatementProposalFilter",
     "StatementQuestion",
+    "StatementRules",
     "StatementSource",
     "StatementStore",
     "StatementToMatch",

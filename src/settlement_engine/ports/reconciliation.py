@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from settlement_engine.domain.reconciliation import SUPERSEDED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date, datetime
@@ -50,12 +52,16 @@ class Zones:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementToMatch:
-    """A kept statement of an account. ``entries_done`` None: it was not matched yet."""
+    """A kept statement of an account. ``entries_done`` None: it was not matched yet.
+
+    ``last_decision_id`` is the last decision of two people about it; 0: there is none.
+    """
 
     id: int
     head: StatementHead
     entries: int
     entries_done: int | None
+    last_decision_id: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +134,8 @@ class ReconciliationStore(Protocol):
     ) -> list[int]:
         """Return the accounts of which no run that ended has looked at the statements kept last, by id.
 
-        Only the latest ``statements_max`` statements of all accounts are asked about, and of these only those that
-        were imported so many seconds ago or earlier.
+        Nor at those that two people have set aside or restored last. Only the latest ``statements_max`` statements of
+        all accounts are asked about, and of these only those that were imported so many seconds ago or earlier.
         """
         ...
 
@@ -142,9 +148,15 @@ class ReconciliationStore(Protocol):
         ...
 
     async def retract_statement(
-        self, account_id: int, statement_id: int, run_id: UUID, *, zone: str = "UTC"
+        self,
+        account_id: int,
+        statement_id: int,
+        run_id: UUID,
+        *,
+        zone: str = "UTC",
+        reason: str = SUPERSEDED,
     ) -> None:
-        """Take back what a statement's entries are in: another version of it counts now.
+        """Take back what a statement's entries are in: it does not count any more.
 
         The transfers of differences that were closed are reversed, and booked on the day of ``zone``. Those that the
         account does not cover wait: ``reverse_differences``.
@@ -237,10 +249,12 @@ class ReconciliationStore(Protocol):
         proofs: Sequence[BalanceProof],
         *,
         last_statement_id: int,
+        last_decision_id: int = 0,
     ) -> int:
         """Append the proofs that differ from the last ones of their days, and record the last proved day.
 
-        ``last_statement_id`` is the last statement of which the proofs know; 0: there is none.
+        ``last_statement_id`` is the last statement of which the proofs know, and ``last_decision_id`` the last decision
+        about statements; 0: there is none.
         """
         ...
 

@@ -14,6 +14,7 @@ import msgspec
 
 from settlement_engine.domain.breaks.proposals import fingerprint_of
 from settlement_engine.domain.identifiers import References, key_hash, references
+from settlement_engine.domain.statement_decisions import fingerprint_of as statement_fingerprint
 from settlement_engine.ports import Difference, Proof
 from settlement_engine.store.audit_records import RECOMPUTED
 from settlement_engine.store.break_work_rows import to_break_proposal
@@ -22,6 +23,7 @@ from settlement_engine.store.database import connect
 from settlement_engine.store.failures import translated
 from settlement_engine.store.queries import queries, query
 from settlement_engine.store.rows import UNREADABLE, to_instruction
+from settlement_engine.store.statement_decisions import to_statement_proposal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -184,6 +186,15 @@ def _break_proposal(row: asyncpg.Record) -> Found:
     return f"proposal {proposal.id}", proposal.content_sha256.hex(), made.hex()
 
 
+def _statement_proposal(row: asyncpg.Record) -> Found:
+    """Check that a proposal about statements has the fingerprint that its approval signs."""
+    proposal = to_statement_proposal(row)
+    made = statement_fingerprint(proposal)
+    if made == proposal.content_sha256:
+        return None
+    return f"proposal {proposal.id}", proposal.content_sha256.hex(), made.hex()
+
+
 COMPUTED: Final[Mapping[str, Mapping[str, Callable[[asyncpg.Record], Found]]]] = {
     "audit_settlements": {
         "instructions_are_as_received": _instruction,
@@ -192,5 +203,6 @@ COMPUTED: Final[Mapping[str, Mapping[str, Callable[[asyncpg.Record], Found]]]] =
     "audit_attempts": {"references_follow_from_keys": _references},
     "audit_calls": {"calls_have_their_hash": _call_key},
     "audit_break_proposals": {"break_proposals_have_their_hash": _break_proposal},
+    "audit_statement_proposals": {"statement_proposals_have_their_hash": _statement_proposal},
 }
 """The checks that the database cannot compute, by the statement that reads their rows."""

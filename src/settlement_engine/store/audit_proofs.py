@@ -1,7 +1,7 @@
 """The proof of the proofs: each account's are made anew from its statements and the sums of its days.
 
-Promises: days whose sums have changed since the last run are left out, and so are statements that came after it; all
-others are compared. One account is in memory at a time. Must never: record a proof.
+Promises: days whose sums have changed since the last run are left out, and so are statements that came after it, and
+decisions about statements; all others are compared. One account is in memory at a time. Must never: record a proof.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ async def proofs(connection: Connection) -> AsyncIterator[Found]:
 async def _made(connection: Connection, account: asyncpg.Record) -> list[BalanceProof]:
     """Make the proofs of an account. How the bank numbers its statements is configured: only gaps of money count."""
     account_id = account["account_id"]
-    last_id = account["last_statement_id"]
-    rows = await connection.fetch(query("audit_heads"), account_id, _SOURCES, last_id)
+    known = (account["last_statement_id"], account["last_decision_id"])
+    rows = await connection.fetch(query("audit_heads"), account_id, _SOURCES, *known)
     heads = [to_head(row) for row in rows]
     chain = chain_of(heads, numbers_count_by_one=False)
     days = rows_of.to_statement_days(await connection.fetch(query("statement_days"), account_id))

@@ -94,12 +94,17 @@ async def take_back(
 
 
 async def retract(
-    connection: Connection, account_id: int, statement_id: int, run_id: UUID, zone: str
+    connection: Connection,
+    account_id: int,
+    retracted: tuple[int, str],
+    run_id: UUID,
+    zone: str,
 ) -> None:
-    """Take back what a statement's entries are in, and forget them: another version of it counts."""
+    """Take back what a statement's entries are in, and forget them. ``retracted``: the statement, and why."""
+    statement_id, reason = retracted
     rows = await connection.fetch(query("live_matches_of_statement"), statement_id)
     found = [row["match_id"] for row in rows]
-    said = ("engine", "another version of the statement counts")
+    said = ("engine", reason)
     await take_back(connection, account_id, found, said, zone=zone, run_id=run_id)
     await connection.execute(query("forget_statement"), statement_id)
 

@@ -22,14 +22,17 @@ async def keep_proofs(
     run_id: UUID,
     currency: str,
     proofs: Sequence[BalanceProof],
-    last_statement_id: int,
+    last_known: tuple[int, int],
 ) -> int:
-    """Append the proofs that differ from the last ones of their days; returns how many."""
+    """Append the proofs that differ from the last ones of their days; returns how many.
+
+    ``last_known`` are the last statement and the last decision about statements of which the proofs know.
+    """
     rows = await connection.fetch(query("last_proofs"), account_id)
     fresh = changed_proofs({row["booking_date"]: rows_of.to_proof(row) for row in rows}, proofs)
     if fresh:
         columns = rows_of.proof_columns(fresh)
         await connection.execute(query("add_proofs"), account_id, run_id, currency, *columns)
     await connection.execute(query("keep_reconciled_on"), account_id, last_proved(proofs))
-    await connection.execute(query("keep_proved_account"), account_id, last_statement_id)
+    await connection.execute(query("keep_proved_account"), account_id, *last_known)
     return len(fresh)

@@ -17,6 +17,7 @@ from settlement_engine.domain.closed_differences import parted
 from settlement_engine.domain.proof import ReconciledBooks
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
+    SUPERSEDED,
     AccountToReconcile,
     EntryPlace,
     PageDone,
@@ -201,16 +202,24 @@ class PostgresReconciliation:
                 head=to_head(row),
                 entries=row["entries"],
                 entries_done=row["entries_done"],
+                last_decision_id=row["last_decision_id"],
             )
             for row in rows
         ]
 
     async def retract_statement(
-        self, account_id: int, statement_id: int, run_id: UUID, *, zone: str = "UTC"
+        self,
+        account_id: int,
+        statement_id: int,
+        run_id: UUID,
+        *,
+        zone: str = "UTC",
+        reason: str = SUPERSEDED,
     ) -> None:
-        """Take back what a statement's entries are in: another version of it counts now."""
+        """Take back what a statement's entries are in: it does not count any more."""
         async with self._of(account_id) as connection:
-            await differences.retract(connection, account_id, statement_id, run_id, zone)
+            retracted = (statement_id, reason)
+            await differences.retract(connection, account_id, retracted, run_id, zone)
 
     async def reverse_differences(self, account_id: int, *, zone: str = "UTC") -> WaitingReversals:
         """Reverse what waits for cover, and is covered now."""
@@ -369,9 +378,10 @@ class PostgresReconciliation:
         proofs: Sequence[BalanceProof],
         *,
         last_statement_id: int,
+        last_decision_id: int = 0,
     ) -> int:
         """Append the proofs that differ from the last ones of their days, and record the last proved day."""
-        made_of = (proofs, last_statement_id)
+        made_of = (proofs, (last_statement_id, last_decision_id))
         async with self._of(account.id) as connection:
             return await keep_proofs(connection, account.id, run_id, account.currency, *made_of)
 

@@ -328,6 +328,8 @@ async def _told(connection: Connection, settlement_ids: set[UUID]) -> list[Told]
             kind=MentionKind(row["kind"]),
             amount_minor=row["amount_minor"],
             counted=row["counted"],
+            set_aside=row["set_aside"],
+            is_told=row["is_told"],
         )
         for row in rows
     ]

@@ -35,7 +35,7 @@ def evidence_columns(found: Sequence[PaymentEvidence]) -> tuple[list[object], ..
         [each.mention.kind.value for each in found],
         [each.found.says.value for each in found],
         [each.mention.amount_minor for each in found],
-        [each.found.nth for each in found],
+        [each.turn for each in found],
         [each.is_counted for each in found],
         [each.is_news for each in found],
         [each.found.closed_by for each in found],

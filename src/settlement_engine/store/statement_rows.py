@@ -170,6 +170,7 @@ def _head(row: asyncpg.Record) -> StatementHead:
         closing_is_final=row["closing_is_final"],
         booked_minor=int(row["booked_minor"]),
         totals_differ=row["totals_differ"],
+        is_set_aside=row["is_set_aside"],
     )
 
 
@@ -198,6 +199,7 @@ def to_imported(row: asyncpg.Record) -> ImportedStatement:
         entries=row["entries"],
         who=row["imported_by"],
         at=row["imported_at"],
+        is_set_aside=row["is_set_aside"],
     )
 
 

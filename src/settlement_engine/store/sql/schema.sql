@@ -192,6 +192,7 @@ CREATE TABLE covers (
     valid_until timestamp with time zone NOT NULL,
     ordered_by text NOT NULL,
     reason text NOT NULL,
+    is_found boolean NOT NULL,
     recorded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -544,7 +545,8 @@ CREATE TABLE proofs (
 CREATE TABLE proved_accounts (
     account_id bigint NOT NULL,
     unproved_from date,
-    last_statement_id bigint NOT NULL
+    last_statement_id bigint NOT NULL,
+    last_decision_id bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor=70);
 
 CREATE TABLE rail_file_items (
@@ -704,6 +706,12 @@ CREATE TABLE schema_migrations (
     compatible_from integer
 );
 
+CREATE TABLE set_aside_statements (
+    statement_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    decision_id bigint NOT NULL
+);
+
 CREATE TABLE settlement_transactions (
     id uuid NOT NULL,
     key_hash uuid NOT NULL,
@@ -753,6 +761,16 @@ CREATE TABLE statement_days (
     misdated integer NOT NULL
 );
 
+CREATE TABLE statement_decisions (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    proposal_id bigint NOT NULL,
+    decision text NOT NULL,
+    decided_by text NOT NULL,
+    role text NOT NULL,
+    signed_sha256 bytea,
+    decided_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE statement_entries (
     statement_id bigint NOT NULL,
     number integer NOT NULL,
@@ -793,6 +811,22 @@ CREATE TABLE statement_files (
     content bytea NOT NULL,
     received_by text NOT NULL,
     received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE statement_proposal_statements (
+    proposal_id bigint NOT NULL,
+    statement_id bigint NOT NULL
+);
+
+CREATE TABLE statement_proposals (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    account_id bigint NOT NULL,
+    change text NOT NULL,
+    reason text NOT NULL,
+    proposed_by text NOT NULL,
+    content_sha256 bytea NOT NULL,
+    proposed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE statements (
@@ -1906,6 +1940,33 @@ AS $function$
         AND m.detail ->> 'rebilled_minor' ~ '^[0-9]{1,18}$'
 $function$;
 
+CREATE OR REPLACE FUNCTION public.carry_out_statement_decision()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_changed bigint;
+BEGIN
+    IF (SELECT p.change FROM statement_proposals AS p WHERE p.id = new.proposal_id) = 'SET_ASIDE' THEN
+        INSERT INTO set_aside_statements (statement_id, account_id, decision_id)
+        SELECT i.statement_id, p.account_id, new.id
+        FROM statement_proposal_statements AS i JOIN statement_proposals AS p ON p.id = i.proposal_id
+        WHERE i.proposal_id = new.proposal_id ORDER BY i.statement_id
+        ON CONFLICT (statement_id) DO NOTHING;
+    ELSE
+        DELETE FROM set_aside_statements AS z USING statement_proposal_statements AS i
+        WHERE i.proposal_id = new.proposal_id AND z.statement_id = i.statement_id;
+    END IF;
+    GET DIAGNOSTICS v_changed = ROW_COUNT;
+    IF v_changed <> (
+        SELECT count(*) FROM statement_proposal_statements AS i WHERE i.proposal_id = new.proposal_id
+    ) THEN
+        RAISE EXCEPTION 'a statement of proposal % is what it would become already', new.proposal_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'decisions_change_statements';
+    END IF;
+    RETURN NULL;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.check_break_decision()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1937,6 +1998,44 @@ BEGIN
         ) THEN
         RAISE EXCEPTION 'proposal % is not what is posted', new.proposal_id
         USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_posts_the_proposal';
+    END IF;
+    RETURN new;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.check_proposed_statement()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF EXISTS (SELECT FROM statement_decisions AS d WHERE d.proposal_id = new.proposal_id)
+        OR NOT EXISTS (
+            SELECT FROM statements AS s
+            JOIN statement_proposals AS p ON p.id = new.proposal_id AND p.account_id = s.account_id
+            WHERE s.id = new.statement_id AND s.is_kept
+        ) THEN
+        RAISE EXCEPTION 'statement % is not one that proposal % may name', new.statement_id, new.proposal_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'proposals_name_kept_statements';
+    END IF;
+    RETURN new;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.check_statement_decision()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_proposal statement_proposals;
+BEGIN
+    IF new.decision <> 'approved' THEN
+        RETURN new;
+    END IF;
+    SELECT * INTO v_proposal FROM statement_proposals WHERE id = new.proposal_id;
+    IF person_of(new.decided_by) = person_of(v_proposal.proposed_by)
+        OR new.signed_sha256 <> v_proposal.content_sha256
+        OR new.decided_at >= v_proposal.expires_at
+        OR NOT EXISTS (SELECT FROM statement_proposal_statements AS i WHERE i.proposal_id = new.proposal_id) THEN
+        RAISE EXCEPTION 'proposal % is not approved by a second person, in time', new.proposal_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'two_people_decide_on_a_statement';
     END IF;
     RETURN new;
 END $function$;
@@ -2915,17 +3014,25 @@ ALTER TABLE returns ADD CONSTRAINT returns_pkey PRIMARY KEY (settlement_id, post
 
 ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
 
+ALTER TABLE set_aside_statements ADD CONSTRAINT set_aside_statements_pkey PRIMARY KEY (statement_id);
+
 ALTER TABLE settlement_transactions ADD CONSTRAINT settlement_transactions_pkey PRIMARY KEY (id);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_pkey PRIMARY KEY (id);
 
 ALTER TABLE statement_days ADD CONSTRAINT statement_days_pkey PRIMARY KEY (statement_id, day);
 
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_pkey PRIMARY KEY (id);
+
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_pkey PRIMARY KEY (statement_id, number);
 
 ALTER TABLE statement_evidence ADD CONSTRAINT statement_evidence_pkey PRIMARY KEY (statement_id, entry_number, detail_number);
 
 ALTER TABLE statement_files ADD CONSTRAINT statement_files_pkey PRIMARY KEY (sha256);
+
+ALTER TABLE statement_proposal_statements ADD CONSTRAINT statement_proposal_statements_pkey PRIMARY KEY (proposal_id, statement_id);
+
+ALTER TABLE statement_proposals ADD CONSTRAINT statement_proposals_pkey PRIMARY KEY (id);
 
 ALTER TABLE statements ADD CONSTRAINT statements_pkey PRIMARY KEY (id);
 
@@ -2988,6 +3095,8 @@ ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_template_day_as
 ALTER TABLE regulatory_reports ADD CONSTRAINT regulatory_reports_template_day_version_key UNIQUE (template, day, version);
 
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_zone_window_start_key UNIQUE (currency, zone, window_start);
+
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_proposal_id_key UNIQUE (proposal_id);
 
 ALTER TABLE accounts ADD CONSTRAINT no_overdraft CHECK (
 CASE kind
@@ -3103,6 +3212,8 @@ ALTER TABLE covers ADD CONSTRAINT covers_number_check CHECK (number >= 1 AND num
 ALTER TABLE covers ADD CONSTRAINT covers_ordered_by_check CHECK (length(ordered_by) <= 256);
 
 ALTER TABLE covers ADD CONSTRAINT covers_reason_check CHECK (length(reason) <= 500);
+
+ALTER TABLE covers ADD CONSTRAINT only_a_first_cover_is_found CHECK (number = 1 OR NOT is_found);
 
 ALTER TABLE currencies ADD CONSTRAINT currencies_code_check CHECK (code ~ '^[A-Z]{3}$'::text);
 
@@ -3304,6 +3415,8 @@ ALTER TABLE proofs ADD CONSTRAINT proofs_unmatched_ours_check CHECK (unmatched_o
 
 ALTER TABLE proofs ADD CONSTRAINT proofs_unmatched_theirs_check CHECK (unmatched_theirs >= 0);
 
+ALTER TABLE proved_accounts ADD CONSTRAINT proved_accounts_last_decision_id_check CHECK (last_decision_id >= 0);
+
 ALTER TABLE proved_accounts ADD CONSTRAINT proved_accounts_last_statement_id_check CHECK (last_statement_id >= 0);
 
 ALTER TABLE rail_file_items ADD CONSTRAINT rail_file_items_trace_check CHECK (length(trace) >= 1 AND length(trace) <= 35);
@@ -3432,6 +3545,18 @@ ALTER TABLE statement_days ADD CONSTRAINT statement_days_check CHECK (misdated >
 
 ALTER TABLE statement_days ADD CONSTRAINT statement_days_entries_check CHECK (entries > 0);
 
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_check CHECK ((decision = 'approved'::text) = (signed_sha256 IS NOT NULL));
+
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_check1 CHECK ((decision = 'approved'::text) = (role <> ''::text));
+
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_decided_by_check CHECK (length(decided_by) >= 1 AND length(decided_by) <= 256);
+
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_decision_check CHECK (decision = ANY (ARRAY['approved'::text, 'declined'::text]));
+
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_role_check CHECK (length(role) <= 64);
+
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_signed_sha256_check CHECK (octet_length(signed_sha256) = 32);
+
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_identity_hash_check CHECK (octet_length(identity_hash) = 32);
 
 ALTER TABLE statement_entries ADD CONSTRAINT statement_entries_number_check CHECK (number > 0);
@@ -3469,6 +3594,16 @@ ALTER TABLE statement_files ADD CONSTRAINT statement_files_csv_mapping_check CHE
 ALTER TABLE statement_files ADD CONSTRAINT statement_files_name_check CHECK (length(name) >= 1 AND length(name) <= 255);
 
 ALTER TABLE statement_files ADD CONSTRAINT statement_files_received_by_check CHECK (length(received_by) >= 1 AND length(received_by) <= 256);
+
+ALTER TABLE statement_proposals ADD CONSTRAINT statement_proposals_change_check CHECK (change = ANY (ARRAY['SET_ASIDE'::text, 'RESTORE'::text]));
+
+ALTER TABLE statement_proposals ADD CONSTRAINT statement_proposals_check CHECK (expires_at > proposed_at);
+
+ALTER TABLE statement_proposals ADD CONSTRAINT statement_proposals_content_sha256_check CHECK (octet_length(content_sha256) = 32);
+
+ALTER TABLE statement_proposals ADD CONSTRAINT statement_proposals_proposed_by_check CHECK (length(proposed_by) >= 1 AND length(proposed_by) <= 256);
+
+ALTER TABLE statement_proposals ADD CONSTRAINT statement_proposals_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 1000);
 
 ALTER TABLE statements ADD CONSTRAINT statements_check CHECK (is_kept = (outcome = ANY (ARRAY['REISSUED'::text, 'UNBALANCED'::text, 'INCOMPLETE'::text, 'OVERLAP'::text, 'OUT_OF_ORDER'::text, 'GAP'::text, 'IMPORTED'::text])));
 
@@ -3569,6 +3704,12 @@ ALTER TABLE resolutions ADD CONSTRAINT resolutions_settlement_id_fkey FOREIGN KE
 ALTER TABLE settlement_windows ADD CONSTRAINT settlement_windows_currency_fkey FOREIGN KEY (currency) REFERENCES currencies(code);
 
 ALTER TABLE statement_days ADD CONSTRAINT statement_days_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES matched_statements(statement_id) ON DELETE CASCADE;
+
+ALTER TABLE statement_decisions ADD CONSTRAINT statement_decisions_proposal_id_fkey FOREIGN KEY (proposal_id) REFERENCES statement_proposals(id);
+
+ALTER TABLE statement_proposal_statements ADD CONSTRAINT statement_proposal_statements_proposal_id_fkey FOREIGN KEY (proposal_id) REFERENCES statement_proposals(id);
+
+ALTER TABLE statement_proposal_statements ADD CONSTRAINT statement_proposal_statements_statement_id_fkey FOREIGN KEY (statement_id) REFERENCES statements(id);
 
 ALTER TABLE statements ADD CONSTRAINT statements_file_sha256_fkey FOREIGN KEY (file_sha256) REFERENCES statement_files(sha256);
 
@@ -3699,6 +3840,8 @@ CREATE INDEX settlements_freed_by_obligation ON public.settlement_transactions U
 CREATE INDEX statement_evidence_by_settlement ON public.statement_evidence USING btree (settlement_id);
 
 CREATE UNIQUE INDEX statement_faults_once ON public.statements USING btree (file_sha256, place, outcome) WHERE (NOT is_kept);
+
+CREATE INDEX statement_proposals_by_statement ON public.statement_proposal_statements USING btree (statement_id, proposal_id);
 
 CREATE INDEX statements_by_content ON public.statements USING btree (content_hash) WHERE is_kept;
 
@@ -4013,6 +4156,15 @@ ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlement_is_between_
 CREATE TRIGGER settlements_stay BEFORE DELETE OR TRUNCATE ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER settlements_stay;
 
+CREATE TRIGGER decisions_change_statements AFTER INSERT ON public.statement_decisions FOR EACH ROW WHEN ((new.decision = 'approved'::text)) EXECUTE FUNCTION carry_out_statement_decision();
+ALTER TABLE statement_decisions ENABLE ALWAYS TRIGGER decisions_change_statements;
+
+CREATE TRIGGER statement_decision_is_of_two BEFORE INSERT ON public.statement_decisions FOR EACH ROW EXECUTE FUNCTION check_statement_decision();
+ALTER TABLE statement_decisions ENABLE ALWAYS TRIGGER statement_decision_is_of_two;
+
+CREATE TRIGGER statement_decisions_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_decisions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE statement_decisions ENABLE ALWAYS TRIGGER statement_decisions_append_only;
+
 CREATE TRIGGER no_orphans AFTER INSERT ON public.statement_entries REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_orphans();
 ALTER TABLE statement_entries ENABLE ALWAYS TRIGGER no_orphans;
 
@@ -4027,6 +4179,15 @@ ALTER TABLE statement_evidence ENABLE ALWAYS TRIGGER statement_evidence_append_o
 
 CREATE TRIGGER statement_files_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_files FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE statement_files ENABLE ALWAYS TRIGGER statement_files_append_only;
+
+CREATE TRIGGER proposals_name_kept_statements BEFORE INSERT ON public.statement_proposal_statements FOR EACH ROW EXECUTE FUNCTION check_proposed_statement();
+ALTER TABLE statement_proposal_statements ENABLE ALWAYS TRIGGER proposals_name_kept_statements;
+
+CREATE TRIGGER statement_proposal_statements_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_proposal_statements FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE statement_proposal_statements ENABLE ALWAYS TRIGGER statement_proposal_statements_append_only;
+
+CREATE TRIGGER statement_proposals_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.statement_proposals FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE statement_proposals ENABLE ALWAYS TRIGGER statement_proposals_append_only;
 
 CREATE TRIGGER statement_is_searched AFTER INSERT ON public.statements FOR EACH ROW WHEN ((new.is_kept AND (new.outcome <> 'UNBALANCED'::text))) EXECUTE FUNCTION search_statement();
 ALTER TABLE statements ENABLE ALWAYS TRIGGER statement_is_searched;

@@ -28,6 +28,7 @@ from settlement_lab.memory.records import Records, Sessions
 from settlement_lab.memory.regulatory import MemoryRegulatory
 from settlement_lab.memory.reports import MemoryReports
 from settlement_lab.memory.resolutions import MemoryResolutions
+from settlement_lab.memory.set_aside import MemoryStatementDecisions
 from settlement_lab.memory.settlements import MemorySettlements
 from settlement_lab.memory.statement_evidence import MemoryEvidence
 from settlement_lab.memory.statements import MemoryStatements
@@ -61,6 +62,7 @@ __all__ = [
     "MemoryReports",
     "MemoryResolutions",
     "MemorySettlements",
+    "MemoryStatementDecisions",
     "MemoryStatements",
     "MemoryStream",
     "MemoryStuckFinder",

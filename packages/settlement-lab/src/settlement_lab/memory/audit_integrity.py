@@ -27,6 +27,7 @@ from settlement_lab.memory import (
     audit_history,
     audit_notices,
     audit_reconciliation,
+    audit_set_aside,
     audit_statements,
 )
 from settlement_lab.memory.audit_breaks import (
@@ -313,12 +314,14 @@ CHECKS: Final[Mapping[str, Callable[[Records], Found]]] = {
     **audit_history.CHECKS,
     **audit_notices.CHECKS,
     **audit_reconciliation.CHECKS,
+    **audit_set_aside.CHECKS,
     **audit_statements.CHECKS,
     "instructions_are_as_received": _instructions_are_as_received,
     "keys_have_their_hash": _keys_have_their_hash,
     "references_follow_from_keys": _references_follow_from_keys,
     "calls_have_their_hash": _calls_have_their_hash,
     "break_proposals_have_their_hash": break_proposals_have_their_hash,
+    "statement_proposals_have_their_hash": audit_set_aside.statement_proposals_have_their_hash,
     "issued_files_list_their_transfers": audit_statements.issued_files_list_their_transfers,
     "regulatory_reports_are_as_made": audit_statements.regulatory_reports_are_as_made,
     "proofs_follow_day_sums": audit_reconciliation.proofs_follow_day_sums,

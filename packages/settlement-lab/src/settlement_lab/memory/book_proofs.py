@@ -78,6 +78,7 @@ class MemoryBookProofs:
             each
             for each in self._records.statements
             if each.is_kept and each.result.account_id == account_id
+            if each.result.id not in self._records.set_aside.statements
             if isinstance(each.said, Statement) and each.said.source is Source.CAMT052
         ]
         reports.sort(key=lambda each: (each.result.day or date.min, each.result.id), reverse=True)
@@ -101,6 +102,7 @@ class MemoryBookProofs:
         proofs: Sequence[BalanceProof],
         *,
         last_statement_id: int,
+        last_decision_id: int = 0,
     ) -> int:
         """Append the proofs that differ from the last ones of their days, and record the last proved day."""
         del last_statement_id
@@ -110,6 +112,7 @@ class MemoryBookProofs:
         notice_proofs(self._records, (account_id, run_id), fresh, known)
         self._kept.proofs.setdefault(account_id, []).extend(fresh)
         self._kept.changed_since_proof.pop(account_id, None)
+        self._records.set_aside.proved[account_id] = last_decision_id
         known_account = self._records.accounts[account_id]
         self._records.accounts[account_id] = replace(
             known_account, last_reconciled=last_proved(proofs)

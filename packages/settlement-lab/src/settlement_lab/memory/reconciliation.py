@@ -23,6 +23,7 @@ from settlement_engine.domain.proof import DaySums
 from settlement_engine.domain.reconciliation import (
     ENTRIES_AT_ONCE,
     MOVES_AT_ONCE,
+    SUPERSEDED,
     AccountToReconcile,
     EntryPlace,
     MatchingPage,
@@ -31,7 +32,6 @@ from settlement_engine.domain.reconciliation import (
     RunBegin,
     TheirItem,
 )
-from settlement_engine.domain.statement_chain import head_of
 from settlement_engine.domain.statements import END_OF_DAY, Statement
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import StatementToMatch
@@ -41,6 +41,7 @@ from settlement_lab.memory.notices import notice_report
 from settlement_lab.memory.open_breaks import MemoryBreaks
 from settlement_lab.memory.our_postings import AT_BANKS, MemoryPostings
 from settlement_lab.memory.reconciled import KeptMatch, Reconciled, place_of
+from settlement_lab.memory.set_aside import end_of_day
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +150,7 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
             is_counted = isinstance(kept.said, Statement) and kept.said.source in END_OF_DAY
             if is_counted and (account_id not in looked_at or at > looked_at[account_id]):
                 unseen.add(account_id)
+        unseen |= self._records.set_aside.unproved(end_of_day(self._records), upto)
         return sorted(unseen)
 
     async def statements_to_match(self, account_id: int, limit: int) -> list[StatementToMatch]:
@@ -156,9 +158,10 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
         found = [
             StatementToMatch(
                 id=each.result.id,
-                head=head_of(each.said),
+                head=self._records.set_aside.head(each.result.id, each.said),
                 entries=len(each.said.entries),
                 entries_done=self._kept.progress.get(each.result.id),
+                last_decision_id=self._records.set_aside.last_decision(each.result.id),
             )
             for each in self._records.statements
             if each.is_kept and each.result.account_id == account_id
@@ -169,14 +172,20 @@ class MemoryReconciliation(MemoryPostings, MemoryBreaks, MemoryBookProofs):
         return sorted(found, key=lambda each: (each.head.ends, each.id))
 
     async def retract_statement(
-        self, account_id: int, statement_id: int, run_id: UUID, *, zone: str = "UTC"
+        self,
+        account_id: int,
+        statement_id: int,
+        run_id: UUID,
+        *,
+        zone: str = "UTC",
+        reason: str = SUPERSEDED,
     ) -> None:
-        """Take back what a statement's entries are in: another version of it counts now."""
+        """Take back what a statement's entries are in: it does not count any more."""
         del run_id
         for kept in list(self._kept.matches):
             is_in = any(each.statement_id == statement_id for each in kept.theirs)
             if is_in and not kept.reason:
-                self._open_again(kept, "another version of the statement counts", "engine")
+                self._open_again(kept, reason, "engine")
         await self.reverse_differences(account_id, zone=zone)
         for key, each in list(self._kept.theirs.items()):
             if each.statement_id == statement_id:

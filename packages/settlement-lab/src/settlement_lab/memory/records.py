@@ -20,6 +20,7 @@ from settlement_engine.ports import Server
 from settlement_engine.store.migrate import WINDOWS
 from settlement_lab.memory.cover_records import CoverRecords
 from settlement_lab.memory.reconciled import Reconciled
+from settlement_lab.memory.set_aside_records import SetAsideRecords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -237,6 +238,7 @@ class Records:
     breaker_orders: list[BreakerOrder] = field(default_factory=list)
     statement_files: dict[bytes, ReceivedFile] = field(default_factory=dict)
     statements: list[KeptStatement] = field(default_factory=list)
+    set_aside: SetAsideRecords = field(default_factory=SetAsideRecords)
     evidence: list[PaymentEvidence] = field(default_factory=list)
     searched: set[int] = field(default_factory=set)
     search_places: dict[int, tuple[int, int]] = field(default_factory=dict)

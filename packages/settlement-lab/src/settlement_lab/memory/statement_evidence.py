@@ -61,8 +61,9 @@ class MemoryEvidence:
 
     async def search_next(self, rows_max: int, rules: Rules = NO_RULES) -> Searched | None:
         """Search the next rows of the oldest statement; see the port."""
+        passed = self._records.searched | self._records.set_aside.statements
         for kept in self._records.statements:
-            if kept.is_kept and kept.result.id not in self._records.searched:
+            if kept.is_kept and kept.result.id not in passed:
                 outcome = StatementOutcome(kept.result.outcome)
                 if is_evidence(outcome):
                     return self._search(self._part(kept, outcome, rows_max), rules)
@@ -91,7 +92,8 @@ class MemoryEvidence:
         found = {
             kept.result.account_id
             for kept in records.statements
-            if kept.is_kept and kept.result.id not in records.searched
+            if kept.is_kept
+            and kept.result.id not in records.searched | records.set_aside.statements
             if is_evidence(StatementOutcome(kept.result.outcome))
         }
         for number, each in records.inbound_reports.items():
@@ -112,6 +114,7 @@ class MemoryEvidence:
             each.payment.settlement_id
             for each in records.evidence
             if each.mention.kind is MentionKind.DEBIT
+            if each.found.statement not in records.set_aside.statements
         }
         for (account_id, name), ours in records.reconciled.ours.items():
             closed = self._closed(account_id)
@@ -139,6 +142,7 @@ class MemoryEvidence:
             for each in self._records.statements
             if each.is_kept and each.result.account_id == account_id and each.result.day is not None
             if each.result.source in END_OF_DAY
+            and each.result.id not in self._records.set_aside.statements
         ]
         closing = [each.id for each in kept if each.day == last.booking_date]
         if last.held_back_by or not closing:
@@ -210,12 +214,21 @@ class MemoryEvidence:
 
     def _told(self) -> list[Told]:
         counted: Counter[tuple[UUID, MentionKind, int]] = Counter()
+        aside: Counter[tuple[UUID, MentionKind, int]] = Counter()
         for each in self._records.evidence:
             key = (each.payment.settlement_id, each.mention.kind, each.mention.amount_minor)
-            counted[key] += int(each.is_counted)
+            is_set_aside = each.found.statement in self._records.set_aside.statements
+            (aside if is_set_aside else counted)[key] += int(each.is_counted)
         return [
-            Told(settlement_id=key, kind=kind, amount_minor=minor, counted=count)
-            for (key, kind, minor), count in counted.items()
+            Told(
+                settlement_id=key[0],
+                kind=key[1],
+                amount_minor=key[2],
+                counted=counted[key],
+                set_aside=aside[key],
+                is_told=key in counted,
+            )
+            for key in counted.keys() | aside.keys()
         ]
 
     def _report(self, part: StatementPart, news: Sequence[PaymentEvidence]) -> None:

@@ -92,7 +92,11 @@ class MemoryStatements:
     async def last_days(self, account_ids: Sequence[int]) -> dict[int, date]:
         """Return the last day of the statements of each account that has any."""
         found = {each: await self.kept_heads(each) for each in account_ids}
-        return {each: heads[-1].head.ends for each, heads in found.items() if heads}
+        counting = {
+            each: [kept.head for kept in heads if not kept.head.is_set_aside]
+            for each, heads in found.items()
+        }
+        return {each: heads[-1].ends for each, heads in counting.items() if heads}
 
     async def kept_heads(self, account_id: int) -> list[KeptHead]:
         """Return the kept end-of-day statements of an account."""
@@ -100,7 +104,7 @@ class MemoryStatements:
         kept = [
             KeptHead(
                 id=each.result.id,
-                head=head_of(each.said),
+                head=self._records.set_aside.head(each.result.id, each.said),
                 misdated=misdated_in(each.said) if each.result.id in progress else 0,
             )
             for each in self._records.statements
@@ -119,10 +123,9 @@ class MemoryStatements:
     ) -> ImportedStatement:
         """Judge one statement, and append it with its outcome; see the port."""
         kept = [
-            head_of(each.said)
+            self._records.set_aside.head(each.result.id, each.said)
             for each in self._records.statements
             if each.is_kept and each.result.account_id == account_id
-            if isinstance(each.said, Statement)
         ]
         outcome = judge(kept if account_id is not None else [])
         result = imported(found, outcome)
@@ -155,11 +158,11 @@ class MemoryStatements:
             if each.is_kept and isinstance(each.said, Statement)
         }
         found = [
-            each.result
+            self._told(each)
             for each in reversed(self._records.statements)
             if (wanted.before_id is None or each.result.id < wanted.before_id)
             and wanted.account_id in (None, each.result.account_id)
-            and not (wanted.has_problem and _is_fine(each, contents))
+            and not (wanted.has_problem and self._is_fine(each, contents))
         ]
         return found[: wanted.limit]
 
@@ -172,7 +175,7 @@ class MemoryStatements:
                 entries = each.said.entries if isinstance(each.said, Statement) else ()
                 behind = [entry for entry in entries if each.is_kept and entry.number > after_entry]
                 return StatementWithEntries(
-                    statement=each.result, entries=tuple(behind[:entries_max])
+                    statement=self._told(each), entries=tuple(behind[:entries_max])
                 )
         return None
 
@@ -183,8 +186,13 @@ class MemoryStatements:
             return None
         return FilePart(file.name, len(file.content), file.content[offset : offset + bytes_max])
 
+    def _told(self, each: KeptStatement) -> ImportedStatement:
+        return replace(
+            each.result, is_set_aside=each.result.id in self._records.set_aside.statements
+        )
 
-def _is_fine(each: KeptStatement, contents: set[str]) -> bool:
-    if each.is_kept:
-        return each.result.outcome == StatementOutcome.IMPORTED.value
-    return isinstance(each.said, Statement) and each.said.content_hash() in contents
+    def _is_fine(self, each: KeptStatement, contents: set[str]) -> bool:
+        if each.is_kept:
+            is_imported = each.result.outcome == StatementOutcome.IMPORTED.value
+            return is_imported or each.result.id in self._records.set_aside.statements
+        return isinstance(each.said, Statement) and each.said.content_hash() in contents

@@ -192,14 +192,21 @@ WHERE (d.account_id, d.booked_on, d.settled_on, timing_span(d.booked_on, d.settl
 
 -- name: audit_proved_accounts
 -- The accounts whose proofs can be recomputed, behind one.
-SELECT p.account_id, p.unproved_from, p.last_statement_id
+SELECT p.account_id, p.unproved_from, p.last_statement_id, p.last_decision_id
 FROM proved_accounts AS p WHERE p.account_id > $1 ORDER BY p.account_id LIMIT $2;
 
 -- name: audit_heads
--- The statements ($2) of an account of which its proofs know ($3).
+-- The statements ($2) of an account of which its proofs know ($3), each as the decisions say of which they know ($4).
 SELECT s.id, s.content_hash, s.source, s.bank_statement_id, s.sequence, s.page, s.is_last_page, s.created, s.begins,
     s.ends, s.opening_minor, s.opening_is_final, s.closing_minor, s.closing_is_final, s.booked_minor,
-    s.totals_differ
+    s.totals_differ, coalesce((
+        SELECT p.change = 'SET_ASIDE'
+        FROM statement_proposal_statements AS i
+        JOIN statement_proposals AS p ON p.id = i.proposal_id
+        JOIN statement_decisions AS d ON d.proposal_id = p.id AND d.decision = 'approved'
+        WHERE i.statement_id = s.id AND d.id <= $4
+        ORDER BY d.id DESC LIMIT 1
+    ), false) AS is_set_aside
 FROM statements AS s
 WHERE s.is_kept AND s.account_id = $1 AND s.source = ANY ($2::text[]) AND s.id <= $3
 ORDER BY s.ends, s.id;

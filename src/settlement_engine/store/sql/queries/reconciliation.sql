@@ -152,12 +152,13 @@ ORDER BY a.id LIMIT $4;
 -- name: accounts_with_unseen_statements
 -- The accounts with an end-of-day statement ($1) among the latest $2 that was imported $4 seconds ago or earlier and that
 -- no run has looked at which came to its end. A run that began after the import has; for a statement that is not matched,
--- one that began $3 seconds after it, because the import may have been committed so much later. The runs are read once:
--- there may be as many of them as accounts.
+-- one that began $3 seconds after it, because the import may have been committed so much later. So have the decisions
+-- of two people about such statements of which the last proofs do not know. The runs are read once: there may be as many
+-- of them as accounts.
 WITH latest AS (
     SELECT s.id, s.account_id, s.is_kept, s.source, s.entries, s.imported_at
     FROM statements AS s ORDER BY s.id DESC LIMIT $2
-), imported AS MATERIALIZED (
+), imported AS (
     SELECT l.account_id, greatest(
             max(l.imported_at),
             max(l.imported_at) FILTER (WHERE m.entries_done IS DISTINCT FROM l.entries) + make_interval(secs => $3)
@@ -166,18 +167,34 @@ WITH latest AS (
     LEFT JOIN matched_statements AS m ON m.statement_id = l.id
     WHERE l.is_kept AND l.source = ANY ($1::text[])
         AND l.imported_at <= clock_timestamp() - make_interval(secs => $4)
+        AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = l.id)
     GROUP BY l.account_id
+), decided AS (
+    SELECT p.account_id, d.decided_at + make_interval(secs => $3) AS looked_at
+    FROM statement_decisions AS d
+    JOIN statement_proposals AS p ON p.id = d.proposal_id
+    LEFT JOIN proved_accounts AS k ON k.account_id = p.account_id
+    WHERE d.decision = 'approved' AND d.id > coalesce(k.last_decision_id, 0)
+        AND d.decided_at <= clock_timestamp() - make_interval(secs => $4) AND EXISTS (
+            SELECT FROM statement_proposal_statements AS i JOIN statements AS s ON s.id = i.statement_id
+            WHERE i.proposal_id = p.id AND s.source = ANY ($1::text[])
+        )
+    ORDER BY d.id DESC LIMIT $2
+), changed AS MATERIALIZED (
+    SELECT q.account_id, max(q.looked_at) AS looked_at
+    FROM (SELECT i.* FROM imported AS i UNION ALL SELECT d.* FROM decided AS d) AS q
+    GROUP BY q.account_id
 ), ended AS MATERIALIZED (
     SELECT r.account_id, folded_bank(r.bank) AS bank, r.currency, max(r.started_at) AS started_at
     FROM reconciliation_runs AS r
     JOIN reconciliation_run_ends AS e ON e.run_id = r.id
-    WHERE r.started_at >= (SELECT min(i.looked_at) FROM imported AS i)
+    WHERE r.started_at >= (SELECT min(i.looked_at) FROM changed AS i)
     GROUP BY 1, 2, 3
 ), seen AS (
     SELECT e.account_id, max(e.started_at) AS started_at FROM ended AS e
     WHERE e.account_id IS NOT NULL GROUP BY e.account_id
 )
-SELECT a.id FROM imported AS i
+SELECT a.id FROM changed AS i
 JOIN accounts AS a ON a.id = i.account_id
 LEFT JOIN seen AS s ON s.account_id = i.account_id
 WHERE (s.started_at IS NULL OR s.started_at < i.looked_at)
@@ -190,11 +207,17 @@ WHERE (s.started_at IS NULL OR s.started_at < i.looked_at)
 ORDER BY a.id;
 
 -- name: statements_to_match
--- The kept end-of-day statements ($2) of an account, each with the number of its last entry that was matched.
+-- The kept end-of-day statements ($2) of an account, each with the number of its last entry that was matched, and with
+-- the last decision of two people about it (0: none).
 SELECT s.id, s.content_hash, s.source, s.bank_statement_id, s.sequence, s.page, s.is_last_page, s.created, s.begins,
     s.ends, s.opening_minor, s.opening_is_final, s.closing_minor, s.closing_is_final, s.booked_minor,
-    s.totals_differ, s.entries, m.entries_done
+    s.totals_differ, z.statement_id IS NOT NULL AS is_set_aside, s.entries, m.entries_done, coalesce((
+        SELECT max(d.id) FROM statement_proposal_statements AS i
+        JOIN statement_decisions AS d ON d.proposal_id = i.proposal_id AND d.decision = 'approved'
+        WHERE i.statement_id = s.id
+    ), 0) AS last_decision_id
 FROM statements AS s
+LEFT JOIN set_aside_statements AS z ON z.statement_id = s.id
 LEFT JOIN matched_statements AS m ON m.statement_id = s.id
 WHERE s.is_kept AND s.account_id = $1 AND s.source = ANY ($2::text[])
 ORDER BY s.ends, s.id LIMIT $3;
@@ -505,9 +528,10 @@ LEFT JOIN LATERAL (
 WHERE a.id = $1;
 
 -- name: intraday_reports
--- The latest kept intraday reports (camt.052) of an account, without their entries.
+-- The latest kept intraday reports (camt.052) of an account that are not set aside, without their entries.
 SELECT s.content::text AS content FROM statements AS s
 WHERE s.is_kept AND s.account_id = $1 AND s.source = 'camt.052'
+    AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = s.id)
 ORDER BY s.ends DESC, s.id DESC LIMIT $2;
 
 -- name: last_proofs
@@ -537,10 +561,13 @@ UPDATE accounts SET last_reconciled_at = ($2::date)::timestamp AT TIME ZONE 'UTC
 WHERE id = $1 AND last_reconciled_at IS DISTINCT FROM ($2::date)::timestamp AT TIME ZONE 'UTC';
 
 -- name: keep_proved_account
--- What the proofs of an account are made of is what there is now, with the statements up to $2.
-INSERT INTO proved_accounts AS p (account_id, unproved_from, last_statement_id) VALUES ($1, NULL, $2)
+-- What the proofs of an account are made of is what there is now, with the statements up to $2, and the decisions about
+-- them up to $3.
+INSERT INTO proved_accounts AS p (account_id, unproved_from, last_statement_id, last_decision_id)
+VALUES ($1, NULL, $2, $3)
 ON CONFLICT (account_id) DO UPDATE SET
-    unproved_from = excluded.unproved_from, last_statement_id = excluded.last_statement_id;
+    unproved_from = excluded.unproved_from, last_statement_id = excluded.last_statement_id,
+    last_decision_id = excluded.last_decision_id;
 
 -- name: list_proofs
 -- The last proof of each account for a day ($1), or the last one of its last day. A day on which nothing was booked has

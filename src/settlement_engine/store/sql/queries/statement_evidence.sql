@@ -2,7 +2,7 @@
 
 -- name: unsearched_statement
 -- The oldest statement with rows that were not searched, and which no other engine is searching; none of which nothing
--- could be read in the last $1 seconds.
+-- could be read in the last $1 seconds, and none that is set aside.
 SELECT q.statement_id, q.after_entry, q.after_detail, s.account_id, s.source, s.outcome,
     encode(s.file_sha256, 'hex') AS file_sha256, a.bank, a.currency
 FROM unsearched_statements AS q
@@ -12,7 +12,7 @@ WHERE NOT EXISTS (
     SELECT 1 FROM unread_entries AS u
     WHERE u.statement_id = q.statement_id AND u.entry_number = 0
         AND u.tried_at > clock_timestamp() - make_interval(secs => $1)
-)
+) AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = q.statement_id)
 ORDER BY q.statement_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED;
 
 -- name: unread_entry
@@ -24,6 +24,7 @@ FROM unread_entries AS u
 JOIN statements AS s ON s.id = u.statement_id
 JOIN accounts AS a ON a.id = s.account_id
 WHERE u.entry_number > 0 AND u.tried_at <= clock_timestamp() - make_interval(secs => $1)
+    AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = u.statement_id)
 ORDER BY u.tried_at, u.statement_id, u.entry_number, u.detail_number LIMIT 1 FOR UPDATE OF u SKIP LOCKED;
 
 -- name: hold_search_place
@@ -43,8 +44,10 @@ DO UPDATE SET why = excluded.why, tried_at = clock_timestamp();
 DELETE FROM unread_entries WHERE statement_id = $1 AND entry_number = $2 AND detail_number = $3;
 
 -- name: unread_entry_count
--- How many entries are set aside; a statement of which nothing can be read counts as one.
-SELECT count(*) AS entries FROM unread_entries;
+-- How many entries are set aside; a statement of which nothing can be read counts as one, and one that is set aside
+-- itself as none.
+SELECT count(*) AS entries FROM unread_entries AS u
+WHERE NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = u.statement_id);
 
 -- name: unsearched_rows
 -- Entries behind a place, each with one of its details, or without any. The details of an entry are numbered from 1.
@@ -110,9 +113,13 @@ JOIN settlement_transactions AS s ON s.id = p.settlement_id
 ORDER BY p.place;
 
 -- name: told_of_payments
--- What earlier entries said of payments, by kind and amount.
-SELECT settlement_id, kind, amount_minor, count(*) FILTER (WHERE is_counted) AS counted
-FROM statement_evidence WHERE settlement_id = ANY ($1::uuid[]) GROUP BY 1, 2, 3;
+-- What earlier entries said of payments, by kind and amount; those of statements that are set aside apart.
+SELECT e.settlement_id, e.kind, e.amount_minor,
+    count(*) FILTER (WHERE e.is_counted AND z.statement_id IS NULL) AS counted,
+    count(*) FILTER (WHERE e.is_counted AND z.statement_id IS NOT NULL) AS set_aside,
+    bool_or(z.statement_id IS NULL) AS is_told
+FROM statement_evidence AS e LEFT JOIN set_aside_statements AS z ON z.statement_id = e.statement_id
+WHERE e.settlement_id = ANY ($1::uuid[]) GROUP BY 1, 2, 3;
 
 -- name: add_statement_evidence
 -- Append what entries say, as parallel arrays.
@@ -150,7 +157,8 @@ DELETE FROM unsearched_statements WHERE statement_id = $1;
 -- name: absent_payments
 -- Completed payments that no entry is matched with and none names, although the statements of the account are closed,
 -- have no gap, and reach $1 days beyond the day of our booking; with the last of these statements. $2 at most; $3 are
--- the sources of end-of-day statements.
+-- the sources of end-of-day statements. What is set aside does not count: a payment that only such a statement has
+-- is one that the statements lack.
 -- Of the postings only the old ones are read, by their index: OFFSET 0 keeps the others out of every plan.
 WITH closed AS MATERIALIZED (
     SELECT r.account_id, w.statement_id, f.begins, p.booking_date - $1::integer AS last_day
@@ -163,10 +171,12 @@ WITH closed AS MATERIALIZED (
         SELECT max(t.id) AS statement_id FROM statements AS t
         WHERE t.is_kept AND t.account_id = r.account_id AND t.ends = p.booking_date
             AND t.source = ANY ($3::text[])
+            AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = t.id)
     ) AS w
     CROSS JOIN LATERAL (
         SELECT b.begins FROM statements AS b
         WHERE b.is_kept AND b.account_id = r.account_id AND b.source = ANY ($3::text[])
+            AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = b.id)
         ORDER BY b.ends LIMIT 1
     ) AS f
     WHERE p.held_back_by = '' AND w.statement_id IS NOT NULL
@@ -183,6 +193,7 @@ JOIN settlement_transactions AS s ON s.id = o.group_id AND s.state = 'completed'
 JOIN attempts AS a ON a.settlement_id = s.id AND a.number = s.attempt AND a.source_id = o.account_id
 WHERE NOT EXISTS (
         SELECT FROM statement_evidence AS v WHERE v.settlement_id = s.id AND v.kind = 'debit'
+            AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = v.statement_id)
     )
     AND NOT EXISTS (
         SELECT FROM inbound_reports AS i
@@ -214,6 +225,7 @@ SELECT s.account_id
 FROM unsearched_statements AS q
 JOIN statements AS s ON s.id = q.statement_id
 WHERE s.account_id = ANY ($1::text::bigint[])
+    AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = q.statement_id)
 UNION
 SELECT a.source_id
 FROM (

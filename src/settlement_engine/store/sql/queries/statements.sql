@@ -41,12 +41,13 @@ WHERE a.kind IN ('nostro', 'settlement') AND a.is_active AND a.id > $2
 ORDER BY a.id LIMIT $3;
 
 -- name: last_statement_days
--- The last day of the kept end-of-day statements ($2) of each of these accounts that has one.
+-- The last day of the kept end-of-day statements ($2) of each of these accounts that has one, without those set aside.
 SELECT a.id, s.ends
 FROM unnest($1::bigint[]) AS a (id)
 CROSS JOIN LATERAL (
     SELECT k.ends FROM statements AS k
     WHERE k.is_kept AND k.account_id = a.id AND k.source = ANY ($2::text[])
+        AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = k.id)
     ORDER BY k.ends DESC LIMIT 1
 ) AS s;
 
@@ -55,8 +56,9 @@ CROSS JOIN LATERAL (
 -- outside of its days.
 SELECT s.id, s.content_hash, s.source, s.bank_statement_id, s.sequence, s.page, s.is_last_page, s.created, s.begins,
     s.ends, s.opening_minor, s.opening_is_final, s.closing_minor, s.closing_is_final, s.booked_minor,
-    s.totals_differ, coalesce(d.misdated, 0) AS misdated
+    s.totals_differ, z.statement_id IS NOT NULL AS is_set_aside, coalesce(d.misdated, 0) AS misdated
 FROM statements AS s
+LEFT JOIN set_aside_statements AS z ON z.statement_id = s.id
 LEFT JOIN statement_days AS d ON d.statement_id = s.id AND d.day = s.ends
 WHERE s.is_kept AND s.account_id = $1 AND s.source = ANY ($2::text[])
 ORDER BY s.ends, s.id LIMIT $3;
@@ -69,6 +71,7 @@ SELECT s.account_id, s.id, s.begins, s.ends, count(*) AS entries, min(u.entry_nu
 FROM unread_entries AS u
 JOIN statements AS s ON s.id = u.statement_id
 WHERE s.account_id = ANY ($1::bigint[])
+    AND NOT EXISTS (SELECT FROM set_aside_statements AS z WHERE z.statement_id = s.id)
 GROUP BY s.id ORDER BY s.account_id, s.id LIMIT $2;
 
 -- name: lock_statements
@@ -77,11 +80,12 @@ SELECT pg_advisory_xact_lock(hashtextextended('statements of account ' || $1::bi
 
 -- name: statement_heads
 -- The kept statements that an import is judged by: the same content, identity or period; the end-of-day statements
--- ($5) that end within the given days ($6, $7); and the nearest ones on both sides.
+-- ($5) that end within the given days ($6, $7); and the nearest ones on both sides that are not set aside.
 SELECT s.content_hash, s.source, s.bank_statement_id, s.sequence, s.page, s.is_last_page, s.created, s.begins,
     s.ends, s.opening_minor, s.opening_is_final, s.closing_minor, s.closing_is_final, s.booked_minor,
-    s.totals_differ
+    s.totals_differ, z.statement_id IS NOT NULL AS is_set_aside
 FROM statements AS s
+LEFT JOIN set_aside_statements AS z ON z.statement_id = s.id
 WHERE s.is_kept AND s.account_id = $1 AND s.id IN (
     SELECT c.id FROM statements AS c WHERE c.is_kept AND c.account_id = $1 AND c.content_hash = $2
     UNION
@@ -95,10 +99,12 @@ WHERE s.is_kept AND s.account_id = $1 AND s.id IN (
         OR d.ends = (
             SELECT max(e.ends) FROM statements AS e
             WHERE e.is_kept AND e.account_id = $1 AND e.source = ANY ($5::text[]) AND e.ends < $6
+                AND NOT EXISTS (SELECT FROM set_aside_statements AS b WHERE b.statement_id = e.id)
         )
         OR d.ends = (
             SELECT min(l.ends) FROM statements AS l
             WHERE l.is_kept AND l.account_id = $1 AND l.source = ANY ($5::text[]) AND l.ends > $7
+                AND NOT EXISTS (SELECT FROM set_aside_statements AS b WHERE b.statement_id = l.id)
         )
     )
 )
@@ -140,14 +146,16 @@ SELECT $1, q.* FROM unnest(
 
 -- name: list_statements
 -- Statements with the outcomes of their imports, the latest first. A null filter does not filter. Problems ($2)
--- are those that are not simply imported, without what was kept by a later import.
+-- are those that are not simply imported, without what was kept by a later import and what is set aside.
 SELECT s.id, s.file_sha256, f.name AS file_name, s.place, s.outcome, s.reason, s.account_id, s.source,
     s.identifier, s.servicer, s.currency, s.bank_statement_id, s.sequence, s.page, s.created, s.begins, s.ends,
-    s.opening_minor, s.closing_minor, s.entries, s.imported_by, s.imported_at
+    s.opening_minor, s.closing_minor, s.entries, s.imported_by, s.imported_at,
+    z.statement_id IS NOT NULL AS is_set_aside
 FROM statements AS s
 JOIN statement_files AS f ON f.sha256 = s.file_sha256
+LEFT JOIN set_aside_statements AS z ON z.statement_id = s.id
 WHERE ($1::bigint IS NULL OR s.id < $1)
-    AND (NOT $2::boolean OR (s.outcome <> 'IMPORTED' AND (s.is_kept OR NOT EXISTS (
+    AND (NOT $2::boolean OR (s.outcome <> 'IMPORTED' AND z.statement_id IS NULL AND (s.is_kept OR NOT EXISTS (
         SELECT 1 FROM statements AS k WHERE k.is_kept AND k.content_hash = s.content_hash
     ))))
     AND ($3::bigint IS NULL OR s.account_id = $3)
@@ -157,8 +165,11 @@ ORDER BY s.id DESC LIMIT $4;
 -- One statement.
 SELECT s.id, s.file_sha256, f.name AS file_name, s.place, s.outcome, s.reason, s.account_id, s.source,
     s.identifier, s.servicer, s.currency, s.bank_statement_id, s.sequence, s.page, s.created, s.begins, s.ends,
-    s.opening_minor, s.closing_minor, s.entries, s.imported_by, s.imported_at
-FROM statements AS s JOIN statement_files AS f ON f.sha256 = s.file_sha256
+    s.opening_minor, s.closing_minor, s.entries, s.imported_by, s.imported_at,
+    z.statement_id IS NOT NULL AS is_set_aside
+FROM statements AS s
+JOIN statement_files AS f ON f.sha256 = s.file_sha256
+LEFT JOIN set_aside_statements AS z ON z.statement_id = s.id
 WHERE s.id = $1;
 
 -- name: statement_entries_after
