@@ -336,17 +336,17 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "uuid[] int2[]",
         (
             "settlement_id uuid, attempt int2, number int2, message_id text, content bytea,"
-            " recorded_at timestamptz, valid_until timestamptz, ordered_by text, reason text, sends int8,"
-            " undelivered int8, refusal_code text, refusal_text text"
+            " recorded_at timestamptz, valid_until timestamptz, ordered_by text, reason text, is_found bool,"
+            " sends int8, undelivered int8, refusal_code text, refusal_text text"
         ),
     ),
     "record_covers": (
-        "uuid[] int2[] int2[] text[] bytea[] timestamptz[] text[] text[]",
+        "uuid[] int2[] int2[] text[] bytea[] timestamptz[] text[] text[] bool[]",
         "",
     ),
     "note_cover_results": ("uuid[] int2[] int2[] int2[] text[] text[] text[]", ""),
     "open_cover_failed": ("uuid[] text[] text[]", ""),
-    "order_cover": ("uuid int2 int2 text bytea timestamptz text text", "number int2"),
+    "order_cover": ("uuid int2 int2 text bytea timestamptz text text bool", "number int2"),
     "allocate_traces": ("int4 int4", "last int4"),
     "lock_file_items": ("uuid[] int8[]", "place int8"),
     "ready_file_items": ("uuid[] int2[]", "settlement_id uuid, attempt int2"),
