@@ -38,6 +38,8 @@ GUARDED = (
     *("matches", "unmatches", "match_postings", "match_entries"),
     *("statement_days", "proofs", "proved_accounts", "timing_postings", "timing_entries"),
     *("issued_statements", "issued_statement_files", "regulatory_reports"),
+    *("statement_proposals", "statement_proposal_statements", "statement_decisions"),
+    "set_aside_statements",
 )
 
 

@@ -72,7 +72,45 @@ TAMPERED_HISTORY: dict[str, tuple[str, set[str]]] = {
 MATCHED = "(SELECT min(match_id) FROM match_entries)"
 LAST_ISSUED = "(SELECT max(number) FROM issued_statements)"
 
+SET_ASIDE_BY = """
+WITH p AS (
+    INSERT INTO statement_proposals (account_id, change, reason, proposed_by, content_sha256, expires_at)
+    SELECT min(account_id), 'SET_ASIDE', 'a mistake', 'ada', sha256('x'), now() + interval '1 day'
+    FROM matched_statements
+    RETURNING id, account_id, content_sha256
+), i AS (
+    INSERT INTO statement_proposal_statements (proposal_id, statement_id)
+    SELECT p.id, m.statement_id FROM p JOIN matched_statements AS m ON m.account_id = p.account_id
+    RETURNING statement_id
+), d AS (
+    INSERT INTO statement_decisions (proposal_id, decision, decided_by, role, signed_sha256)
+    SELECT p.id, 'approved', '{}', 'lead', p.content_sha256 FROM p RETURNING id
+)
+INSERT INTO set_aside_statements (statement_id, account_id, decision_id)
+SELECT i.statement_id, p.account_id, d.id FROM i, p, d
+"""
+"""A statement that was set aside, as far as the guards would have let it."""
+
 TAMPERED_RECONCILED: dict[str, tuple[str, set[str]]] = {
+    "a statement was set aside by nobody": (
+        "INSERT INTO set_aside_statements SELECT statement_id, account_id, 1 FROM matched_statements",
+        {"set_aside_follows_decisions"},
+    ),
+    "a statement counts that two people have set aside": (
+        f"{SET_ASIDE_BY.format('ben')}; DELETE FROM set_aside_statements",
+        {"set_aside_follows_decisions", "statement_proposals_have_their_hash"},
+    ),
+    "a statement was set aside by one person": (
+        SET_ASIDE_BY.format("ADA"),
+        {"statement_decisions_are_of_two", "statement_proposals_have_their_hash"},
+    ),
+    "the proofs know of what is set aside and still matched": (
+        f"{SET_ASIDE_BY.format('ben')}; UPDATE proved_accounts SET last_decision_id = 1000000",
+        {
+            "set_aside_statements_do_not_count",
+            "statement_proposals_have_their_hash",
+        },
+    ),
     "the sums of a day were rewritten": (
         "UPDATE reconciliation_days SET theirs_minor = theirs_minor + 1 WHERE theirs > 0",
         {"day_sums_follow_items", "proofs_follow_day_sums"},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from settlement_engine.api.render import timestamp
 from settlement_engine.domain.money import format_amount
+from settlement_engine.domain.proposals import Decision
 from settlement_engine.messages.amounts import decimals_of
 from settlement_engine.proto import settlement_pb2 as pb
 
@@ -13,9 +14,16 @@ if TYPE_CHECKING:
     from datetime import date
 
     from settlement_engine.domain.chain_problems import ChainPlace, ChainProblem
+    from settlement_engine.domain.statement_decisions import StatementProposal
     from settlement_engine.domain.statement_import import ImportedStatement
     from settlement_engine.domain.statements import Entry, EntryDetail, StatementReferences
     from settlement_engine.ports import AccountProblem, FetchedAccount
+
+
+_DECIDED: Final = {
+    Decision.APPROVED: pb.PROPOSAL_STATUS_APPLIED,
+    Decision.DECLINED: pb.PROPOSAL_STATUS_DECLINED,
+}
 
 
 def to_statement(one: ImportedStatement) -> pb.Statement:
@@ -43,6 +51,29 @@ def to_statement(one: ImportedStatement) -> pb.Statement:
         entries=one.entries,
         imported_by=one.who,
         imported_time=timestamp(one.at) if one.at is not None else None,
+        is_set_aside=one.is_set_aside,
+    )
+
+
+def to_proposal(one: StatementProposal) -> pb.StatementProposal:
+    """Render a proposal about statements with its status."""
+    status = _DECIDED.get(one.decision, pb.PROPOSAL_STATUS_OPEN)
+    if one.decision is Decision.OPEN and one.has_expired:
+        status = pb.PROPOSAL_STATUS_EXPIRED
+    return pb.StatementProposal(
+        id=str(one.id or ""),
+        account_id=str(one.account_id),
+        change=pb.StatementChange.Value(f"STATEMENT_CHANGE_{one.change.value}"),
+        numbers=one.statement_ids,
+        reason=one.reason,
+        proposed_by=one.proposed_by,
+        content_sha256=one.content_sha256.hex(),
+        proposed_time=timestamp(one.proposed_at),
+        expires_time=timestamp(one.expires_at),
+        status=status,
+        decided_by=one.decided_by,
+        decided_time=timestamp(one.decided_at) if one.decided_at is not None else None,
+        role=one.role,
     )
 
 

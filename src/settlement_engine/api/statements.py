@@ -21,6 +21,7 @@ from settlement_engine.api.render_statements import (
     to_problem,
     to_statement,
 )
+from settlement_engine.api.statement_decisions import StatementDecisionCalls
 from settlement_engine.api.turns import in_parts
 from settlement_engine.domain.readable import has_unseen
 from settlement_engine.domain.statement_import import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from settlement_engine.api.call import Call, Drain, Undisturbed
     from settlement_engine.ports import (
+        StatementDecider,
         StatementFetcher,
         StatementImporter,
         StatementProblems,
@@ -69,6 +71,7 @@ class StatementPorts(NamedTuple):
     store: StatementStore
     fetcher: StatementFetcher
     problems: StatementProblems
+    decider: StatementDecider
 
 
 class StatementCalls:
@@ -82,7 +85,8 @@ class StatementCalls:
         *,
         trusts_names: bool = True,
     ) -> None:
-        self._importer, self._store, self._fetcher, self._problems = ports
+        self._importer, self._store, self._fetcher, self._problems, decider = ports
+        self._decisions = StatementDecisionCalls(decider, undisturbed, trusts_names=trusts_names)
         self._undisturbed = undisturbed
         self._drain = drain
         self._trusts_names = trusts_names
@@ -98,6 +102,7 @@ class StatementCalls:
             "ListStatements": Unary(pb.ListStatementsRequest, self.list_statements),
             "GetStatement": Unary(pb.GetStatementRequest, self.get),
             "GetStatementFile": Unary(pb.GetStatementFileRequest, self.get_file),
+            **self._decisions.unary(),
         }
 
     async def import_whole(

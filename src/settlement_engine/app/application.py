@@ -35,6 +35,7 @@ from settlement_engine.app.settings import (
     stuck_limits,
 )
 from settlement_engine.app.statement_arrivals import arrivals_of
+from settlement_engine.app.statement_decisions import decisions_of
 from settlement_engine.app.statement_inbox import StatementInbox
 from settlement_engine.app.statement_reader import StatementReader
 from settlement_engine.engine.balance_fetch import BalanceFetch
@@ -194,6 +195,12 @@ class Application:
         self.statement_watch = StatementWatch(
             self.statement_problems, self.fetcher, SystemClock(), self.metrics.statements.missing
         )
+        decider, self._close_decisions = decisions_of(
+            self.config, self.watched, self.readers, self.statement_arrivals.kept
+        )
+        self.statement_ports = StatementPorts(
+            self.importer, self.statements, self.fetcher, self.statement_problems, decider
+        )
 
     def statement_inbox(self) -> StatementInbox | None:
         """Build what watches the folder of statement files; None if there is none."""
@@ -256,9 +263,7 @@ class Application:
             case_management=self.case_management,
             messages=self.messages,
             rails=self.rail_control,
-            statements=StatementPorts(
-                self.importer, self.statements, self.fetcher, self.statement_problems
-            ),
+            statements=self.statement_ports,
             books=self._books(),
             settings=replace(self.api, rails_without_enquiries=without_enquiries(self.rails)),
             stuck_limits=self.stuck_limits,
@@ -387,7 +392,7 @@ class Application:
         books = (self.statements, self.evidence, self.reconciliation, self.break_work)
         for store in (*first, *stores, *books):
             await store.close()
-        for close in self._closers:
+        for close in (*self._closers, self._close_decisions):
             await close()
         for last in (self.breaker_orders, self.dead_letters, self.stream, self.readers, self.probe):
             await last.close()

@@ -1,4 +1,4 @@
-"""Converts the section ``breaks`` of the configuration to the rules of the work on breaks."""
+"""Converts the section ``breaks`` of the configuration to the rules of the work on breaks, and on statements."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from settlement_engine.domain.breaks.escalation import (
 from settlement_engine.domain.breaks.rules import BreakRules
 from settlement_engine.domain.money import parse_amount
 from settlement_engine.errors import Misconfigured
+from settlement_engine.ports import StatementRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,11 @@ def break_rules(config: Config) -> BreakRules:
         proposal_valid_seconds=section.proposal_valid_seconds,
         escalation_interval_seconds=section.escalation_interval_seconds,
     )
+
+
+def statement_rules(config: Config) -> StatementRules:
+    """Return who decides on statements: whoever resolves breaks, within the same time."""
+    return StatementRules(roles=_roles(config), valid_seconds=config.breaks.proposal_valid_seconds)
 
 
 def _roles(config: Config) -> tuple[ResolutionRole, ...]:

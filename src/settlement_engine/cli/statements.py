@@ -35,6 +35,8 @@ from settlement_engine.cli.output import (
     table,
 )
 from settlement_engine.cli.pages import limit_option, read_pages, say_how_much
+from settlement_engine.cli.statement_decisions import COMMANDS as DECISIONS
+from settlement_engine.cli.statement_decisions import set_aside_in_words
 from settlement_engine.cli.statement_fetch import fetch
 from settlement_engine.cli.statement_outcomes import FINE, LOST, outcome_of
 from settlement_engine.cli.statement_pages import WaitingPages
@@ -71,6 +73,8 @@ def statements() -> None:
 
 statements.add_command(issue)
 statements.add_command(issued)
+for _command in DECISIONS:
+    statements.add_command(_command)
 
 
 @lasting
@@ -270,7 +274,7 @@ def _row(found: wire.Statement) -> tuple[str, ...]:
         str(found.entries),
         found.opening,
         found.closing,
-        found.currency,
+        f"{found.currency} set aside" if found.is_set_aside else found.currency,
     )
 
 
@@ -290,6 +294,7 @@ def show(*, number: int, limit: int, address: EngineAddress, is_json: bool) -> N
     with reach(address) as engine:
         listed = read_pages(engine.statements.GetStatement, wanted, limit, "entries")
         answer = _answer(engine, number)
+        aside = set_aside_in_words(engine, answer.statement)
     found = answer.statement
     if is_json:
         entries = [as_dict(each) for each in listed.items]
@@ -297,7 +302,8 @@ def show(*, number: int, limit: int, address: EngineAddress, is_json: bool) -> N
         more = {"place": place, "entryList": entries, "hasMore": listed.has_more}
         print_json({**_as_dict(found), **more})
         return
-    for title, text in [*_facts(found), ("place", place_in_words(answer))]:
+    present = [("set aside", aside), ("place", place_in_words(answer))]
+    for title, text in [*_facts(found), *present]:
         if text:
             say(f"  {title:<9} {text}")
     columns = ("NO.", "BOOKED", "VALUE", "AMOUNT", "STATUS", "REFERENCE", "TEXT")

@@ -756,6 +756,27 @@ STATEMENT_PROBLEM_KIND_UNREAD: StatementProblemKind.ValueType  # 8
 """Entries of it cannot be read by the search for our payments: what they say of these is unknown. They are tried again."""
 Global___StatementProblemKind: _TypeAlias = StatementProblemKind  # noqa: Y015
 
+class _StatementChange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StatementChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatementChange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STATEMENT_CHANGE_UNSPECIFIED: _StatementChange.ValueType  # 0
+    STATEMENT_CHANGE_SET_ASIDE: _StatementChange.ValueType  # 1
+    """The statements do not count."""
+    STATEMENT_CHANGE_RESTORE: _StatementChange.ValueType  # 2
+    """They count again."""
+
+class StatementChange(_StatementChange, metaclass=_StatementChangeEnumTypeWrapper): ...
+
+STATEMENT_CHANGE_UNSPECIFIED: StatementChange.ValueType  # 0
+STATEMENT_CHANGE_SET_ASIDE: StatementChange.ValueType  # 1
+"""The statements do not count."""
+STATEMENT_CHANGE_RESTORE: StatementChange.ValueType  # 2
+"""They count again."""
+Global___StatementChange: _TypeAlias = StatementChange  # noqa: Y015
+
 class _FetchOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -5671,6 +5692,7 @@ class Statement(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     IMPORTED_BY_FIELD_NUMBER: _builtins.int
     IMPORTED_TIME_FIELD_NUMBER: _builtins.int
+    IS_SET_ASIDE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Our number of it; 0 where the import has written nothing."""
     outcome: Global___StatementOutcome.ValueType
@@ -5701,6 +5723,8 @@ class Statement(_message.Message):
     closing: _builtins.str
     entries: _builtins.int
     imported_by: _builtins.str
+    is_set_aside: _builtins.bool
+    """Two people have decided that it does not count."""
     @_builtins.property
     def imported_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -5728,10 +5752,11 @@ class Statement(_message.Message):
         entries: _builtins.int = ...,
         imported_by: _builtins.str = ...,
         imported_time: _timestamp_pb2.Timestamp | None = ...,
+        is_set_aside: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_page", b"_page", "_sequence", b"_sequence", "imported_time", b"imported_time", "page", b"page", "sequence", b"sequence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page", b"_page", "_sequence", b"_sequence", "account", b"account", "account_id", b"account_id", "begin_date", b"begin_date", "closing", b"closing", "created", b"created", "currency", b"currency", "date", b"date", "entries", b"entries", "file_name", b"file_name", "file_sha256", b"file_sha256", "id", b"id", "imported_by", b"imported_by", "imported_time", b"imported_time", "number", b"number", "opening", b"opening", "outcome", b"outcome", "page", b"page", "place", b"place", "reason", b"reason", "sequence", b"sequence", "servicer", b"servicer", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page", b"_page", "_sequence", b"_sequence", "account", b"account", "account_id", b"account_id", "begin_date", b"begin_date", "closing", b"closing", "created", b"created", "currency", b"currency", "date", b"date", "entries", b"entries", "file_name", b"file_name", "file_sha256", b"file_sha256", "id", b"id", "imported_by", b"imported_by", "imported_time", b"imported_time", "is_set_aside", b"is_set_aside", "number", b"number", "opening", b"opening", "outcome", b"outcome", "page", b"page", "place", b"place", "reason", b"reason", "sequence", b"sequence", "servicer", b"servicer", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__page: _TypeAlias = _typing.Literal["page"]  # noqa: Y015
     _WhichOneofArgType__page: _TypeAlias = _typing.Literal["_page", b"_page"]  # noqa: Y015
@@ -6198,6 +6223,221 @@ class StatementProblem(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatementProblem: _TypeAlias = StatementProblem  # noqa: Y015
+
+@_typing.final
+class ProposeStatementChangeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    change: Global___StatementChange.ValueType
+    reason: _builtins.str
+    """Why; it is kept."""
+    validate_only: _builtins.bool
+    """Checks and answers as usual, and stores nothing."""
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ours, of kept statements of one account: all pages of a statement, or a single one. At most 100."""
+
+    def __init__(
+        self,
+        *,
+        change: Global___StatementChange.ValueType = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "numbers", b"numbers", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeStatementChangeRequest: _TypeAlias = ProposeStatementChangeRequest  # noqa: Y015
+
+@_typing.final
+class StatementProposal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
+    PROPOSED_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRES_TIME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    DECIDED_TIME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Empty when nothing was stored, with validate_only."""
+    account_id: _builtins.str
+    change: Global___StatementChange.ValueType
+    reason: _builtins.str
+    proposed_by: _builtins.str
+    content_sha256: _builtins.str
+    """The fingerprint of what is proposed, which an approval names."""
+    status: Global___ProposalStatus.ValueType
+    """OPEN, EXPIRED, DECLINED or APPLIED."""
+    decided_by: _builtins.str
+    role: _builtins.str
+    """The role by which it was approved."""
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def proposed_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expires_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        change: Global___StatementChange.ValueType = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        reason: _builtins.str = ...,
+        proposed_by: _builtins.str = ...,
+        content_sha256: _builtins.str = ...,
+        proposed_time: _timestamp_pb2.Timestamp | None = ...,
+        expires_time: _timestamp_pb2.Timestamp | None = ...,
+        status: Global___ProposalStatus.ValueType = ...,
+        decided_by: _builtins.str = ...,
+        decided_time: _timestamp_pb2.Timestamp | None = ...,
+        role: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "expires_time", b"expires_time", "proposed_time", b"proposed_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "change", b"change", "content_sha256", b"content_sha256", "decided_by", b"decided_by", "decided_time", b"decided_time", "expires_time", b"expires_time", "id", b"id", "numbers", b"numbers", "proposed_by", b"proposed_by", "proposed_time", b"proposed_time", "reason", b"reason", "role", b"role", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementProposal: _TypeAlias = StatementProposal  # noqa: Y015
+
+@_typing.final
+class ListStatementProposalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Ours, of a statement; 0: those about all."""
+    include_ended: _builtins.bool
+    """Also those that are decided or have expired."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        include_ended: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_ended", b"include_ended", "number", b"number", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatementProposalsRequest: _TypeAlias = ListStatementProposalsRequest  # noqa: Y015
+
+@_typing.final
+class ListStatementProposalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPOSALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementProposal]: ...
+    def __init__(
+        self,
+        *,
+        proposals: _abc.Iterable[Global___StatementProposal] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "proposals", b"proposals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatementProposalsResponse: _TypeAlias = ListStatementProposalsResponse  # noqa: Y015
+
+@_typing.final
+class GetStatementProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementProposalRequest: _TypeAlias = GetStatementProposalRequest  # noqa: Y015
+
+@_typing.final
+class ApproveStatementProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    content_sha256: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        content_sha256: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "id", b"id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveStatementProposalRequest: _TypeAlias = ApproveStatementProposalRequest  # noqa: Y015
+
+@_typing.final
+class DeclineStatementProposalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    validate_only: _builtins.bool
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineStatementProposalRequest: _TypeAlias = DeclineStatementProposalRequest  # noqa: Y015
 
 @_typing.final
 class StatementPlace(_message.Message):

@@ -2248,6 +2248,31 @@ class StatementServiceStub:
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.SerializeToString,
                 response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.FromString,
                 _registered_method=True)
+        self.ProposeStatementChange = channel.unary_unary(
+                '/settlement.StatementService/ProposeStatementChange',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeStatementChangeRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.FromString,
+                _registered_method=True)
+        self.ListStatementProposals = channel.unary_unary(
+                '/settlement.StatementService/ListStatementProposals',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProposalsRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProposalsResponse.FromString,
+                _registered_method=True)
+        self.GetStatementProposal = channel.unary_unary(
+                '/settlement.StatementService/GetStatementProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.FromString,
+                _registered_method=True)
+        self.ApproveStatementProposal = channel.unary_unary(
+                '/settlement.StatementService/ApproveStatementProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ApproveStatementProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.FromString,
+                _registered_method=True)
+        self.DeclineStatementProposal = channel.unary_unary(
+                '/settlement.StatementService/DeclineStatementProposal',
+                request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.DeclineStatementProposalRequest.SerializeToString,
+                response_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.FromString,
+                _registered_method=True)
         self.IssueStatement = channel.unary_unary(
                 '/settlement.StatementService/IssueStatement',
                 request_serializer=settlement__engine_dot_proto_dot_settlement__pb2.IssueStatementRequest.SerializeToString,
@@ -2317,6 +2342,43 @@ class StatementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProposeStatementChange(self, request, context):
+        """Proposes to set kept statements of one account aside, such as the wrong one of two contested versions, or to let
+        them count again. Nothing changes until another person approves it. Who acts is found as for ImportStatement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStatementProposals(self, request, context):
+        """Lists proposals about statements, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatementProposal(self, request, context):
+        """Returns one proposal about statements.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveStatementProposal(self, request, context):
+        """Approves the proposal of another person. From then on its statements do not count, or count again: the chain of
+        the account is another one, and the next run of reconciliation, which it starts, proves the days anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclineStatementProposal(self, request, context):
+        """Declines a proposal; whoever has made it may withdraw it so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IssueStatement(self, request, context):
         """Issues the statement of a vostro account for a booking date that is over: the account's next number, its entries
         as the holder sees them, and the bytes, which are made once. The same call again returns the same statement; in
@@ -2373,6 +2435,31 @@ def add_StatementServiceServicer_to_server(servicer, server):
                     servicer.FetchStatements,
                     request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.FromString,
                     response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.SerializeToString,
+            ),
+            'ProposeStatementChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeStatementChange,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ProposeStatementChangeRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.SerializeToString,
+            ),
+            'ListStatementProposals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStatementProposals,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProposalsRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProposalsResponse.SerializeToString,
+            ),
+            'GetStatementProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatementProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.GetStatementProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.SerializeToString,
+            ),
+            'ApproveStatementProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveStatementProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.ApproveStatementProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.SerializeToString,
+            ),
+            'DeclineStatementProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineStatementProposal,
+                    request_deserializer=settlement__engine_dot_proto_dot_settlement__pb2.DeclineStatementProposalRequest.FromString,
+                    response_serializer=settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.SerializeToString,
             ),
             'IssueStatement': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueStatement,
@@ -2553,6 +2640,141 @@ class StatementService:
             '/settlement.StatementService/FetchStatements',
             settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsRequest.SerializeToString,
             settlement__engine_dot_proto_dot_settlement__pb2.FetchStatementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeStatementChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/ProposeStatementChange',
+            settlement__engine_dot_proto_dot_settlement__pb2.ProposeStatementChangeRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStatementProposals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/ListStatementProposals',
+            settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProposalsRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.ListStatementProposalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatementProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/GetStatementProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.GetStatementProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveStatementProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/ApproveStatementProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.ApproveStatementProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineStatementProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/settlement.StatementService/DeclineStatementProposal',
+            settlement__engine_dot_proto_dot_settlement__pb2.DeclineStatementProposalRequest.SerializeToString,
+            settlement__engine_dot_proto_dot_settlement__pb2.StatementProposal.FromString,
             options,
             channel_credentials,
             insecure,

@@ -890,6 +890,20 @@ class StatementServiceStub:
     """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
     Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
     """
+    ProposeStatementChange: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ProposeStatementChangeRequest, _settlement_pb2.StatementProposal]
+    """Proposes to set kept statements of one account aside, such as the wrong one of two contested versions, or to let
+    them count again. Nothing changes until another person approves it. Who acts is found as for ImportStatement.
+    """
+    ListStatementProposals: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ListStatementProposalsRequest, _settlement_pb2.ListStatementProposalsResponse]
+    """Lists proposals about statements, newest first."""
+    GetStatementProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementProposalRequest, _settlement_pb2.StatementProposal]
+    """Returns one proposal about statements."""
+    ApproveStatementProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ApproveStatementProposalRequest, _settlement_pb2.StatementProposal]
+    """Approves the proposal of another person. From then on its statements do not count, or count again: the chain of
+    the account is another one, and the next run of reconciliation, which it starts, proves the days anew.
+    """
+    DeclineStatementProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DeclineStatementProposalRequest, _settlement_pb2.StatementProposal]
+    """Declines a proposal; whoever has made it may withdraw it so."""
     IssueStatement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.IssueStatementRequest, _settlement_pb2.IssuedStatement]
     """Issues the statement of a vostro account for a booking date that is over: the account's next number, its entries
     as the holder sees them, and the bytes, which are made once. The same call again returns the same statement; in
@@ -927,6 +941,20 @@ class StatementServiceAsyncStub(StatementServiceStub):
     """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
     Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
     """
+    ProposeStatementChange: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ProposeStatementChangeRequest, _settlement_pb2.StatementProposal]  # type: ignore[assignment]
+    """Proposes to set kept statements of one account aside, such as the wrong one of two contested versions, or to let
+    them count again. Nothing changes until another person approves it. Who acts is found as for ImportStatement.
+    """
+    ListStatementProposals: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ListStatementProposalsRequest, _settlement_pb2.ListStatementProposalsResponse]  # type: ignore[assignment]
+    """Lists proposals about statements, newest first."""
+    GetStatementProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementProposalRequest, _settlement_pb2.StatementProposal]  # type: ignore[assignment]
+    """Returns one proposal about statements."""
+    ApproveStatementProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ApproveStatementProposalRequest, _settlement_pb2.StatementProposal]  # type: ignore[assignment]
+    """Approves the proposal of another person. From then on its statements do not count, or count again: the chain of
+    the account is another one, and the next run of reconciliation, which it starts, proves the days anew.
+    """
+    DeclineStatementProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DeclineStatementProposalRequest, _settlement_pb2.StatementProposal]  # type: ignore[assignment]
+    """Declines a proposal; whoever has made it may withdraw it so."""
     IssueStatement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.IssueStatementRequest, _settlement_pb2.IssuedStatement]  # type: ignore[assignment]
     """Issues the statement of a vostro account for a booking date that is over: the account's next number, its entries
     as the holder sees them, and the bytes, which are made once. The same call again returns the same statement; in
@@ -997,6 +1025,50 @@ class StatementServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks banks for the statements of a day (camt.060), over the rails that reach them, and imports what they send.
         Each of our accounts at a bank gets an outcome. Who acts is found as for ImportStatement.
         """
+
+    @_abc_1.abstractmethod
+    def ProposeStatementChange(
+        self,
+        request: _settlement_pb2.ProposeStatementChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.StatementProposal, _abc.Awaitable[_settlement_pb2.StatementProposal]]:
+        """Proposes to set kept statements of one account aside, such as the wrong one of two contested versions, or to let
+        them count again. Nothing changes until another person approves it. Who acts is found as for ImportStatement.
+        """
+
+    @_abc_1.abstractmethod
+    def ListStatementProposals(
+        self,
+        request: _settlement_pb2.ListStatementProposalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.ListStatementProposalsResponse, _abc.Awaitable[_settlement_pb2.ListStatementProposalsResponse]]:
+        """Lists proposals about statements, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetStatementProposal(
+        self,
+        request: _settlement_pb2.GetStatementProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.StatementProposal, _abc.Awaitable[_settlement_pb2.StatementProposal]]:
+        """Returns one proposal about statements."""
+
+    @_abc_1.abstractmethod
+    def ApproveStatementProposal(
+        self,
+        request: _settlement_pb2.ApproveStatementProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.StatementProposal, _abc.Awaitable[_settlement_pb2.StatementProposal]]:
+        """Approves the proposal of another person. From then on its statements do not count, or count again: the chain of
+        the account is another one, and the next run of reconciliation, which it starts, proves the days anew.
+        """
+
+    @_abc_1.abstractmethod
+    def DeclineStatementProposal(
+        self,
+        request: _settlement_pb2.DeclineStatementProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.StatementProposal, _abc.Awaitable[_settlement_pb2.StatementProposal]]:
+        """Declines a proposal; whoever has made it may withdraw it so."""
 
     @_abc_1.abstractmethod
     def IssueStatement(

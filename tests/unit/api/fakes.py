@@ -30,6 +30,7 @@ from settlement_engine.domain.settlement import Moved, Settlement
 from settlement_engine.engine.breaks import EngineBreaks
 from settlement_engine.engine.reconciliation import Reconciliation
 from settlement_engine.engine.regulatory_reporting import RegulatoryReporting
+from settlement_engine.engine.statement_decisions import StatementDecisions
 from settlement_engine.engine.statement_fetch import StatementFetch
 from settlement_engine.engine.statement_import import StatementImport
 from settlement_engine.engine.statement_issuing import StatementIssuing
@@ -38,7 +39,7 @@ from settlement_engine.errors import IdempotencyConflict, NotFound, Overloaded, 
 from settlement_engine.messages.report_templates import shipped_templates
 from settlement_engine.monitoring.break_metrics import BreakMetrics
 from settlement_engine.monitoring.families import Families
-from settlement_engine.ports import Announcement, LaneStatus, RailStatus
+from settlement_engine.ports import Announcement, LaneStatus, RailStatus, StatementRules
 from tests.support.stores import CountedIds, MemoryStores
 from tests.unit.api.fake_covers import FakeCovers
 
@@ -438,9 +439,11 @@ def statement_ports(world: World) -> StatementPorts:
     importer = StatementImport(store)
     clock = SystemClock()
     fetcher = StatementFetch(store, importer, {}, clock)
-    return StatementPorts(
-        importer, store, fetcher, PresentProblems(store, clock, StatementDueTimes())
-    )
+    role = ResolutionRole(name="settlement", persons=("ada", "ben"))
+    rules = StatementRules(roles=(role,), valid_seconds=3_600.0)
+    decider = StatementDecisions(world.stores.statement_decisions, rules, lambda _: None)
+    problems = PresentProblems(store, clock, StatementDueTimes())
+    return StatementPorts(importer, store, fetcher, problems, decider)
 
 
 def calls(world: Any, settings: ApiSettings) -> Calls:
