@@ -71,6 +71,16 @@ async def test_the_guards_hold_for_everybody(stores, connection, role):
     await approve(stores, proposal)
     assert await refused(connection, NAME, number, other) == "proposals_name_kept_statements"
 
+    # Nobody else says what counts.
+    insert = "INSERT INTO set_aside_statements SELECT $1, account_id, decision_id FROM set_aside_statements"
+    assert await refused(connection, insert, other) == "set_aside_follows_decisions"
+    for act in (
+        "DELETE FROM set_aside_statements",
+        "UPDATE set_aside_statements SET account_id = 1",
+    ):
+        assert await refused(connection, act) == "set_aside_follows_decisions"
+    assert await refused(connection, "TRUNCATE set_aside_statements")
+
     # What was written is never changed.
     for table in TABLES:
         for act in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):

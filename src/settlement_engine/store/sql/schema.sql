@@ -2019,6 +2019,30 @@ BEGIN
     RETURN new;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.check_set_aside()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    v_statement bigint := CASE tg_op WHEN 'DELETE' THEN old.statement_id ELSE new.statement_id END;
+    v_latest record;
+BEGIN
+    SELECT p.change, p.account_id, d.id INTO v_latest
+    FROM statement_proposal_statements AS i
+    JOIN statement_proposals AS p ON p.id = i.proposal_id
+    JOIN statement_decisions AS d ON d.proposal_id = p.id AND d.decision = 'approved'
+    WHERE i.statement_id = v_statement
+    ORDER BY d.id DESC LIMIT 1;
+    IF tg_op = 'INSERT' AND v_latest.change = 'SET_ASIDE'
+        AND (v_latest.account_id, v_latest.id) = (new.account_id, new.decision_id) THEN
+        RETURN new;
+    ELSIF tg_op = 'DELETE' AND v_latest.change = 'RESTORE' THEN
+        RETURN old;
+    END IF;
+    RAISE EXCEPTION 'two people decide whether statement % counts', v_statement
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'set_aside_follows_decisions';
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.check_statement_decision()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -4131,6 +4155,12 @@ ALTER TABLE returns ENABLE ALWAYS TRIGGER return_is_left;
 
 CREATE TRIGGER returns_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.returns FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE returns ENABLE ALWAYS TRIGGER returns_append_only;
+
+CREATE TRIGGER set_aside_follows_decisions BEFORE INSERT OR DELETE OR UPDATE ON public.set_aside_statements FOR EACH ROW EXECUTE FUNCTION check_set_aside();
+ALTER TABLE set_aside_statements ENABLE ALWAYS TRIGGER set_aside_follows_decisions;
+
+CREATE TRIGGER set_aside_is_not_truncated BEFORE TRUNCATE ON public.set_aside_statements FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE set_aside_statements ENABLE ALWAYS TRIGGER set_aside_is_not_truncated;
 
 CREATE TRIGGER compensated_stays BEFORE UPDATE OF compensates ON public.settlement_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE settlement_transactions ENABLE ALWAYS TRIGGER compensated_stays;

@@ -43,6 +43,34 @@ CREATE TABLE set_aside_statements (
     decision_id bigint NOT NULL
 );
 
+-- A row comes with the approval that says so, and goes with the one that takes it back; nobody else changes what counts.
+CREATE FUNCTION check_set_aside() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    v_statement bigint := CASE tg_op WHEN 'DELETE' THEN old.statement_id ELSE new.statement_id END;
+    v_latest record;
+BEGIN
+    SELECT p.change, p.account_id, d.id INTO v_latest
+    FROM statement_proposal_statements AS i
+    JOIN statement_proposals AS p ON p.id = i.proposal_id
+    JOIN statement_decisions AS d ON d.proposal_id = p.id AND d.decision = 'approved'
+    WHERE i.statement_id = v_statement
+    ORDER BY d.id DESC LIMIT 1;
+    IF tg_op = 'INSERT' AND v_latest.change = 'SET_ASIDE'
+        AND (v_latest.account_id, v_latest.id) = (new.account_id, new.decision_id) THEN
+        RETURN new;
+    ELSIF tg_op = 'DELETE' AND v_latest.change = 'RESTORE' THEN
+        RETURN old;
+    END IF;
+    RAISE EXCEPTION 'two people decide whether statement % counts', v_statement
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'set_aside_follows_decisions';
+END $$;
+CREATE TRIGGER set_aside_follows_decisions BEFORE INSERT OR UPDATE OR DELETE ON set_aside_statements
+FOR EACH ROW EXECUTE FUNCTION check_set_aside();
+ALTER TABLE set_aside_statements ENABLE ALWAYS TRIGGER set_aside_follows_decisions;
+CREATE TRIGGER set_aside_is_not_truncated BEFORE TRUNCATE ON set_aside_statements
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE set_aside_statements ENABLE ALWAYS TRIGGER set_aside_is_not_truncated;
+
 -- Up to which decision the last proofs of an account know.
 ALTER TABLE proved_accounts ADD COLUMN last_decision_id bigint NOT NULL DEFAULT 0
 CONSTRAINT proved_accounts_last_decision_id_check CHECK (last_decision_id >= 0);
