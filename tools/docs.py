@@ -468,6 +468,7 @@ def rail_bank_keys() -> str:
         meaning = "Whether payments are sent to it." if name == "enabled" else known
         rows.append((code(name), code(masked(field.default)) or "empty", meaning))
     rows.append((code("rails"), "both", explained["banks.sepa.rails"]))
+    rows.append((code("covers"), code("false"), explained["banks.swift.covers"]))
     return table(("key", "default", "meaning"), rows)
 
 

@@ -17,6 +17,7 @@ from settlement_engine.proto import settlement_pb2_grpc as rpc
 from tests.e2e.test_rails import balance, bank_lines, direct
 from tests.e2e.test_scripted_bank import run
 from tests.e2e.world import World, payment_request, until
+from tests.support.bank_day import BankDay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,6 +150,23 @@ def test_a_killed_engine_goes_on_with_its_pairs(world: World) -> None:
     for each in sent:
         assert world.wait_for(each).status == pb.COMPLETED
         assert legs(world, each)["cover"]["times_debited"] == 1
+
+
+def test_a_cover_payment_is_reconciled_by_the_statement_of_from(world: World) -> None:
+    """The statement has the debit of the cover, and nothing of the payment."""
+    treats(world)
+    sent = pay(world)
+    assert world.wait_for(sent.settlement_id).status == pb.COMPLETED
+    day = BankDay(world, seed=1)
+    day.prepare()
+    day.import_statements()
+    day.reconcile()
+    assert day.check_proofs() > 0
+    until(
+        lambda: world.status(sent.settlement_id).finality == pb.FINALITY_RECONCILED,
+        SECONDS,
+        "the payment to be reconciled",
+    )
 
 
 def test_the_books_agree_with_the_banks(world: World) -> None:

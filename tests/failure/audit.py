@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tests.failure.cluster import Cluster
 
 STREAM_PAGE: Final = 10_000
-NOT_FOUND_ONCE: Final = {Event.NOT_FOUND: 1, Event.UNDELIVERED: 1, Event.ABANDONED: 1}
+NOT_FOUND_ONCE: Final = dict.fromkeys(
+    (Event.NOT_FOUND, Event.UNDELIVERED, Event.ABANDONED, Event.COVER_DUE), 1
+)
 """How often a payment may be treated as missing when the bank reports that late."""
 
 
@@ -65,6 +67,8 @@ async def _check_money(cluster: Cluster, trial: Trial, settlement: Settlement) -
         assert exceptions == 0, "what means something only as an answer is too late"
         history = await cluster.stores.settlements.history(settlement.id)
         assert sum(move.event is Event.NOT_FOUND for move in history) <= NOT_FOUND_ONCE[trial.event]
+    covers = cluster.bank.covers[obligation]
+    assert covers <= await _cover_intents(cluster, settlement), "a cover has a send intent"
     if exceptions == 0:
         has_moved = settlement.state in (State.COMPLETED, State.RETURNED)
         assert debits == int(has_moved), "our end is the bank's"
@@ -73,6 +77,12 @@ async def _check_money(cluster: Cluster, trial: Trial, settlement: Settlement) -
     wanted = sum(_legs(move) for move in history)
     assert len(transfers) == wanted
     assert len({(each.posting, each.leg) for each in transfers}) == wanted, "each leg once"
+
+
+async def _cover_intents(cluster: Cluster, settlement: Settlement) -> int:
+    """Return how often the history allows the cover to be sent."""
+    history = await cluster.stores.settlements.history(settlement.id)
+    return sum(move.event is Event.COVER_DUE for move in history)
 
 
 def _legs(move: Moved) -> int:

@@ -107,6 +107,7 @@ SOURCES: Final = {
     Event.CONTRADICTED: Source.UNASKED,
     Event.DISPROVED: Source.UNASKED,
     Event.DEBITED_TWICE: Source.UNASKED,  # its statement has two debits
+    Event.COVER_DUE: Source.RAIL,  # it has stored the cover
 }
 SAID: Final = {
     Event.POSTPONED: Event.CLEARED,

@@ -16,12 +16,14 @@ from settlement_engine.domain.deadletters import DeadLetterAct, DeadLetterOutcom
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.domain.money import Money, currencies
+from settlement_engine.ports import CoverResult
 from settlement_engine.store import state_machine
 from settlement_engine.store.audit import checks
 from settlement_engine.store.database import DatabaseSettings, connect
 from settlement_engine.store.queries import queries
 from settlement_engine.store.safety import check_safety
 from tests.support.histories import Scene, funding, spec
+from tests.support.made_covers import new_cover
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
@@ -317,8 +319,23 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "list_banks": ("text text text bool int8", BANK_VERSION),
     "bank_changes": (
         "int8 int8",
-        "id int8, code text, rails text[], is_withdrawn bool, accounts text, routes text",
+        "id int8, code text, rails text[], is_withdrawn bool, accounts text, routes text, covers text",
     ),
+    "latest_covers": (
+        "uuid[] int2[]",
+        (
+            "settlement_id uuid, attempt int2, number int2, message_id text, content bytea,"
+            " recorded_at timestamptz, valid_until timestamptz, ordered_by text, reason text, sends int8,"
+            " undelivered int8, refusal_code text, refusal_text text"
+        ),
+    ),
+    "record_covers": (
+        "uuid[] int2[] int2[] text[] bytea[] timestamptz[] text[] text[]",
+        "",
+    ),
+    "note_cover_results": ("uuid[] int2[] int2[] int2[] text[] text[] text[]", ""),
+    "open_cover_failed": ("uuid[] text[] text[]", ""),
+    "order_cover": ("uuid int2 int2 text bytea timestamptz text text", "number int2"),
     "allocate_traces": ("int4 int4", "last int4"),
     "lock_file_items": ("uuid[] int8[]", "place int8"),
     "ready_file_items": ("uuid[] int2[]", "settlement_id uuid, attempt int2"),
@@ -688,7 +705,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8 int8 int8[]",
         (
             "id int8, rail text, report text, settlement_id uuid, attempt int2,"
-            " received_at timestamptz"
+            " received_at timestamptz, is_known bool"
         ),
     ),
     "close_inbound_reports": ("int8[] text[]", ""),
@@ -836,9 +853,12 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "post_balances_of_many": ("text text text", ""),
 } | {f"prove_{name.removeprefix('prove_')}": ("", DIFFERENCE) for name in checks()}
 
-APPEND_ONLY = ("moves", "transfers", "answers")
+APPEND_ONLY = {
+    **dict.fromkeys(("moves", "transfers", "answers", "cover_results"), "at"),
+    "covers": "recorded_at",
+}
 KEPT = ("settlement_transactions", "fund_locks")
-REFERRED_TO = {"settlement_transactions"}
+REFERRED_TO = {"settlement_transactions", "covers"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -1000,13 +1020,16 @@ async def test_the_currencies_are_those_of_iso_4217(connection):
 async def test_recorded_rows_cannot_be_changed_or_deleted(scene, connection, role):
     """Also for a session in replica mode, because the triggers fire always."""
     settlement = await scene.bring(State.SENT)
+    settlement = await scene.move(settlement, Event.COVER_DUE)
+    await refuse_cover(scene, settlement)
     await scene.move(settlement, Event.NO_ANSWER, due_seconds=0.0)
     await connection.execute(f"SET session_replication_role = {role}")
     for table in (*APPEND_ONLY, *KEPT):
         assert await connection.fetchval(f"SELECT count(*) FROM {table}") > 0
         changes = [f"DELETE FROM {table}", f"TRUNCATE {table}", f"TRUNCATE {table} CASCADE"]
         if table in APPEND_ONLY:
-            changes.append(f"UPDATE {table} SET at = at")
+            column = APPEND_ONLY[table]
+            changes.append(f"UPDATE {table} SET {column} = {column}")
         for change in changes:
             with pytest.raises(asyncpg.PostgresError) as refused:
                 await connection.execute(change)
@@ -1014,6 +1037,56 @@ async def test_recorded_rows_cannot_be_changed_or_deleted(scene, connection, rol
             is_referred_to = change == f"TRUNCATE {table}" and table in REFERRED_TO
             expected = "0A000" if is_referred_to else "SE004"
             assert refused.value.sqlstate == expected, change
+
+
+async def refuse_cover(scene, settlement, number=1):
+    refusal = CoverResult(
+        settlement_id=settlement.id, attempt=1, number=number, code="AC04", text="closed"
+    )
+    await scene.stores.covers.note([refusal])
+
+
+COVER = (
+    "INSERT INTO covers (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason)"
+    " VALUES ($1, 1, $2::smallint, 'CG', 'bytes', now(), $3, $3)"
+)
+COVER_DUE = (
+    "INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail)"
+    " VALUES (10000, $1, $2, 'sent', 'cover_due', 'sent', now(), 1, 1,"
+    " jsonb_build_object('cover', $3::text, 'cover_sha256', encode(sha256($4), 'hex')))"
+)
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_a_cover_follows_a_refusal_and_its_send_intent_names_it(scene, connection, role):
+    settlement = await scene.bring(State.SENT)
+    await connection.execute(f"SET session_replication_role = {role}")
+
+    async def is_refused_by(constraint, statement, *arguments):
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await connection.execute(statement, settlement.id, *arguments)
+        assert refused.value.constraint_name == constraint
+
+    intent = (settlement.seq + 1, "1", b"bytes")
+    await is_refused_by("cover_is_counted", COVER_DUE, *intent)
+    await is_refused_by("repair_follows_a_refusal", COVER, 2, "ada")
+    await connection.execute(COVER, settlement.id, 1, "")
+    await is_refused_by("repair_follows_a_refusal", COVER, 2, "ada")
+    await is_refused_by("cover_is_counted", COVER_DUE, settlement.seq + 1, "1", b"other")
+    await is_refused_by("cover_is_counted", COVER_DUE, settlement.seq + 1, "2", b"bytes")
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(COVER_DUE, settlement.id, *intent)
+    sends = await connection.fetchval(
+        "SELECT sends FROM attempts WHERE settlement_id = $1", settlement.id
+    )
+    assert sends == settlement.attempt.sends + 1
+    await transaction.rollback()
+    await refuse_cover(scene, settlement)
+    await is_refused_by("cover_is_counted", COVER_DUE, *intent)
+    await connection.execute(COVER, settlement.id, 2, "ada")
+    await is_refused_by("cover_is_counted", COVER_DUE, *intent)
+    await is_refused_by("repair_follows_a_refusal", COVER, 3, "ada")
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
@@ -1155,6 +1228,14 @@ async def test_a_hold_is_resolved_once(scene, connection, role, state):
         assert refused.value.sqlstate == "SE003", change
 
 
+COVERS = (
+    "INSERT INTO covers (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason)"
+    " VALUES ($1, 1,"
+)
+COVER_RESULTS = (
+    "INSERT INTO cover_results (settlement_id, attempt, number, transmission, result, code, text)"
+    " VALUES ($1, 1, 1,"
+)
 REFUSED_BY_A_CONSTRAINT = {
     "a balance below the limit": "UPDATE accounts SET held = 10 ^ 10 WHERE kind = 'nostro'",
     "a vostro below its limit": "UPDATE accounts SET debits_posted = 1 WHERE kind = 'vostro'",
@@ -1186,6 +1267,12 @@ REFUSED_BY_A_CONSTRAINT = {
     " from_state, event, to_state, at, epoch, attempt FROM moves LIMIT 1",
     "an answer that is not in the state machine": "INSERT INTO answers (settlement_id, attempt, state, event,"
     " asked, at) SELECT settlement_id, 1, 'queued', 'no_answer', 1, now() FROM moves LIMIT 1",
+    "a first cover that somebody has ordered": f"{COVERS} 1, 'CG', 'bytes', now(), 'ada', '')",
+    "a cover without bytes": f"{COVERS} 1, 'CG', '', now(), '', '')",
+    "a cover of no attempt": f"{COVERS.replace('$1, 1', '$1, 7')} 1, 'CG', 'bytes', now(), '', '')",
+    "a refusal of one transmission": f"{COVER_RESULTS} 1, 'refused', '', '')",
+    "a proof of no transmission": f"{COVER_RESULTS} 0, 'undelivered', '', '')",
+    "a result of no cover": f"{COVER_RESULTS.replace('1, 1,', '1, 9,')} 1, 'undelivered', '', '')",
     "an answer that came less than once": "INSERT INTO answers (settlement_id, attempt, state, event,"
     " asked, at, times) SELECT settlement_id, 1, 'sent', 'no_answer', 1, now(), 0 FROM moves LIMIT 1",
 }
@@ -1193,6 +1280,7 @@ REFUSED_BY_A_CONSTRAINT = {
 
 async def test_constraints_refuse_invalid_rows(scene, connection):
     settlement = await scene.bring(State.LOCKED)
+    await scene.stores.covers.record([new_cover(settlement)])
     for what, change in REFUSED_BY_A_CONSTRAINT.items():
         arguments = [settlement.id] if "$1" in change else []
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):  # noqa: PT012 - says which

@@ -34,6 +34,8 @@ UNWALKED = {
     (State.ROLLED_BACK, Event.DISPROVED),
     (State.COMPLETED, Event.DEBITED_TWICE),  # needs a bank that books a payment twice
     (State.RETURNED, Event.DEBITED_TWICE),
+    *((state, Event.COVER_DUE) for state in (State.LOCKED, State.IN_DOUBT, State.SENT)),
+    # needs a second bank that is sent the cover, and the model has one bank
 }
 """Transitions that no correct history within the model uses."""
 

@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from settlement_engine.domain.lifecycle import Ask, Event
 from settlement_engine.domain.returns import NOT_STATED, StatedAmount
 from settlement_engine.ports import Answer, RailCapabilities, RailClass
+from tests.support.made_covers import cover_of, intent_of
 from tests.support.payments import payment_bytes, payment_terms
 from tests.support.unasked import Unasked, message_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Question
+    from settlement_engine.ports import CoverStore, Question
     from tests.support.unasked import Receive
 
     Report = Callable[[Sequence[Answer]], None]
@@ -75,6 +76,7 @@ _BECOMES: Final = {
     Event.REJECTED: Standing.REJECTED,
     Event.RECALLED: Standing.RECALLED,
     Event.AMOUNT_DIFFERED: Standing.SETTLED,
+    Event.COVER_DUE: Standing.RECEIVED,
 }
 _SAYS: Final = {
     Standing.SETTLED: Event.SETTLED,
@@ -91,6 +93,7 @@ class FrailBank:
         self.spoiled: dict[str, tuple[Ask, Manner]] = {}
         self.book: defaultdict[str, Standing] = defaultdict(lambda: Standing.UNKNOWN)
         self.debits: Counter[str] = Counter()
+        self.covers: Counter[str] = Counter()
         self.sendings: defaultdict[str, list[tuple[bytes, bool]]] = defaultdict(list)
         self.hits: Counter[str] = Counter()
         self.listeners: list[tuple[Ear, Unasked]] = []
@@ -219,6 +222,7 @@ class FrailRail:
         self.name = name
         self.bank = bank
         self._ear = ear
+        self._covers: CoverStore | None = None
         self.capabilities = RailCapabilities(
             rail_class=RailClass.A,
             answer_timeout_seconds=5.0,
@@ -228,6 +232,10 @@ class FrailRail:
             overdue_after_seconds=overdue_after_seconds,
             currencies=currencies,
         )
+
+    def keep_covers(self, covers: CoverStore) -> None:
+        """Set where covers are kept."""
+        self._covers = covers
 
     def prepare(self, settlement: Settlement, references: References) -> bytes:
         """Return bytes with obligation and payment."""
@@ -246,7 +254,9 @@ class FrailRail:
         await self._ask(Ask.SEND, questions, report)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
-        """Answer as the test set."""
+        """Send the covers that are due, which is a question to the bank too; answer as the test set."""
+        for question in questions:
+            self.bank.covers[_obligation(question)] += bool(question.cover_due)
         await self._ask(Ask.ENQUIRE, questions, report)
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
@@ -261,14 +271,23 @@ class FrailRail:
             event, manner = self.bank.ask(ask, _obligation(question), reference)
             if event is not None:
                 is_other = event is Event.AMOUNT_DIFFERED
+                papers = await self._covered(question) if event is Event.COVER_DUE else None
                 answer = Answer(
                     settlement_id=question.settlement_id,
                     event=Event.SETTLED if is_other else event,
                     attempt=question.attempt,
                     code="X1",
                     stated=OTHER_AMOUNT if is_other else NOT_STATED,
+                    papers=papers,
                 )
                 self._ear.tell(answer, manner, report)
+
+    async def _covered(self, question: Question) -> Mapping[str, str]:
+        """Store the first cover of a payment, and return what its send intent names."""
+        assert self._covers is not None, "a rail that answers so has a store of covers"
+        new = cover_of(question.settlement_id, question.attempt, question.references)
+        await self._covers.record([new])
+        return intent_of(new.cover)
 
     def listen(self, receive: Receive) -> None:
         """Set who stores unsolicited messages."""

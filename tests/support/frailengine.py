@@ -15,6 +15,7 @@ from settlement_engine.domain.backoff import Backoff
 from settlement_engine.engine.service import SettlementService
 from settlement_engine.engine.settings import EngineSettings
 from settlement_engine.store.accounts import PostgresAccounts
+from settlement_engine.store.covers import PostgresCovers
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.inbound import PostgresInbound
 from settlement_engine.store.settlements import PostgresSettlements
@@ -197,12 +198,17 @@ class FrailEngine:
         self.stream = PostgresStream(database, readers)
         inbound = PostgresInbound(database, readers)
         registry = WatchedRegistry(database, self, self._watch)
+        covers = PostgresCovers(database)
+        for rail in self._rails:
+            if isinstance(rail, FrailRail):
+                rail.keep_covers(covers)
         self._closers = [
             readers.close,
             store.close,
             self.accounts.close,
             self.stream.close,
             inbound.close,
+            covers.close,
             registry._lease.close,
         ]
         self.service = SettlementService(

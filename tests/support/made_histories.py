@@ -19,6 +19,7 @@ from settlement_engine.rails.mock_message import MockPayment, write_payment
 from settlement_lab.memory import Records
 from settlement_lab.memory.resolutions import MemoryResolutions
 from tests.support.histories import EXCEPTIONS, Scene
+from tests.support.made_covers import intent_of, new_cover
 from tests.support.stores import MemoryStores
 
 if TYPE_CHECKING:
@@ -147,6 +148,13 @@ HISTORIES: dict[str, tuple[Happens, ...]] = {
             statement_says="second_debit",
         ),
     ),
+    "covered": (LOCKED, happens(E.COVER_DUE, code="ACSP")),
+    "completed_after_its_second_cover": (
+        *DOUBTED,
+        *[happens(E.COVER_DUE, code="ACSP")] * 2,
+        happens(E.ACKNOWLEDGED, code="ACSP"),
+        SETTLED,
+    ),
     "contradicted": (*COMPLETED, happens(E.CONTRADICTED, said="rejected", code="RJCT")),
 }
 """Every final state and every parked state, and the paths to them that are explained differently."""
@@ -165,6 +173,8 @@ async def live(name: str, **payment_requests: Any) -> tuple[Settlement, MemorySt
         if each.event is E.CLEARED:
             attempt = _mock_attempt(scene, settlement)
             told |= intent_detail(attempt)
+        if each.event is E.COVER_DUE:
+            told |= intent_of(new_cover(settlement).cover)
         if each.event in EXCEPTIONS:
             told["exception"] = EXCEPTIONS[each.event].value
         changes: dict[str, Any] = {"detail": told, "due_seconds": each.due_seconds}

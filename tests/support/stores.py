@@ -20,6 +20,7 @@ from settlement_engine.store.banks import PostgresBanks
 from settlement_engine.store.barrier import PostgresBarrierStore
 from settlement_engine.store.break_work import PostgresBreakWork
 from settlement_engine.store.breaker_orders import PostgresBreakerOrders
+from settlement_engine.store.covers import PostgresCovers
 from settlement_engine.store.database import DatabaseSettings, Readers
 from settlement_engine.store.dead_letters import PostgresDeadLetters
 from settlement_engine.store.exceptions import PostgresCases
@@ -51,6 +52,7 @@ from settlement_lab.memory import (
     MemoryBreakerOrders,
     MemoryBreakWork,
     MemoryCases,
+    MemoryCovers,
     MemoryDeadLetters,
     MemoryEvidence,
     MemoryGauges,
@@ -110,6 +112,7 @@ class Stores(ABC):
     messages: ports.MessageStore
     breaker_orders: ports.BreakerStore
     rail_files: ports.RailFileStore
+    covers: ports.CoverStore
     statements: ports.StatementStore
     past_balances: ports.PastBalances
     evidence: EvidenceStore
@@ -178,6 +181,7 @@ class MemoryStores(Stores):
         self.messages = MemoryMessages(self.records)
         self.breaker_orders = MemoryBreakerOrders(self.records)
         self.rail_files = MemoryRailFiles(self.records)
+        self.covers = MemoryCovers(self.records)
         self.statements = MemoryStatements(self.records)
         self.past_balances = MemoryPastBalances(self.records)
         self.evidence = self.undecided = MemoryEvidence(self.records)
@@ -240,6 +244,7 @@ class PostgresStores(Stores):
         self.messages: PostgresMessages = PostgresMessages(settings, self._readers)
         self.breaker_orders: PostgresBreakerOrders = PostgresBreakerOrders(settings, self._readers)
         self.rail_files: PostgresRailFiles = PostgresRailFiles(settings, self._readers)
+        self.covers: PostgresCovers = PostgresCovers(settings)
         self.statements: PostgresStatements = PostgresStatements(settings, self._readers)
         self.evidence: PostgresEvidence = PostgresEvidence(settings)
         self.undecided = PostgresUndecidedEvidence(self._readers)
@@ -319,6 +324,7 @@ class PostgresStores(Stores):
         await self.messages.close()
         await self.breaker_orders.close()
         await self.rail_files.close()
+        await self.covers.close()
         await self.statements.close()
         await self.evidence.close()
         await self.past_balances.close()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAMED_BY_EVENT: Final = frozenset(
     {
         *(Event.CONTRADICTED, Event.DISPROVED, Event.AMOUNT_DIFFERED, Event.DEBITED_TWICE),
-        *(Event.PARTLY_RETURNED, Event.PARTLY_UNCOVERED),
+        *(Event.PARTLY_RETURNED, Event.PARTLY_UNCOVERED, Event.COVER_DUE),
     }
 )
 """Events that give the announcement its type; all other moves are named after the state they lead to."""
@@ -32,8 +32,8 @@ NAMED_BY_EVENT: Final = frozenset(
 def announcement_type(moved: Moved) -> str:
     """Return the type of an announcement, such as ``settlement.completed``.
 
-    The first move announces that the instruction was accepted. A move that opens an exception or books a
-    partial return is named after its event, because its state does not change.
+    The first move announces that the instruction was accepted. A move that opens an exception, books a partial
+    return or sends a cover is named after its event, because its state may not change.
     """
     if moved.event in NAMED_BY_EVENT:
         return f"settlement.{moved.event.value}"

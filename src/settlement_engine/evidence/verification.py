@@ -34,7 +34,7 @@ from settlement_engine.evidence.verified_intent import (
     terms_faults,
     unread_rails,
 )
-from settlement_engine.evidence.verified_messages import message_faults
+from settlement_engine.evidence.verified_messages import cover_faults, message_faults
 from settlement_engine.evidence.verified_postings import (
     done_at,
     return_faults,
@@ -372,6 +372,7 @@ _CHECKS: Final[Mapping[str, Callable[[Dossier, StateMachine], Iterator[str]]]] =
     "payment bytes and route are those that were locked": lock_faults,
     "route is the instruction's": route_faults,
     "messages are those that were recorded": message_faults,
+    "covers are those whose send intent was recorded": cover_faults,
     "hold follows the moves": _hold,
     "transfers balance and equal the hold": transfer_faults,
     "returns and charges are no more than the amount": return_faults,

@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from settlement_engine.domain.covers import COVER_SHA256
+from settlement_engine.domain.kept_messages import MessageDirection
+from settlement_engine.domain.lifecycle import Event
 from settlement_engine.evidence.dossier import message_file, payload_file
 from settlement_engine.messages.naming import name_of
 
@@ -26,6 +29,21 @@ def message_faults(dossier: Dossier, _state_machine: object) -> Iterator[str]:
             yield f"message {number} is about attempt {each.attempt}, which does not exist"
         if each.file:
             yield from _faults_of(number, each, _content(dossier, number, each))
+
+
+def cover_faults(dossier: Dossier, _state_machine: object) -> Iterator[str]:
+    """Compare the send intents of covers with the messages: each names one that was sent.
+
+    Messages of a type that is not known are not copied: without any there is nothing to compare.
+    """
+    sent = {
+        each.sha256 for each in dossier.messages.latest if each.direction is MessageDirection.OUT
+    }
+    for move in dossier.moves:
+        if move.event is not Event.COVER_DUE or not sent or not dossier.messages.is_whole:
+            continue
+        if move.detail.get(COVER_SHA256, "") not in sent:
+            yield f"move {move.seq} records the send intent of a cover that is no message"
 
 
 def _content(dossier: Dossier, number: int, message: MessageRecord) -> bytes | None:

@@ -54,7 +54,7 @@ HAPPENED: Final[Mapping[Event, str]] = MappingProxyType(
         ),
         E.CONTRADICTED: "conflicting bank status after final settlement",
         E.DEBITED_TWICE: "the bank's statement has a second debit of the payment",
-        E.COVER_DUE: "the receiving bank has the customer's payment, and its cover was to be sent",
+        E.COVER_DUE: "the receiving bank has taken the customer's payment, so that its cover may be sent",
         E.DISPROVED: "a later final status of the rail contradicted what two people had attested",
     }
 )

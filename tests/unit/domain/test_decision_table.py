@@ -83,6 +83,12 @@ CASES = [
     Case(24, "after attesting", S.COMPLETED, E.DISPROVED, S.COMPLETED, None, SUSPENSE),
     Case(25, "ACSC after release", S.ROLLED_BACK, E.CONTRADICTED, S.ROLLED_BACK, None, NONE),
     Case(25, "after attesting", S.ROLLED_BACK, E.DISPROVED, S.ROLLED_BACK, None, SUSPENSE),
+    Case(26, "TO has it: the cover", S.LOCKED, E.COVER_DUE, S.SENT, Ask.ENQUIRE, KEPT),
+    Case(26, "TO has it, by enquiry", S.IN_DOUBT, E.COVER_DUE, S.SENT, Ask.ENQUIRE, KEPT),
+    Case(26, "the cover again, or repaired", S.SENT, E.COVER_DUE, S.SENT, Ask.ENQUIRE, KEPT),
+    Case(26, "one of the two failed", S.SENT, E.ACKNOWLEDGED, S.SENT, Ask.ENQUIRE, KEPT),
+    Case(26, "TO says no, no cover left", S.LOCKED, E.REJECTED, S.ROLLED_BACK, None, RELEASED),
+    Case(26, "both are settled", S.SENT, E.SETTLED, S.COMPLETED, None, POSTED),
 ]
 
 BY_CONSTRUCTION = {
@@ -93,7 +99,6 @@ BY_CONSTRUCTION = {
 
 NOT_YET = {
     22: "a recall or compensation after completion is a new, linked instruction: not offered yet",
-    26: "cover payments need the SWIFT rail",
     27: "linked settlements (PvP) share a group: not offered yet",
     28: "linked settlements (PvP) share a group: not offered yet",
 }

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from settlement_engine.domain.backoff import Backoff
-from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Ask, Event, State
+from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Ask, Do, Event, State
 from settlement_engine.engine.schedule import EnquirySchedule
 from settlement_engine.engine.settings import EngineSettings
 from tests.support.decided import settlement
@@ -36,6 +36,8 @@ def test_a_repeated_request_waits_and_a_new_one_does_not(state: State, event: Ev
     seconds = schedule().due_seconds(settlement(state), event)
     if transition.state is State.HELD:
         assert seconds == math.inf  # a person decides, never the time
+    elif transition.do is Do.COVER:
+        assert seconds is None  # the cover is sent at once
     elif transition.ask is Ask.ENQUIRE or transition.state is state:
         assert seconds is not None
         assert 0 < seconds < 60

@@ -49,7 +49,7 @@ ROWS = [
     for state, rows in TRANSITIONS.items()
     for event, transition in rows.items()
 ]
-MONEY = set(Do) - {Do.EXCEPT}
+MONEY = set(Do) - {Do.EXCEPT, Do.COVER}
 BROUGHT_BY_PEOPLE = {
     Event.CANCELLED,
     Event.APPROVED,

@@ -11,7 +11,10 @@ import pytest
 
 from settlement_engine.domain.identifiers import References, content_hash
 from settlement_engine.domain.intent import INTENT, PaymentTerms
+from settlement_engine.domain.kept_messages import MessageDirection
+from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.evidence.bundle import read, write
+from settlement_engine.evidence.dossier import MessageRecord, MessagesRecord
 from settlement_engine.evidence.verification import verify
 from settlement_engine.rails.mock_message import read_terms
 from tests.support.made_histories import HISTORIES, dossier_of, live
@@ -19,6 +22,7 @@ from tests.support.made_histories import HISTORIES, dossier_of, live
 VERSION = "1.2.3"
 BYTES = "payment bytes and route are those that were locked"
 ROUTE = "route is the instruction's"
+COVERS = "covers are those whose send intent was recorded"
 TERMS = "payment bytes say what was asked for"
 ASKED = PaymentTerms(from_bank="ALFA7", to_bank="BETA7", amount="5.00", currency="EUR")
 READERS = {"mock": read_terms}
@@ -165,3 +169,25 @@ async def test_the_fingerprint_is_the_one_that_was_kept_when_it_was_taken_in():
     history.instruction = altered(history.instruction, obligation_id="another")
     dossier = await stores.archive.dossier(settlement.id)
     assert "instruction and its fingerprint" in faults(dossier)
+
+
+async def test_the_send_intent_of_a_cover_names_a_message_that_was_sent():
+    dossier = await dossier_of("sent")
+    sent = next(move for move in dossier.moves if move.to_state is State.SENT)
+    cover = MessageRecord(
+        direction=MessageDirection.OUT,
+        attempt=1,
+        rail="swift_cover",
+        type="pacs.009.001.08",
+        message_id="CG1",
+        response_status=0,
+        at=sent.at,
+        sha256="a" * 64,
+        bytes=7,
+        file="",
+    )
+    dossier = replace(dossier, messages=MessagesRecord(latest=(cover,)))
+    for sha256, is_sent in (("a" * 64, True), ("b" * 64, False)):
+        due = replace(sent, event=Event.COVER_DUE, detail={"cover": "1", "cover_sha256": sha256})
+        moves = tuple(due if move is sent else move for move in dossier.moves)
+        assert (COVERS not in faults(replace(dossier, moves=moves))) is is_sent

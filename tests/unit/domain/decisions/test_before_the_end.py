@@ -39,15 +39,15 @@ SAME: dict[State, set[Event]] = {
     S.QUEUED: {E.RELEASED, E.LAPSED, E.CANCELLED},
     S.LOCKED: {
         *(E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.UNDELIVERED, E.ABANDONED, E.NO_ANSWER),
-        E.AMOUNT_DIFFERED,
+        *(E.AMOUNT_DIFFERED, E.COVER_DUE),
     },
     S.IN_DOUBT: {
         *(E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.NOT_FOUND, E.NO_ANSWER, E.AMOUNT_DIFFERED),
-        *(E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED),
+        *(E.COVER_DUE, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED),
     },
     S.SENT: {
         *(E.ACKNOWLEDGED, E.SETTLED, E.REJECTED, E.NOT_FOUND, E.NO_ANSWER, E.AMOUNT_DIFFERED),
-        *(E.OVERDUE, E.CANCELLED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED),
+        *(E.COVER_DUE, E.OVERDUE, E.CANCELLED, E.ATTESTED_SETTLED, E.ATTESTED_NOT_SETTLED),
     },
     S.RECALLING: {
         *(E.RECALLED, E.REJECTED, E.SETTLED, E.RECALL_REFUSED, E.ACKNOWLEDGED, E.NO_ANSWER),
@@ -60,7 +60,7 @@ AS_SILENCE: dict[State, set[Event]] = {
     S.LOCKED: {E.NOT_FOUND, E.RECALLED, E.RECALL_REFUSED},
     S.IN_DOUBT: {E.UNDELIVERED, E.RECALLED, E.RECALL_REFUSED},
     S.SENT: {E.UNDELIVERED, E.RECALLED, E.RECALL_REFUSED},
-    S.RECALLING: {E.UNDELIVERED, E.NOT_FOUND},
+    S.RECALLING: {E.UNDELIVERED, E.NOT_FOUND, E.COVER_DUE},
 }
 """What a rail says where it cannot be true: it counts as silence."""
 
@@ -197,7 +197,11 @@ def test_only_a_send_that_never_left_is_undelivered():
         Ask.RECALL: E.NO_ANSWER,
         Ask.SCREEN: E.NO_ANSWER,
     }
-    assert ONLY_TO_A_QUESTION < NEVER_UNASKED == {E.UNDELIVERED, E.NOT_FOUND, E.NO_ANSWER}
+    assert (
+        ONLY_TO_A_QUESTION
+        < NEVER_UNASKED
+        == {*(E.UNDELIVERED, E.NOT_FOUND, E.COVER_DUE, E.NO_ANSWER)}
+    )
 
 
 # --- what holds under all limits together -----------------------------------------------------------

@@ -16,12 +16,11 @@ from settlement_lab.model.parts import (
     DEAD,
     IDLE,
     NOBODY,
-    SPEAKS_OF_ANOTHER_AMOUNT,
+    OTHER_WORDS,
     WORDS,
     Attest,
     Effect,
     Hold,
-    ModelBankRecord,
     ModelRecord,
     ModelWorld,
     Private,
@@ -269,8 +268,9 @@ class Engines:
         elif state not in ENDS:
             yield Event.CANCELLED
         yield from WORDS[world.bank]
-        if SPEAKS_OF_ANOTHER_AMOUNT in self._faults and world.bank is ModelBankRecord.SETTLED:
-            yield Event.AMOUNT_DIFFERED
+        for fault, (bank, event) in OTHER_WORDS.items():
+            if fault in self._faults and world.bank is bank:
+                yield event
         if world.recall >= Recall.REFUSED:
             yield Event.RECALL_REFUSED
         if world.attest is Attest.SETTLED:

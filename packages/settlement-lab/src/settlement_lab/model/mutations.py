@@ -22,7 +22,7 @@ from settlement_engine.domain.lifecycle import (
     State,
     Transition,
 )
-from settlement_lab.model.parts import SPEAKS_OF_ANOTHER_AMOUNT
+from settlement_lab.model.parts import SPEAKS_OF_ANOTHER_AMOUNT, WAITS_FOR_A_COVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -195,14 +195,20 @@ _ALL: Final = (
 MUTATIONS: Final = {mutation.name: mutation for mutation in _ALL}
 
 
+_FAULTS: Final = {
+    E.AMOUNT_DIFFERED: frozenset({SPEAKS_OF_ANOTHER_AMOUNT}),
+    E.COVER_DUE: frozenset({WAITS_FOR_A_COVER}),
+}
+"""What a bank must do so that a transition happens at all."""
+
+
 def rows_with_other_work() -> Iterator[Mutation]:
     """Return each transition after the point of no return with RELEASE and with POST as its work."""
     for state in sorted(HOLDING):
         for event, transition in TRANSITIONS[state].items():
             # Only in this state does the engine send again because the answer was *not found*.
             rails = ("A",) if (state, event) == (S.IN_DOUBT, E.NOT_FOUND) else ("D",)
-            is_other = event is E.AMOUNT_DIFFERED
-            faults = frozenset({SPEAKS_OF_ANOTHER_AMOUNT} if is_other else ())
+            faults = _FAULTS.get(event, frozenset())
             for do in (Do.RELEASE, Do.POST):
                 if transition.do is not do:
                     yield Mutation(

@@ -182,6 +182,15 @@ WORDS: Final = {
 SPEAKS_OF_ANOTHER_AMOUNT: Final = "bank speaks of another amount"
 """The fault of a bank that has settled, and reports another amount than was sent."""
 
+WAITS_FOR_A_COVER: Final = "bank waits for a cover"
+"""A bank that has the payment, and is paid by a cover; only what the state machine does with it is modelled."""
+
+OTHER_WORDS: Final = {
+    SPEAKS_OF_ANOTHER_AMOUNT: (ModelBankRecord.SETTLED, Event.AMOUNT_DIFFERED),
+    WAITS_FOR_A_COVER: (ModelBankRecord.PENDING, Event.COVER_DUE),
+}
+"""What such a bank reports as well, and while it has which record."""
+
 
 def wrong(record: ModelRecord, bank: ModelBankRecord) -> str:
     """Return what is wrong with a state; empty if nothing is."""
