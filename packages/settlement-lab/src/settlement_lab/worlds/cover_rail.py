@@ -11,7 +11,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from typing_extensions import override
@@ -41,14 +41,19 @@ if TYPE_CHECKING:
 COVER_RAIL_NAME: Final = RAIL_NAME + COVER_SUFFIX
 
 
-class LegsRail(SimulatedRail):
-    """Single messages over the world's network; ``permitted`` says what is wrong with one that leaves."""
+class PairBanks(NamedTuple):
+    """The banks that take single messages; ``permitted`` says what is wrong with one that leaves."""
 
-    def __init__(
-        self, network: RailNetwork, process: Process, bank: LegBank, permitted: Permitted
-    ) -> None:
-        super().__init__(network, process, bank)
-        self._permitted = permitted
+    bank: LegBank
+    permitted: Permitted
+
+
+class LegsRail(SimulatedRail):
+    """Single messages over the world's network."""
+
+    def __init__(self, network: RailNetwork, process: Process, banks: PairBanks) -> None:
+        super().__init__(network, process, banks.bank)
+        self._permitted = banks.permitted
 
     @override
     def is_permitted(self, question: Question) -> str:

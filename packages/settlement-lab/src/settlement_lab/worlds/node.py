@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from settlement_engine.ports import Clock, Ids, LaneReport, SendRail, TransitionCommand
     from settlement_lab.worlds.bus import Bus
     from settlement_lab.worlds.chronicle import Chronicle
+    from settlement_lab.worlds.cover_rail import PairBanks
     from settlement_lab.worlds.faults import Faults
     from settlement_lab.worlds.loop import VirtualLoop
-    from settlement_lab.worlds.pairs import WorldPairs
     from settlement_lab.worlds.rail import RailNetwork
 
 LEASE_SECONDS: Final = 12.0
@@ -226,7 +226,7 @@ class Node:
         faults: Faults,
         chance: Random,
         chronicle: Chronicle,
-        pairs: WorldPairs | None = None,
+        pairs: PairBanks | None = None,
     ) -> None:
         self.process = Process(name)
         self.books = books
@@ -268,12 +268,12 @@ class Node:
         self.relay = self._make_relay(bus, faults, books, (stream, self._notices(books, network)))
 
     def _cover_rails(
-        self, books: Books, network: RailNetwork, pairs: WorldPairs | None
+        self, books: Books, network: RailNetwork, pairs: PairBanks | None
     ) -> dict[str, SendRail]:
         """Make the rail of cover payments and the part that repairs them, in a world with pairs."""
         if pairs is None:
             return {}
-        legs = LegsRail(network, self.process, pairs.bank, pairs.departures.permitted)
+        legs = LegsRail(network, self.process, pairs)
         rail: Any = SimulatedCoverRail(legs, self.clock)
         covers: Any = Gated(books.covers, self.boundary)
         rail.keep_covers(covers)

@@ -17,6 +17,7 @@ from settlement_engine.domain.lifecycle import ENDS, Event
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.errors import Contention, SettlementEngineError, WrongState
 from settlement_lab.worlds import pair_auditor
+from settlement_lab.worlds.cover_rail import PairBanks
 from settlement_lab.worlds.faults import (
     COVER_REPAIRED,
     COVER_SENT_AGAIN,
@@ -75,6 +76,7 @@ class WorldPairs:
         )  # a bank that cannot be asked is not covered
         self.bank = LegBank(world.bank, rules, random.Random(f"{PAIRS} fates {seed}"))
         self.departures = pair_auditor.Departures(self._records)
+        self.banks = PairBanks(self.bank, self.departures.permitted)
         recalls = world.bank.recalls
         if isinstance(recalls, BankRecalls):
             self.bank.recalls = recalls.of(self.bank)

@@ -198,7 +198,7 @@ class World:
             faults=self.faults,
             chance=random.Random(self.chance.random()),
             chronicle=self.chronicle,
-            pairs=self.pairs,
+            pairs=self.pairs.banks if self.pairs is not None else None,
         )
         node.boundary.dies = lambda: self.kill(node)
         if self.faults.happens("clock_wrong", 3):
