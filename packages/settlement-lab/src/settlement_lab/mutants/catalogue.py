@@ -9,9 +9,8 @@ follow the program's changes.
 Some safeguards are redundant in a simulation, and no world can detect their removal: the attempt number
 (a payment has one attempt in this version); owner and fencing token (state and sequence refuse the same
 transitions); that an old *not found* does not answer a new request (the bank recognises the same bytes);
-that a request which waited in a lane is checked again before it leaves; and what holds for cover payments,
-of which the worlds have none. Unit, contract and model tests cover these: ``test_safeguards.py``,
-``test_dispatcher.py``, ``test_store_claims.py``, ``test_covers.py``, ``test_store_covers.py``,
+and that a request which waited in a lane is checked again before it leaves. Unit, contract and model
+tests cover these: ``test_safeguards.py``, ``test_dispatcher.py``, ``test_store_claims.py``,
 ``model/mutations.py``.
 """
 
