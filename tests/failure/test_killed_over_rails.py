@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from settlement_engine.proto import settlement_pb2 as pb
-from settlement_lab.commands.demo.payments import RAILS
 from tests.e2e.world import World
 from tests.support.railkills import check_both_ledgers, kill_at_random
-from tests.support.railload import RailLoad, has_faults
+from tests.support.railload import LOADED, RailLoad, has_faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,5 +27,5 @@ def test_both_ledgers_agree_after_kills_of_engine_and_simulator(tmp_path: Path) 
         with RailLoad(world, SEED) as load:
             kill_at_random(world, KILLS, SEED)
         ours = check_both_ledgers(world, load.sent)
-    assert {each.rail for each in ours if each.status == pb.COMPLETED} == set(RAILS)
+    assert {each.rail for each in ours if each.status == pb.COMPLETED} == set(LOADED)
     assert "cancel OK" in load.asked

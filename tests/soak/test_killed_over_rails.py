@@ -12,7 +12,7 @@ from settlement_engine.proto import settlement_pb2 as pb
 from settlement_lab.commands.demo.payments import RAILS
 from tests.e2e.world import World
 from tests.support.railkills import VICTIMS, check_both_ledgers, kill_at_random
-from tests.support.railload import RailLoad, has_faults
+from tests.support.railload import COVERS, LOADED, RailLoad, has_faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,9 @@ def test_both_ledgers_agree_after_fifty_kills(tmp_path: Path) -> None:
     assert {pb.COMPLETED, pb.ROLLED_BACK, pb.RETURNED} <= {each.status for each in ours}
     deliveries = (pb.DELIVERY_BOOK, pb.DELIVERY_PAY_OUT)
     completed = [each for each in ours if each.status == pb.COMPLETED]
-    assert {(each.rail, each.delivery) for each in completed} == set(product(RAILS, deliveries))
+    wanted = {*product(RAILS, deliveries), (COVERS, pb.DELIVERY_PAY_OUT)}
+    assert {(each.rail, each.delivery) for each in completed} == wanted
     assert any(each.rail == "ach" and each.priority == pb.URGENT for each in completed)
     cancelled = {each.requested_rail for each in ours if each.refusal_code == CANCELLED}
-    assert cancelled == set(RAILS)
+    assert cancelled == set(LOADED)
     assert {"cancel OK", "recall OK"} <= set(load.asked)

@@ -70,6 +70,22 @@ TO_A_CUSTOMER = pb.PaymentDetails(
 )
 """What an entry needs that is paid out; the other rails name the bank itself."""
 
+COVERS, COVERED = "swift_cover", "HSBCGB2L"
+"""The rail of cover payments, and the bank that the sample directory says is covered in USD."""
+
+LOADED = {**RAILS, COVERS: "USD"}
+"""The rails of the load, and the currency of each."""
+
+COVER_RULES = (
+    {"scenario": "reject", "leg": "payment", "one_in": 8},
+    {"scenario": "lost_answer", "leg": "payment", "one_in": 8},
+    {"scenario": "settle", "leg": "payment"},
+    {"scenario": "lost_answer", "leg": "cover", "one_in": 8},
+    {"scenario": "slow", "leg": "cover", "one_in": 4},
+    {"scenario": "settle", "leg": "cover"},
+)
+"""What TO and FROM do with their messages of a pair. A cover that FROM refuses waits for a person, and is not here."""
+
 SLOW_STEPS = [{"status": "ACSP"}, {"status": "ACSC", "after_ms": 1_500}]
 SLOW = {
     "slow": {"steps": SLOW_STEPS},
@@ -97,27 +113,32 @@ def has_faults(world: World) -> None:
     request = urllib.request.Request(url, data=body, method="PUT")
     with urllib.request.urlopen(request, timeout=CALL_SECONDS):
         pass
-    asyncio.run(set_faults(world.address["simulator"], (*SLOW_RULES, *FAULTS)))
+    # Each rule goes before those that are there.
+    asyncio.run(
+        set_faults(world.address["simulator"], (*SLOW_RULES, *FAULTS, *reversed(COVER_RULES)))
+    )
 
 
 def batch_of(number: int) -> list[pb.SettlementRequest]:
     """Make a batch: some payments over each rail, and over ACH seldom, but then many."""
-    counts = dict.fromkeys(RAILS, PER_RAIL)
+    counts = dict.fromkeys(LOADED, PER_RAIL)
     counts["ach"] = PER_RAIL * ACH_EVERY if number % ACH_EVERY == 1 else 0
     return [_payment(rail, number, each) for rail, count in counts.items() for each in range(count)]
 
 
 def _payment(rail: str, number: int, each: int) -> pb.SettlementRequest:
-    is_ach, is_paid_out = rail == "ach", each % 2 == 1
+    is_ach, is_covered = rail == "ach", rail == COVERS
+    is_paid_out = is_covered or each % 2 == 1
     return payment_request(
         obligation_id=f"KILLED-{rail}-{number}-{each}",
         idempotency_key=f"killed-{rail}-{number}-{each}",
         amount=f"{1 + number % 50}.{each:02}",
         rail=rail,
-        currency=RAILS[rail],
+        to_bank=COVERED if is_covered else "CHASUS33",
+        currency=LOADED[rail],
         priority=pb.URGENT if is_ach and each % URGENT_EVERY == 0 else pb.NORMAL,
         delivery=pb.DELIVERY_PAY_OUT if is_paid_out else pb.DELIVERY_BOOK,
-        payment=TO_A_CUSTOMER if is_ach and is_paid_out else None,
+        payment=TO_A_CUSTOMER if is_covered or (is_ach and is_paid_out) else None,
     )
 
 
