@@ -15,6 +15,7 @@ from settlement_engine.domain.bank_directory import (
     CorrespondentMethod,
     ListedBank,
     StandingInstruction,
+    cover_routes,
     folded,
     our_accounts,
     serial_routes,
@@ -169,6 +170,8 @@ async def test_changes_are_read_in_order_and_each_bank_once(stores):
     assert any(found[0].accounts.values()), "the entry has an account of ours"
     assert [each.routes for each in found] == [serial_routes(second), serial_routes(first)]
     assert set(found[0].routes) == {"USD"}, "a cover is no serial route"
+    assert [each.covers for each in found] == [cover_routes(second), cover_routes(first)]
+    assert set(found[0].covers) == {"KWD"}, "a serial route is no cover"
     assert last < found[0].position < found[1].position
     assert await stores.banks.bank_changes(last, 1) == found[:1]
     assert await stores.banks.bank_changes(found[1].position, 1_000) == []

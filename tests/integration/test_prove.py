@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.errors import InvariantViolated
+from settlement_engine.ports import CoverResult
 from settlement_engine.store.audit import DIFFERENCES_MAX, all_checks
 from settlement_lab.memory.audit import CHECKS
 from tests.support.histories import Scene
-from tests.support.stores import PostgresStores
+from tests.support.made_covers import new_cover
+from tests.support.stores import MemoryStores, PostgresStores
 from tests.support.tampering import TAMPERED
 from tests.support.tampering_history import TAMPERED_HISTORY, TAMPERED_RECONCILED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from settlement_engine.domain.settlement import Settlement
 
 GUARDED = (
     "moves",
@@ -34,6 +40,7 @@ GUARDED = (
     "past_balances",
     "matches",
     *("break_decisions", "break_proposals", "breaks", "reconciliation_runs", "recall_steps"),
+    *("covers", "cover_results"),
 )
 
 _HALF = len(TAMPERED) // 2
@@ -47,16 +54,29 @@ PARTS = {
 
 @pytest.fixture
 async def scene(database_url: str) -> AsyncIterator[Scene]:
-    """One settlement completed, one in progress, and one that was sent twice and rejected."""
+    """One settlement completed, one in progress, one sent twice and rejected, and one whose cover was refused."""
     stores = PostgresStores(database_url)
     made = await Scene.open(stores)
     doubted = await made.bring(State.IN_DOUBT)
     await made.move(await made.move(doubted, Event.NOT_FOUND), Event.REJECTED)
+    await reject_with_its_cover(made)
     await made.bring(State.COMPLETED)
     sent = await made.bring(State.SENT)
     await made.move(sent, Event.NO_ANSWER, due_seconds=0.0)
     yield made
     await stores.close()
+
+
+async def reject_with_its_cover(scene: Scene) -> Settlement:
+    """Make a cover payment: its cover was sent twice, once undelivered, refused and repaired; then it was rejected."""
+    settlement = await scene.bring(State.LOCKED)
+    for _ in range(2):
+        settlement = await scene.move(settlement, Event.COVER_DUE)
+    of_cover: dict[str, Any] = {"settlement_id": settlement.id, "attempt": 1, "number": 1}
+    await scene.stores.covers.note([CoverResult(**of_cover, undelivered=1)])
+    await scene.stores.covers.note([CoverResult(**of_cover, code="AC04", text="closed")])
+    assert await scene.stores.covers.order(new_cover(settlement, 2))
+    return await scene.move(settlement, Event.REJECTED)
 
 
 @pytest.mark.parametrize("changes", PARTS.values(), ids=PARTS)
@@ -77,6 +97,36 @@ async def test_each_check_notices_what_is_done_behind_the_guards(scene, changes)
             assert await keep(connection) == kept, what
     finally:
         await connection.close()
+
+
+OF_COVERS = {
+    "the bytes of a cover were rewritten": lambda kept, key: kept.stored[key].__setitem__(
+        0, replace(kept.stored[key][0], content=b"other")
+    ),
+    "a cover that was sent is missing": lambda kept, key: (
+        kept.undelivered.clear(),
+        kept.stored.pop(key),
+    ),
+    "a cover was refused before it was sent": lambda kept, key: kept.refused_at.update(
+        {(*key, 1): kept.refused_at[*key, 1] - timedelta(hours=1)}
+    ),
+    "a cover was repaired that nobody had refused": lambda kept, _: kept.refused_at.clear(),
+    "proofs that a cover has not left were made up": lambda kept, key: kept.undelivered[
+        *key, 1
+    ].update({2, 3}),
+}
+"""The same done to the store in memory, whose moves nothing can rewrite."""
+
+
+@pytest.mark.parametrize("what", OF_COVERS)
+async def test_the_store_in_memory_notices_what_is_done_to_covers(what):
+    stores = MemoryStores()
+    settlement = await reject_with_its_cover(await Scene.open(stores))
+    assert await stores.differences() == []
+    OF_COVERS[what](stores.records.covers, (settlement.id, 1))
+    found = await stores.differences()
+    assert {each.check for each in found} == {"covers_follow_history"}
+    assert all(each.expected != each.found for each in found)
 
 
 async def without_guards(connection):

@@ -16,12 +16,14 @@ from settlement_engine.domain.deadletters import DeadLetterAct, DeadLetterOutcom
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import TRANSITIONS, Event, State
 from settlement_engine.domain.money import Money, currencies
+from settlement_engine.ports import CoverResult
 from settlement_engine.store import state_machine
 from settlement_engine.store.audit import checks
 from settlement_engine.store.database import DatabaseSettings, connect
 from settlement_engine.store.queries import queries
 from settlement_engine.store.safety import check_safety
 from tests.support.histories import Scene, funding, spec
+from tests.support.made_covers import new_cover
 from tests.support.stores import PostgresStores
 
 if TYPE_CHECKING:
@@ -864,9 +866,12 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "post_balances_of_many": ("text text text", ""),
 } | {f"prove_{name.removeprefix('prove_')}": ("", DIFFERENCE) for name in checks()}
 
-APPEND_ONLY = ("moves", "transfers", "answers")
+APPEND_ONLY = {
+    **dict.fromkeys(("moves", "transfers", "answers", "cover_results"), "at"),
+    "covers": "recorded_at",
+}
 KEPT = ("settlement_transactions", "fund_locks")
-REFERRED_TO = {"settlement_transactions"}
+REFERRED_TO = {"settlement_transactions", "covers"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -1028,13 +1033,16 @@ async def test_the_currencies_are_those_of_iso_4217(connection):
 async def test_recorded_rows_cannot_be_changed_or_deleted(scene, connection, role):
     """Also for a session in replica mode, because the triggers fire always."""
     settlement = await scene.bring(State.SENT)
+    settlement = await scene.move(settlement, Event.COVER_DUE)
+    await refuse_cover(scene, settlement)
     await scene.move(settlement, Event.NO_ANSWER, due_seconds=0.0)
     await connection.execute(f"SET session_replication_role = {role}")
     for table in (*APPEND_ONLY, *KEPT):
         assert await connection.fetchval(f"SELECT count(*) FROM {table}") > 0
         changes = [f"DELETE FROM {table}", f"TRUNCATE {table}", f"TRUNCATE {table} CASCADE"]
         if table in APPEND_ONLY:
-            changes.append(f"UPDATE {table} SET at = at")
+            column = APPEND_ONLY[table]
+            changes.append(f"UPDATE {table} SET {column} = {column}")
         for change in changes:
             with pytest.raises(asyncpg.PostgresError) as refused:
                 await connection.execute(change)
@@ -1042,6 +1050,57 @@ async def test_recorded_rows_cannot_be_changed_or_deleted(scene, connection, rol
             is_referred_to = change == f"TRUNCATE {table}" and table in REFERRED_TO
             expected = "0A000" if is_referred_to else "SE004"
             assert refused.value.sqlstate == expected, change
+
+
+async def refuse_cover(scene, settlement, number=1):
+    refusal = CoverResult(
+        settlement_id=settlement.id, attempt=1, number=number, code="AC04", text="closed"
+    )
+    await scene.stores.covers.note([refusal])
+
+
+COVER = (
+    "INSERT INTO covers"
+    " (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason, is_found)"
+    " VALUES ($1, 1, $2::smallint, 'CG', 'bytes', now(), $3, $3, false)"
+)
+COVER_DUE = (
+    "INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail)"
+    " VALUES (10000, $1, $2, 'sent', 'cover_due', 'sent', now(), 1, 1,"
+    " jsonb_build_object('cover', $3::text, 'cover_sha256', encode(sha256($4), 'hex')))"
+)
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_a_cover_follows_a_refusal_and_its_send_intent_names_it(scene, connection, role):
+    settlement = await scene.bring(State.SENT)
+    await connection.execute(f"SET session_replication_role = {role}")
+
+    async def is_refused_by(constraint, statement, *arguments):
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await connection.execute(statement, settlement.id, *arguments)
+        assert refused.value.constraint_name == constraint
+
+    intent = (settlement.seq + 1, "1", b"bytes")
+    await is_refused_by("cover_is_counted", COVER_DUE, *intent)
+    await is_refused_by("repair_follows_a_refusal", COVER, 2, "ada")
+    await connection.execute(COVER, settlement.id, 1, "")
+    await is_refused_by("repair_follows_a_refusal", COVER, 2, "ada")
+    await is_refused_by("cover_is_counted", COVER_DUE, settlement.seq + 1, "1", b"other")
+    await is_refused_by("cover_is_counted", COVER_DUE, settlement.seq + 1, "2", b"bytes")
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(COVER_DUE, settlement.id, *intent)
+    sends = await connection.fetchval(
+        "SELECT sends FROM attempts WHERE settlement_id = $1", settlement.id
+    )
+    assert sends == settlement.attempt.sends + 1
+    await transaction.rollback()
+    await refuse_cover(scene, settlement)
+    await is_refused_by("cover_is_counted", COVER_DUE, *intent)
+    await connection.execute(COVER, settlement.id, 2, "ada")
+    await is_refused_by("cover_is_counted", COVER_DUE, *intent)
+    await is_refused_by("repair_follows_a_refusal", COVER, 3, "ada")
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
@@ -1183,6 +1242,15 @@ async def test_a_hold_is_resolved_once(scene, connection, role, state):
         assert refused.value.sqlstate == "SE003", change
 
 
+COVERS = (
+    "INSERT INTO covers"
+    " (settlement_id, attempt, number, message_id, content, valid_until, is_found, ordered_by, reason)"
+    " VALUES ($1, 1,"
+)
+COVER_RESULTS = (
+    "INSERT INTO cover_results (settlement_id, attempt, number, transmission, result, code, text)"
+    " VALUES ($1, 1, 1,"
+)
 REFUSED_BY_A_CONSTRAINT = {
     "a balance below the limit": "UPDATE accounts SET held = 10 ^ 10 WHERE kind = 'nostro'",
     "a vostro below its limit": "UPDATE accounts SET debits_posted = 1 WHERE kind = 'vostro'",
@@ -1214,6 +1282,12 @@ REFUSED_BY_A_CONSTRAINT = {
     " from_state, event, to_state, at, epoch, attempt FROM moves LIMIT 1",
     "an answer that is not in the state machine": "INSERT INTO answers (settlement_id, attempt, state, event,"
     " asked, at) SELECT settlement_id, 1, 'queued', 'no_answer', 1, now() FROM moves LIMIT 1",
+    "a first cover that somebody has ordered": f"{COVERS} 1, 'CG', 'bytes', now(), false, 'ada', '')",
+    "a cover without bytes": f"{COVERS} 1, 'CG', '', now(), false, '', '')",
+    "a cover of no attempt": f"{COVERS.replace('$1, 1', '$1, 7')} 1, 'CG', 'bytes', now(), false, '', '')",
+    "a refusal of one transmission": f"{COVER_RESULTS} 1, 'refused', '', '')",
+    "a proof of no transmission": f"{COVER_RESULTS} 0, 'undelivered', '', '')",
+    "a result of no cover": f"{COVER_RESULTS.replace('1, 1,', '1, 9,')} 1, 'undelivered', '', '')",
     "an answer that came less than once": "INSERT INTO answers (settlement_id, attempt, state, event,"
     " asked, at, times) SELECT settlement_id, 1, 'sent', 'no_answer', 1, now(), 0 FROM moves LIMIT 1",
 }
@@ -1221,11 +1295,13 @@ REFUSED_BY_A_CONSTRAINT = {
 
 async def test_constraints_refuse_invalid_rows(scene, connection):
     settlement = await scene.bring(State.LOCKED)
+    await scene.stores.covers.record([new_cover(settlement)])
     for what, change in REFUSED_BY_A_CONSTRAINT.items():
         arguments = [settlement.id] if "$1" in change else []
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError):  # noqa: PT012 - says which
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:  # noqa: PT012 - says which
             await connection.execute(change, *arguments)
             pytest.fail(f"{what} was let through")
+        assert not isinstance(refused.value, asyncpg.NotNullViolationError), what
 
 
 async def test_the_server_of_the_tests_is_safe_for_money(stores):

@@ -155,7 +155,12 @@ class Scene:
     """
 
     def __init__(
-        self, stores: Stores, engine_id: int, accounts: dict[AccountKind, Account], before: int
+        self,
+        stores: Stores,
+        engine_id: int,
+        accounts: dict[AccountKind, Account],
+        before: int,
+        rail: str = "mock",
     ) -> None:
         self.stores = stores
         self.engine_id = engine_id
@@ -163,6 +168,7 @@ class Scene:
         self.source_bank = accounts[AccountKind.NOSTRO].bank
         self.target_bank = accounts[AccountKind.VOSTRO].bank
         self._accounts = accounts
+        self.rail = rail
 
     @classmethod
     async def open(
@@ -172,6 +178,7 @@ class Scene:
         funds_minor: int = 10**9,
         currency: str = EUR,
         number: int | None = None,
+        rail: str = "mock",
     ) -> Scene:
         number = number or next(_numbers)
         source, target = f"ALFA{number}", f"BETA{number}"
@@ -185,15 +192,15 @@ class Scene:
             ),
         }
         controls = [
-            (AccountKind.SUSPENSE, "mock", currency),
-            (AccountKind.SETTLEMENT, "mock", currency),
+            (AccountKind.SUSPENSE, rail, currency),
+            (AccountKind.SETTLEMENT, rail, currency),
             (AccountKind.CLEARING, source, currency),
         ]
         accounts |= {each.kind: each for each in await store.ensure_controls(controls)}
         charged = [(AccountKind.FEES, source, currency)]
         accounts |= {each.kind: each for each in await store.ensure_controls(charged)}
         before = await stores.stream.head()
-        scene = cls(stores, await stores.engine_id(), accounts, before)
+        scene = cls(stores, await stores.engine_id(), accounts, before, rail)
         if funds_minor:
             await scene.fund(funds_minor, currency)
         return scene
@@ -217,7 +224,7 @@ class Scene:
     @property
     def route(self) -> Route:
         return Route(
-            rail="mock",
+            rail=self.rail,
             source_id=self._accounts[AccountKind.NOSTRO].id,
             agent_id=self._accounts[AccountKind.SETTLEMENT].id,
             clearing_id=self._accounts[AccountKind.CLEARING].id,

@@ -6,6 +6,8 @@ from tests.support.tampering import COMPLETED, SENT
 
 RESENT = "(SELECT settlement_id FROM moves WHERE event = 'not_found')"
 
+LAST_COVER_DUE = "(SELECT max(seq) FROM moves WHERE event = 'cover_due') AND event = 'cover_due'"
+
 TAMPERED_HISTORY: dict[str, tuple[str, set[str]]] = {
     "the rail's reference was rewritten": (
         f"UPDATE settlement_transactions SET rail_reference = 'R-2' WHERE id = {COMPLETED}",
@@ -41,6 +43,41 @@ TAMPERED_HISTORY: dict[str, tuple[str, set[str]]] = {
     "a proof of non-delivery was made up": (
         f"UPDATE attempts SET undelivered = 1 WHERE settlement_id = {SENT}",
         {"sends_follow_history"},
+    ),
+    "the bytes of a cover were rewritten": (
+        "UPDATE covers SET content = content || 'x'",
+        {"covers_follow_history"},
+    ),
+    "a cover that was sent is missing": (
+        "DELETE FROM cover_results; DELETE FROM covers",
+        {"covers_follow_history"},
+    ),
+    "the hash of a cover's send intent was rewritten": (
+        f'UPDATE moves SET detail = detail || \'{{"cover_sha256": "ab"}}\' WHERE seq = {LAST_COVER_DUE}',
+        {"covers_follow_history"},
+    ),
+    "the send intent of a cover names another cover": (
+        f'UPDATE moves SET detail = detail || \'{{"cover": "2"}}\' WHERE seq = {LAST_COVER_DUE}',
+        {"covers_follow_history"},
+    ),
+    "a cover was refused before it was sent": (
+        "UPDATE cover_results SET at = at - interval '1 hour' WHERE result = 'refused'",
+        {"covers_follow_history"},
+    ),
+    "a cover was repaired that nobody had refused": (
+        "DELETE FROM cover_results WHERE result = 'refused'",
+        {"covers_follow_history"},
+    ),
+    "a cover was repaired before it was refused": (
+        "UPDATE covers SET recorded_at = recorded_at - interval '1 hour' WHERE number = 2",
+        {"covers_follow_history"},
+    ),
+    "proofs that a cover has not left were made up": (
+        (
+            "INSERT INTO cover_results SELECT settlement_id, attempt, number, n, 'undelivered', '', '', at"
+            " FROM cover_results, generate_series(2, 3) AS n WHERE result = 'refused'"
+        ),
+        {"covers_follow_history"},
     ),
     "the time of a funding's call was rewritten": (
         "UPDATE idempotent_calls SET at = at - interval '2 minutes' WHERE call = 'fund_account'",

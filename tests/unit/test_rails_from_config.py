@@ -145,7 +145,8 @@ def test_evidence_of_every_rail_can_be_read(tmp_path):
         "banks__realtime": [{**BANK, "profile": "fednow"}],
         "banks__ach": [ach(tmp_path)],
     }
-    found = built(tmp_path, BANK, banks__mock_enabled=True, **others)
+    swift = {**BANK, "covers": True}
+    found = built(tmp_path, swift, banks__mock_enabled=True, **others)
     assert set(READERS) == set(found.registry.rails)
 
 
@@ -368,3 +369,13 @@ def test_a_rails_settlement_account_is_named_by_its_agent(tmp_path):
         ("ach", "231380104", ("4711",)),
     ]
     assert {(each.number, each.currency) for each in found} == {("control", "")}
+
+
+def test_a_bank_that_pays_covers_makes_a_rail_of_pairs_that_is_looked_at_first(tmp_path):
+    assert list(built(tmp_path, BANK).registry.rails) == ["swift"]
+    rails = built(tmp_path, {**BANK, "covers": True}).registry.rails
+    assert list(rails) == ["swift_cover", "swift"]
+    pairs, plain = (each.capabilities for each in rails.values())
+    assert (pairs.listed_as, plain.listed_as) == ("swift", "")
+    assert pairs.answer_timeout_seconds == 3 * plain.answer_timeout_seconds
+    assert pairs.rail_class is plain.rail_class is RailClass.D

@@ -96,6 +96,11 @@ class Cover(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether it may have left: not every transmission is proved undelivered."""
         return self.is_found or self.sends > self.undelivered
 
+    @property
+    def may_be_paid(self) -> bool:
+        """Say whether FROM may pay it: it may have left, and FROM has not refused it."""
+        return self.has_left and self.refusal is None
+
 
 SAID: Final[Mapping[Event, LegSays]] = {
     Event.ACKNOWLEDGED: LegSays.TAKEN,

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from settlement_engine.domain.covers import SAID, CoverProblem, LegSays
+from settlement_engine.domain.covers import SAID, CoverProblem, LegSays, cover_intent
+from settlement_engine.domain.decisions.pairs import recall_outcome
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.readable import plain
 from settlement_engine.domain.returns import NOT_STATED
 from settlement_engine.ports import Answer, CoverResult, FailedCover
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.covers import Cover
     from settlement_engine.ports import Question
 
+_OF_TO: Final = frozenset({Event.REJECTED, Event.RECALLED, Event.NOT_FOUND, Event.COVER_DUE})
+"""Events that depend on what TO says; the others depend on FROM."""
+
 
 class Pairs:
     """What is known of the pairs of one call, by settlement."""
 
-    def __init__(self, questions: Sequence[Question]) -> None:
+    def __init__(
+        self, questions: Sequence[Question], covers: Mapping[UUID, Cover] | None = None
+    ) -> None:
         self._questions = {each.settlement_id: each for each in questions}
-        self.covers: dict[UUID, Cover] = {}
+        self.covers: dict[UUID, Cover] = dict(covers or {})
         self.payments: dict[UUID, Answer] = {}
         self.answers_of_covers: dict[UUID, Answer] = {}
         self.covers_said: dict[UUID, LegSays] = {}
@@ -67,6 +73,73 @@ class Pairs:
         answer = self.answers_of_covers.get(question.settlement_id)
         return LegSays.SILENT if answer is None else SAID.get(answer.event, LegSays.SILENT)
 
+    def payable(self, question: Question) -> Cover | None:
+        """Return the cover that FROM may still pay, if there is one."""
+        cover = self.covers.get(question.settlement_id)
+        return cover if cover is not None and cover.may_be_paid else None
+
+    @property
+    def answers(self) -> list[Answer]:
+        """All answers of both banks."""
+        return [*self.payments.values(), *self.answers_of_covers.values()]
+
+    def outcome_of_recall(self, question: Question) -> Event | None:
+        """Decide what both banks have said to a recall; FROM may have a cover that is not recorded."""
+        key = question.settlement_id
+        if self.covers_said.get(key) is LegSays.SILENT:
+            return None
+        of_cover = self.answers_of_covers.get(key)
+        return recall_outcome(
+            self.said_of_payment(question),
+            of_cover.event if of_cover is not None else None,
+            has_left=self.payable(question) is not None,
+        )
+
+    def refusals(self, questions: Iterable[Question]) -> list[CoverResult]:
+        """List FROM's refusals of covers: only after its no may people order another one."""
+        found = []
+        for each in questions:
+            cover, answer = (
+                self.covers.get(each.settlement_id),
+                self.answers_of_covers.get(each.settlement_id),
+            )
+            says = self.covers_said.get(each.settlement_id)
+            is_no = says in (LegSays.REFUSED, LegSays.GIVEN_BACK)
+            if is_no and cover is not None and cover.refusal is None and answer is not None:
+                found.append(_result(each, cover, code=answer.code, text=answer.text))
+        return found
+
+    def undelivered(self, questions: Iterable[Question]) -> list[CoverResult]:
+        """List the transmissions of covers that are proved not to have left."""
+        return [
+            _result(each, cover, undelivered=cover.sends)
+            for each in questions
+            if self.answers_of_covers[each.settlement_id].event is Event.UNDELIVERED
+            and (cover := self.covers.get(each.settlement_id)) is not None
+        ]
+
+    def answer(self, question: Question, event: Event) -> Answer:
+        """Make the answer of a pair, with the words of the bank that it depends on; valid only where it was asked."""
+        key = question.settlement_id
+        of_payment, of_cover = self.payments.get(key), self.answers_of_covers.get(key)
+        said = (of_payment or of_cover) if event in _OF_TO else (of_cover or of_payment)
+        assert said is not None, "an event has an answer that it comes from"
+        cover, is_due = self.covers.get(key), event is Event.COVER_DUE
+        assert cover is not None or not is_due, "only a cover that is stored is due"
+        return Answer(
+            settlement_id=key,
+            attempt=question.attempt,
+            seq=question.seq,
+            event=event,
+            code=said.code,
+            text=said.text,
+            rail_reference=said.rail_reference,
+            confirmation=said.confirmation if event is Event.SETTLED else "",
+            stated=said.stated if event is Event.SETTLED else NOT_STATED,
+            promises_return=said.promises_return,
+            papers=cover_intent(cover, sha256_of(cover)) if cover and is_due else None,
+        )
+
 
 def key_of(question: Question) -> tuple[UUID, int]:
     """Return the attempt that a question is about."""
@@ -83,24 +156,16 @@ def at_seq(answer: Answer, question: Question) -> Answer:
     return msgspec.structs.replace(answer, seq=question.seq)
 
 
-def undelivered(question: Question, cover: Cover) -> CoverResult:
-    """Say that the last transmission of a cover did not leave."""
+def _result(
+    question: Question, cover: Cover, *, undelivered: int = 0, code: str = "", text: str = ""
+) -> CoverResult:
     return CoverResult(
         settlement_id=question.settlement_id,
         attempt=question.attempt,
         number=cover.number,
-        undelivered=cover.sends,
-    )
-
-
-def refused(question: Question, cover: Cover, answer: Answer) -> CoverResult:
-    """Say that FROM has refused a cover."""
-    return CoverResult(
-        settlement_id=question.settlement_id,
-        attempt=question.attempt,
-        number=cover.number,
-        code=answer.code,
-        text=answer.text,
+        undelivered=undelivered,
+        code=code,
+        text=text,
     )
 
 
@@ -127,23 +192,6 @@ def failed(question: Question, problem: CoverProblem, pairs: Pairs) -> FailedCov
         problem=problem,
         cover=cover.number if cover else 0,
         detail={name: plain(text) for name, text in detail.items() if text},
-    )
-
-
-def pair_answer(question: Question, event: Event, said: Answer | None) -> Answer:
-    """Make the answer of a pair, with the words of one of its banks; valid only where it was asked."""
-    assert said is not None, "an event has an answer that it comes from"
-    return Answer(
-        settlement_id=question.settlement_id,
-        attempt=question.attempt,
-        seq=question.seq,
-        event=event,
-        code=said.code,
-        text=said.text,
-        rail_reference=said.rail_reference,
-        confirmation=said.confirmation if event is Event.SETTLED else "",
-        stated=said.stated if event is Event.SETTLED else NOT_STATED,
-        promises_return=said.promises_return,
     )
 
 

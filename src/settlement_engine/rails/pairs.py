@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from settlement_engine.domain.covers import SAID, LegSays, cover_intent, names_of_cover
+from settlement_engine.domain.covers import LegSays, names_of_cover
 from settlement_engine.domain.decisions.pairs import (
     cover_outcome,
     may_send_cover,
-    recall_outcome,
     recalls_cover,
 )
 from settlement_engine.domain.lifecycle import Event
@@ -27,10 +26,6 @@ from settlement_engine.rails.pair_answers import (
     failed,
     is_due,
     key_of,
-    pair_answer,
-    refused,
-    sha256_of,
-    undelivered,
 )
 
 if TYPE_CHECKING:
@@ -87,71 +82,64 @@ class PairAsker:
     # --- the questions ------------------------------------------------------------------------------
 
     async def send(self, questions: Sequence[Question], report: Report) -> None:
-        """Send payments to TO; one that TO has taken has its cover due. Other answers are TO's."""
+        """Send payments to TO; one that TO has taken has its cover due.
+
+        Other answers to a first transmission are TO's: its cover cannot have left.
+        """
         pairs = Pairs(questions)
 
         def hear(answers: Sequence[Answer]) -> None:
             for answer in answers:
-                if answer.event in _TAKEN:
+                again = pairs.of(answer).is_possible_duplicate
+                if answer.event is Event.UNDELIVERED:
+                    report([answer])
+                elif again or answer.event in _TAKEN:
                     pairs.payments[answer.settlement_id] = answer
                 else:
-                    is_proof = answer.event is Event.UNDELIVERED
-                    report([answer if is_proof else at_seq(answer, pairs.of(answer))])
+                    report([at_seq(answer, pairs.of(answer))])
 
         await self._legs.send(questions, hear)
-        taken = [each for each in questions if each.settlement_id in pairs.payments]
-        again = [each for each in taken if each.is_possible_duplicate]
+        answered = [each for each in questions if each.settlement_id in pairs.payments]
+        again = [each for each in answered if each.is_possible_duplicate]
         if again:
             pairs.covers = dict(await self._store.latest([key_of(each) for each in again]))
             await self._find_forgotten(again, pairs)
-        pairs.covers |= await self._recorded(
-            [each for each in taken if each.settlement_id not in pairs.covers_said], pairs
-        )
-        for each in taken:
+        first = [each for each in answered if not each.is_possible_duplicate]
+        pairs.covers |= await self._recorded(first, pairs)
+        for each in answered:
             pairs.covers_said.setdefault(each.settlement_id, pairs.said_of_cover(each))
-        await self._conclude(taken, pairs, report)
+        await self._conclude(answered, pairs, report)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
         """Send the covers that are due to FROM; about all others, ask both banks."""
-        pairs = Pairs(questions)
-        pairs.covers = dict(await self._store.latest([key_of(each) for each in questions]))
-        due = [each for each in questions if is_due(each, pairs.covers)]
+        covers = await self._store.latest([key_of(each) for each in questions])
+        due = [each for each in questions if is_due(each, covers)]
         sent = {each.settlement_id for each in due}
         asked = [each for each in questions if each.settlement_id not in sent]
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_covers(due, pairs, report))
-            group.create_task(self._ask_both(asked, pairs, report))
+            group.create_task(self._send_covers(due, Pairs(due, covers), report))
+            group.create_task(self._ask_both(asked, Pairs(asked, covers), report))
 
     async def recall(self, questions: Sequence[Question], report: Report) -> None:
         """Ask TO for payments back, and then FROM for the covers of those that TO has given back."""
-        pairs = Pairs(questions)
-        pairs.covers = dict(await self._store.latest([key_of(each) for each in questions]))
+        pairs = Pairs(questions, await self._store.latest([key_of(each) for each in questions]))
         pairs.payments = await self._hear(self._legs.recall, questions)
+        await self._find_forgotten([each for each in questions if not each.has_ended], pairs)
         covers = [
             self._of_cover(each, cover)
             for each in questions
-            if (cover := pairs.covers.get(each.settlement_id)) is not None
-            and not each.has_ended
-            and recalls_cover(pairs.said_of_payment(each), has_left=cover.has_left)
+            if not each.has_ended
+            and (cover := pairs.payable(each)) is not None
+            and recalls_cover(pairs.said_of_payment(each), has_left=True)
         ]
-        recalled = await self._hear(self._legs.recall, covers)
+        pairs.answers_of_covers = await self._hear(self._legs.recall, covers)
+        await self._store_messages(pairs.answers)
         for each in questions:
-            said, cover = (
-                pairs.payments.get(each.settlement_id),
-                pairs.covers.get(each.settlement_id),
-            )
-            of_cover = recalled.get(each.settlement_id)
-            await self._store_messages([said, of_cover])
-            if each.has_ended:
-                event = said.event if said else None
-            else:
-                event = recall_outcome(
-                    said.event if said else None,
-                    of_cover.event if of_cover else None,
-                    has_left=cover is not None and cover.has_left,
-                )
+            event = pairs.said_of_payment(each)
+            if not each.has_ended:
+                event = pairs.outcome_of_recall(each)
             if event is not None:
-                report([pair_answer(each, event, of_cover or said)])
+                report([pairs.answer(each, event)])
 
     async def _send_covers(
         self, questions: Sequence[Question], pairs: Pairs, report: Report
@@ -159,23 +147,21 @@ class PairAsker:
         """Transmit covers whose send intent was just recorded. TO has the payment, whatever FROM says."""
         sent = [self._of_cover(each, pairs.covers[each.settlement_id]) for each in questions]
         said = await self._hear(self._legs.send, sent)
-        for each in questions:
-            cover, answer = pairs.covers[each.settlement_id], said.get(each.settlement_id)
-            if answer is None:
-                continue
-            await self._store_messages([answer])
-            if answer.event is Event.UNDELIVERED:
-                await self._store.note([undelivered(each, cover)])
-            pairs.covers_said[each.settlement_id] = SAID.get(answer.event, LegSays.TAKEN)
-            pairs.answers_of_covers[each.settlement_id] = answer
-            await self._note_refusal(each, pairs)
-            report([pair_answer(each, Event.ACKNOWLEDGED, answer)])
+        answered = [each for each in questions if each.settlement_id in said]
+        for each in answered:
+            pairs.covers_said[each.settlement_id] = pairs.hears_of_cover(
+                each, said[each.settlement_id]
+            )
+        await self._store_messages(list(said.values()))
+        await self._store.note([*pairs.undelivered(answered), *pairs.refusals(answered)])
+        for each in answered:
+            report([pairs.answer(each, Event.ACKNOWLEDGED)])
 
     async def _ask_both(self, questions: Sequence[Question], pairs: Pairs, report: Report) -> None:
         left = [
             self._of_cover(each, cover)
             for each in questions
-            if (cover := pairs.covers.get(each.settlement_id)) and cover.has_left
+            if (cover := pairs.payable(each)) is not None
         ]
         async with asyncio.TaskGroup() as group:
             payments = group.create_task(self._hear(self._legs.enquire, questions))
@@ -187,13 +173,11 @@ class PairAsker:
         await self._conclude(questions, pairs, report)
 
     async def _find_forgotten(self, questions: Sequence[Question], pairs: Pairs) -> None:
-        """Ask FROM for covers that TO waits for and that are not recorded: before a restore they may have been sent."""
+        """Ask FROM for covers that are not recorded, once TO has answered: before a restore they may have been sent."""
         unknown = [
             each
             for each in questions
-            if each.settlement_id not in pairs.covers
-            and (said := pairs.payments.get(each.settlement_id)) is not None
-            and said.event in _TAKEN
+            if each.settlement_id not in pairs.covers and each.settlement_id in pairs.payments
         ]
         if not unknown:
             return
@@ -204,48 +188,42 @@ class PairAsker:
             if (cover := covers[each.settlement_id]) is not None
         ]
         found = await self._hear(self._legs.enquire, asked)
-        answered = [each for each in unknown if each.settlement_id in found]
         for each in unknown:
             says = pairs.hears_of_cover(each, found.get(each.settlement_id))
             never_arrived = says is LegSays.UNKNOWN
             pairs.covers_said[each.settlement_id] = LegSays.UNSENT if never_arrived else says
-        pairs.covers |= await self._recorded(answered, pairs)
+        known = [
+            each
+            for each in unknown
+            if each.settlement_id in found
+            and (pairs.said_of_payment(each) in _TAKEN or pairs.was_found(each))
+        ]
+        pairs.covers |= await self._recorded(known, pairs)
 
     async def _conclude(self, questions: Sequence[Question], pairs: Pairs, report: Report) -> None:
-        """Report what both banks have said of each pair, and store what is proved by it."""
+        """Store what both banks have said of each pair, and what is proved by it; then report it."""
         now, rules = self._clock.now(), self._legs.capabilities
+        outcomes = {}
         for each in questions:
             cover = pairs.covers.get(each.settlement_id)
             may_send = cover is not None and may_send_cover(cover, rules, now)
             says = pairs.covers_said[each.settlement_id]
-            outcome = cover_outcome(pairs.says_of_payment(each), says, may_send=may_send)
-            both = (
-                pairs.payments.get(each.settlement_id),
-                pairs.answers_of_covers.get(each.settlement_id),
+            outcomes[each.settlement_id] = cover_outcome(
+                pairs.says_of_payment(each), says, may_send=may_send
             )
-            await self._store_messages(both)
-            await self._note_refusal(each, pairs)
-            if outcome.problem is not None:
-                await self._store.open_failed([failed(each, outcome.problem, pairs)])
-            if outcome.event is None:
-                continue
-            answer = pair_answer(each, outcome.event, both[1] or both[0])
-            if outcome.event is Event.COVER_DUE:
-                assert cover is not None, "only a cover that is stored is due"
-                answer = msgspec.structs.replace(
-                    answer, papers=cover_intent(cover, sha256_of(cover))
-                )
-            report([answer])
-
-    async def _note_refusal(self, question: Question, pairs: Pairs) -> None:
-        """Store FROM's no to a cover: only after it may people order another one."""
-        cover = pairs.covers.get(question.settlement_id)
-        says = pairs.covers_said.get(question.settlement_id)
-        if cover is None or cover.refusal is not None:
-            return
-        if says in (LegSays.REFUSED, LegSays.GIVEN_BACK):
-            answer = pairs.answers_of_covers[question.settlement_id]
-            await self._store.note([refused(question, cover, answer)])
+        await self._store_messages(pairs.answers)
+        await self._store.note(pairs.refusals(questions))
+        await self._store.open_failed(
+            [
+                failed(each, problem, pairs)
+                for each in questions
+                if (problem := outcomes[each.settlement_id].problem) is not None
+            ]
+        )
+        for each in questions:
+            event = outcomes[each.settlement_id].event
+            if event is not None:
+                report([pairs.answer(each, event)])
 
     # --- one message of a pair ----------------------------------------------------------------------
 
@@ -288,8 +266,8 @@ class PairAsker:
             )
         return found
 
-    async def _store_messages(self, answers: Iterable[Answer | None]) -> None:
+    async def _store_messages(self, answers: Iterable[Answer]) -> None:
         """Store the responses of both banks: a transition stores one message only."""
-        messages = [each.message for each in answers if each is not None and each.message]
+        messages = [each.message for each in answers if each.message is not None]
         if messages and self.keep is not None:
             await self.keep(messages)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from settlement_engine.domain.bank_codes import folded_bank
-from settlement_engine.domain.bank_directory import BankChange, DirectoryFacts
+from settlement_engine.domain.bank_directory import BankChange, DirectoryFacts, ListedBank
 from settlement_engine.domain.lifecycle import Event, State
 from settlement_engine.domain.payment import Delivery, PaymentDetails
 from settlement_engine.domain.routing import read_rejected
 from settlement_engine.domain.windows import Window, always_open
 from settlement_engine.engine.router import Router
 from settlement_engine.engine.window_calendar import WindowCalendar
+from settlement_engine.ports import BankPut
 from tests.support.decided import NOW, settlement
 from tests.support.histories import payment_request as payment
 from tests.unit.engine.engine_world import ScriptedRail, closed_window, payment_request, running
@@ -89,6 +90,18 @@ async def test_a_route_that_changes_while_accounts_are_looked_up_is_still_the_on
         assert settled.attempt is not None
         assert settled.attempt.route.rail == "first"
         assert not world.meter.invariant_warnings
+
+
+async def test_a_rail_that_is_listed_under_another_name_reaches_the_banks_of_that_rail() -> None:
+    pairs = rail("first_cover")
+    pairs.capabilities = replace(pairs.capabilities, listed_as="first")
+    async with running(rail=pairs, others=[rail("second")], has_banks=True) as world:
+        for code in ("AAA", "BBB"):
+            bank = ListedBank(code=code, name=code, rails=("first",))
+            await world.banks.put_bank(BankPut(bank=bank, who="ada"))
+        settled = await world.settle()
+        assert settled.attempt is not None
+        assert settled.attempt.route.rail == "first_cover"
 
 
 async def test_the_rail_is_never_switched_after_the_send_intent() -> None:

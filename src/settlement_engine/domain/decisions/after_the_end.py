@@ -17,6 +17,7 @@ from settlement_engine.domain.charges import bearer_of, rebilled_minor
 from settlement_engine.domain.compensation import paid_back_minor
 from settlement_engine.domain.decisions.booked import booked_event, booked_kind
 from settlement_engine.domain.decisions.chosen import ChosenEvent
+from settlement_engine.domain.decisions.pairs import is_of_one_bank
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import TRANSITIONS, Do, Event, State
 from settlement_engine.domain.preconditions import RefusalCode
@@ -98,6 +99,8 @@ def judge(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
     state, event = settlement.state, answer.event
     if answer.entry is not None and answer.entry.says is not EntrySays.RETURN:
         return _judge_entry(settlement, answer.entry)
+    if is_of_one_bank(settlement, answer):
+        return _judge_one_bank(settlement, answer)
     if settlement.attestation is Attestation.DISPROVED:
         # A repeated status, or one that fits the final state, changes nothing.
         is_news = contradicts_disproof(state, event)
@@ -122,6 +125,22 @@ def _judge_entry(settlement: Settlement, entry: EntryEvidence) -> ChosenEvent | 
     if is_debit and settlement.attestation is Attestation.STANDS:
         return ChosenEvent(Event.DISPROVED, CaseKind.DISPROVED)
     return ChosenEvent(event, booked_kind(state, entry.says))
+
+
+def _judge_one_bank(settlement: Settlement, answer: Answer) -> ChosenEvent | None:
+    """Judge what one bank of a cover payment says of its message alone: it opens an exception at most.
+
+    It disproves no attestation, because the people knew of both messages, and only FROM's is money. Where the money
+    came back, TO had refused what was covered; and the two banks confirm one payment with a reference each.
+    """
+    event, is_moved = answer.event, settlement.state in _HAS_MOVED
+    if is_moved and event is Event.SETTLED:
+        is_other = answer.stated.differs_from(settlement.instruction.amount)
+        return ChosenEvent(Event.CONTRADICTED, CaseKind.AMOUNT_DIFFERS) if is_other else None
+    if is_moved and (settlement.returns or settlement.state is State.RETURNED):
+        return None
+    kind = _kind(settlement, answer)
+    return ChosenEvent(Event.CONTRADICTED, kind) if kind is not None else None
 
 
 def is_booked_to_suspense(settlement: Settlement, answer: Answer) -> bool:

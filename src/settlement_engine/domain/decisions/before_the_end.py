@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from settlement_engine.domain.covers import is_pair
 from settlement_engine.domain.decisions.after_the_end import judge
 from settlement_engine.domain.decisions.booked import booked_event
 from settlement_engine.domain.decisions.chosen import ChosenEvent
+from settlement_engine.domain.decisions.pairs import is_of_one_bank
 from settlement_engine.domain.decisions.resending import is_too_late_to_send, may_send_again
 from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.lifecycle import ENDS, TRANSITIONS, Ask, Event, State
@@ -47,11 +47,6 @@ ONLY_TO_A_QUESTION: Final = frozenset({Event.UNDELIVERED, Event.NOT_FOUND, Event
 NEVER_UNASKED: Final = ONLY_TO_A_QUESTION | {Event.NO_ANSWER}
 """What an inbound report cannot state: it is valid only as the response to the open question."""
 
-_OF_BOTH_BANKS: Final = frozenset(
-    {Event.SETTLED, Event.REJECTED, Event.RECALLED, Event.RECALL_REFUSED}
-)
-"""Statuses that end a cover payment, or its recall, only when both of its banks are asked."""
-
 _NO_NEWS: Final = frozenset({Event.NO_ANSWER, Event.ACKNOWLEDGED, Event.NOT_FOUND})
 """Answers that do not change the state of a payment, so that the rail's own time limit may apply."""
 
@@ -82,7 +77,7 @@ def decide(
         return found if is_legal else None
     if not _speaks_of(answer, settlement):
         return None
-    if _is_of_one_bank(settlement, answer):
+    if is_of_one_bank(settlement, answer):
         event = Event.ACKNOWLEDGED
         return ChosenEvent(event, asks_now=True) if event in TRANSITIONS[settlement.state] else None
     if answer.entry is not None and answer.entry.says is not EntrySays.RETURN:
@@ -141,16 +136,6 @@ def may_be_cancelled(settlement: Settlement, rules: SendingRules | None) -> bool
     if Event.CANCELLED not in TRANSITIONS[settlement.state]:
         return False
     return not _begins_recall(settlement.state, Event.CANCELLED) or _takes_recalls(rules)
-
-
-def _is_of_one_bank(settlement: Settlement, answer: Answer) -> bool:
-    """Say whether an answer is what one bank of a cover payment reported by itself: then both are asked at once."""
-    attempt = settlement.attempt
-    if attempt is None or not is_pair(attempt.route.rail):
-        return False
-    if answer.entry is not None:
-        return answer.entry.says is EntrySays.DEBIT
-    return bool(answer.report_id) and answer.event in _OF_BOTH_BANKS
 
 
 def _begins_recall(state: State, event: Event) -> bool:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from settlement_engine.domain.covers import CoverProblem, LegSays
+from settlement_engine.domain.covers import CoverProblem, LegSays, is_pair
 from settlement_engine.domain.decisions.resending import may_send_again
 from settlement_engine.domain.lifecycle import Event
+from settlement_engine.domain.statement_evidence import EntrySays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from settlement_engine.domain.answer import Answer
     from settlement_engine.domain.covers import Cover
     from settlement_engine.domain.decisions.resending import SendingRules
+    from settlement_engine.domain.settlement import Settlement
 
 
 class PairOutcome(NamedTuple):
@@ -32,6 +35,25 @@ _NOT_PAID: Final[Mapping[LegSays, Event]] = {
     LegSays.GIVEN_BACK: Event.RECALLED,
 }
 _PAYABLE: Final = frozenset({LegSays.TAKEN, LegSays.SETTLED})
+
+_OF_BOTH_BANKS: Final = frozenset(
+    {Event.SETTLED, Event.REJECTED, Event.RECALLED, Event.RECALL_REFUSED}
+)
+"""Statuses that end a cover payment, or its recall, only when both of its banks are asked."""
+
+
+def is_of_one_bank(settlement: Settlement, answer: Answer) -> bool:
+    """Say whether an answer is what one bank of a cover payment says by itself: then both are asked at once.
+
+    It is reported unasked, or it answers an earlier question: TO's answer to a send arrives after the pair went on.
+    """
+    attempt = settlement.attempt
+    if attempt is None or not is_pair(attempt.route.rail):
+        return False
+    if answer.entry is not None:
+        return answer.entry.says is EntrySays.DEBIT
+    is_old = answer.seq not in (0, settlement.seq)
+    return (bool(answer.report_id) or is_old) and answer.event in _OF_BOTH_BANKS
 
 
 def cover_outcome(payment: LegSays, cover: LegSays, *, may_send: bool) -> PairOutcome:

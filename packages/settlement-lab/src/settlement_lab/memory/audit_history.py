@@ -77,11 +77,21 @@ def _covers_follow_history(records: Records) -> Found:
             refused_at = records.covers.refused_at.get((*key, number))
             if refused_at is not None and moved.at > refused_at:
                 yield f"{history.id}/{moved.seq}", f"sent before {refused_at}", moved.at
+    yield from _repairs_follow_refusals(records)
     for (settlement_id, attempt, number), proofs in records.covers.undelivered.items():
         cover = records.covers.stored[settlement_id, attempt][number - 1]
         sends = with_sends(records, (settlement_id, attempt), cover).sends
         if len(proofs) > sends:
             yield f"{settlement_id}/{attempt}/{number}", sends, len(proofs)
+
+
+def _repairs_follow_refusals(records: Records) -> Found:
+    """Compare when covers were repaired with when the ones before were refused."""
+    for key, covers in records.covers.stored.items():
+        for cover in covers[1:]:
+            refused_at = records.covers.refused_at.get((*key, cover.number - 1))
+            if refused_at is None or refused_at > cover.recorded_at:
+                yield f"{key[0]}/{key[1]}/{cover.number}", cover.recorded_at, refused_at
 
 
 def _calls_are_dated_as_what_they_did(_records: Records) -> Found:

@@ -8,6 +8,7 @@ import msgspec
 
 from settlement_engine.domain.covers import (
     COVER,
+    COVERS_MAX,
     MAY_BE_REPAIRED,
     Cover,
     CoverRefusal,
@@ -41,19 +42,40 @@ class MemoryCovers:
 
     async def record(self, covers: Sequence[NewCover]) -> None:
         """Store first covers; see the port."""
-        for new in covers:
-            self._store(new)
+        is_new = [self._is_new(new) for new in covers]  # what is refused is refused before a write
+        for new, is_stored_now in zip(covers, is_new, strict=True):
+            if is_stored_now:
+                self._store(new)
 
-    def _store(self, new: NewCover) -> bool:
-        stored = self._records.covers.stored.setdefault((new.settlement_id, new.attempt), [])
-        if len(stored) >= new.cover.number:
+    def _is_new(self, new: NewCover) -> bool:
+        """Say whether a cover is to be stored; refuse one that the tables' constraints refuse."""
+        history, number = self._records.histories.get(new.settlement_id), new.cover.number
+        attempt = history.attempt if history is not None else None
+        if attempt is None or attempt.number != new.attempt:
+            what = "a cover is of an attempt to send"
+            raise InvariantViolated(what)
+        is_ordered = {number > 1, bool(new.cover.ordered_by), bool(new.cover.reason)}
+        if len(is_ordered) > 1:
+            what = "the first cover is ordered by nobody, and every repair by a person"
+            raise InvariantViolated(what)
+        if number > 1 and new.cover.is_found:
+            what = "only a first cover is found at its bank"
+            raise InvariantViolated(what)
+        stored = self._records.covers.stored.get((new.settlement_id, new.attempt), [])
+        if len(stored) >= number:
             return False
-        if len(stored) != new.cover.number - 1 or (stored and stored[-1].refusal is None):
+        if number > COVERS_MAX:
+            what = "there are no more covers of one payment"
+            raise InvariantViolated(what)
+        if len(stored) != number - 1 or (stored and stored[-1].refusal is None):
             what = "a cover is repaired only after its bank has refused the one before"
             raise InvariantViolated(what)
+        return True
+
+    def _store(self, new: NewCover) -> None:
+        stored = self._records.covers.stored.setdefault((new.settlement_id, new.attempt), [])
         at = self._records.clock.now()
         stored.append(msgspec.structs.replace(new.cover, recorded_at=at, sends=0, undelivered=0))
-        return True
 
     async def note(self, results: Sequence[CoverResult]) -> None:
         """Store what is proved of covers; see the port."""
@@ -86,8 +108,11 @@ class MemoryCovers:
         history = self._records.histories.get(repair.settlement_id)
         if history is None or history.state not in MAY_BE_REPAIRED or history.is_frozen:
             return False
-        if not self._store(repair):
+        if history.attempt is None or history.attempt.number != repair.attempt:
             return False
+        if not self._is_new(repair):
+            return False
+        self._store(repair)
         parked = self._records.open[repair.settlement_id]
         if parked.engine_id == 0:
             parked.due_at = self._records.clock.now()

@@ -91,8 +91,9 @@ class MemoryInbound:
                 or settlement_named_by(given.instruction_id) == settlement.id
                 or (attempt.trace and given.trace == attempt.trace)
             )
-            is_own = family_of(attempt.route.rail) == message.rail and _may_report(
-                message, settlement.instruction, is_pair=is_pair(attempt.route.rail)
+            rail = attempt.route.rail
+            is_own = message.rail in (rail, family_of(rail)) and _may_report(
+                message, settlement.instruction, is_pair=is_pair(rail)
             )
             if is_own and (is_named or settlement.id in stated):
                 found[settlement.id] = attempt.number

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from settlement_lab.mutants.events import EVENTS_MUTANTS
+from settlement_lab.mutants.pairs import PAIRS_MUTANTS
 from settlement_lab.mutants.rails import RAILS_MUTANTS
 from settlement_lab.mutants.store import STORE_MUTANTS
 from settlement_lab.mutants.transitions import TRANSITIONS_MUTANTS
@@ -31,4 +32,5 @@ MUTANTS: Final[dict[str, Mutant]] = {
     **RAILS_MUTANTS,
     **STORE_MUTANTS,
     **EVENTS_MUTANTS,
+    **PAIRS_MUTANTS,
 }

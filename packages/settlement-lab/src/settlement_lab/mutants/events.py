@@ -43,7 +43,7 @@ EVENTS_MUTANTS: Final[dict[str, Mutant]] = {
                 "    return len(messages), after + len(messages)",
             ),
         ),
-        seed=6,
+        seed=3,
     ),
     "notice_not_looked_for": Mutant(
         "the recorded place of the last notice is not compared with the stream",

@@ -56,7 +56,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
                 "if False:",
             ),
         ),
-        seed=5,
+        seed=11,
         emphasis={"bank_returns": 0.5},
     ),
     # --- compensations -------------------------------------------------------------------------
@@ -197,7 +197,7 @@ STORE_MUTANTS: Final[dict[str, Mutant]] = {
                 "is_covered = True",
             ),
         ),
-        seed=6,
+        seed=39,
     ),
     "hold_is_kept": Mutant(
         "the hold of an ended settlement stays",

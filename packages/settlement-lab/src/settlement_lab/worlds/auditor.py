@@ -43,11 +43,15 @@ NEVER: Final = (
 
 
 def money(
-    bank: Bank, histories: dict[UUID, Settlement], moves: Sequence[Moved] = ()
+    bank: Bank,
+    histories: dict[UUID, Settlement],
+    moves: Sequence[Moved] = (),
+    torn: Collection[UUID] = (),
 ) -> Iterator[str]:
     """Compare every settlement with the bank's ledger.
 
-    Where funds were held for a compensation, a return may be an exception.
+    Where funds were held for a compensation, a return may be an exception; and a late report may be one about a pair
+    that is ``torn``: two people have attested its outcome, because one of its messages was paid and the other not.
     """
     compensated = paid_back(histories, moves)
     for key, history in histories.items():
@@ -63,7 +67,8 @@ def money(
             yield f"{_name(key)}: still {history.state}"
         if len(bank.arrived.get(key, ())) > 1:
             yield f"{_name(key)}: other bytes or references were sent: {bank.arrived[key]}"
-        if history.is_frozen and key not in bank.contradicted and key not in compensated:
+        is_explained = key in bank.contradicted or key in compensated or key in torn
+        if history.is_frozen and not is_explained:
             yield f"{_name(key)}: frozen, and the bank never contradicted itself"
         yield from _returns(bank, key, history, is_paid_back=key in compensated)
     for key in bank.debits.keys() - histories.keys():

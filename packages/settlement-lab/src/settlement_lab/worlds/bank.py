@@ -136,7 +136,7 @@ class Bank:
 
     def receive(self, question: Question) -> Event | None:
         """Receive an instruction; returns what the bank answers at once, None for nothing."""
-        name = question.references.end_to_end_id
+        name = self.name_of(question)
         known = self.book.get(name)
         self.chronicle.note(f"bank receives {name[:9]} ({known.state if known else 'new'})")
         arrived = self.arrived.setdefault(question.settlement_id, set())
@@ -147,14 +147,23 @@ class Bank:
         if known is not None and known.state != OPEN:
             self._pay(known)  # a bank that no longer recognises it pays again
             return Event.SETTLED
-        payment = SimulatedPayment(name, question.settlement_id, question.attempt, self.loop.time())
-        self.book[name] = payment
+        payment = self._write_down(question)
         if self._is_expired(question):
             self.faults.note("bank_too_late")
             payment.state = REJECTED
             return Event.REJECTED
         self._think(payment)
         return self._word(payment)
+
+    def name_of(self, question: Question) -> str:
+        """Return the reference by which the bank knows a message."""
+        return question.references.end_to_end_id
+
+    def _write_down(self, question: Question, state: str = OPEN) -> SimulatedPayment:
+        name, now = self.name_of(question), self.loop.time()
+        payment = SimulatedPayment(name, question.settlement_id, question.attempt, now, state)
+        self.book[name] = payment
+        return payment
 
     def _is_tombstone(self, payment: SimulatedPayment) -> bool:
         """Return whether a payment was blocked by a recall: a later instruction does not revive it."""
@@ -315,14 +324,11 @@ class Bank:
 
     def look_up(self, question: Question) -> Event | None:
         """Answer an enquiry about our reference."""
-        name = question.references.end_to_end_id
-        payment = self.book.get(name)
+        payment = self.book.get(self.name_of(question))
         if payment is None and self._is_expired(question):
             # What has not arrived by now is refused for ever: only then is the answer definite.
             self.faults.note("bank_too_late")
-            self.book[name] = SimulatedPayment(
-                name, question.settlement_id, question.attempt, self.loop.time(), state=REJECTED
-            )
+            self._write_down(question, REJECTED)
             return Event.REJECTED
         if payment is None or self._is_lost(payment):
             self.faults.note("bank_not_found")
@@ -339,8 +345,7 @@ class Bank:
 
     def take_back(self, question: Question) -> Event | None:
         """Give back what is not final; if the rail promises it, block a payment that has not arrived."""
-        name = question.references.end_to_end_id
-        payment = self.book.get(name)
+        payment = self.book.get(self.name_of(question))
         if self._is_recall(payment):
             assert payment is not None
             assert self.recalls is not None
@@ -351,20 +356,16 @@ class Bank:
         return event
 
     def _take_back(self, question: Question, payment: SimulatedPayment | None) -> Event | None:
-        name = question.references.end_to_end_id
         if payment is None:
             if self.rules.rail_class is not RailClass.B:
                 return Event.NOT_FOUND
-            payment = SimulatedPayment(
-                name, question.settlement_id, question.attempt, self.loop.time()
-            )
-            self.book[name] = payment
+            payment = self._write_down(question)
         if payment.state == OPEN:
             if self.faults.happens("bank_refuses_recall", 3):
                 return Event.RECALL_REFUSED
             payment.state = RECALLED
             self.faults.note("bank_takes_back")
-            self.chronicle.note(f"bank gives back {name[:9]}")
+            self.chronicle.note(f"bank gives back {payment.reference[:9]}")
         return WORDS[payment.state]
 
     def _is_recall(self, payment: SimulatedPayment | None) -> bool:

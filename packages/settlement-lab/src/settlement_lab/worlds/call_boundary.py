@@ -27,7 +27,10 @@ SLOW: Final = (1.0, 4.0, 12.0)
 """The slowest call takes longer than a lease lasts: it commits after the engine has lost its lease."""
 
 WRITING: Final = frozenset(
-    {"admit", "apply", "claim", "reclaim", "join", "renew", "record", "close_reports"}
+    {
+        *("admit", "apply", "claim", "reclaim", "join", "renew", "record", "close_reports"),
+        *("note", "open_failed", "order"),  # covers
+    }
 )
 """The calls that change records, so that another engine may be first."""
 

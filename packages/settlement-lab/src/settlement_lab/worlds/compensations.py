@@ -88,9 +88,11 @@ class CompensationRequests:
     def _let_return(self, settlement_id: UUID) -> None:
         """Let the bank send the same money back meanwhile."""
         bank = self._world.bank
-        paid = next(each for each in bank.book.values() if each.settlement_id == settlement_id)
+        its = (each for each in bank.book.values() if each.settlement_id == settlement_id)
+        paid = next(its, None)
         seconds = self._chance.expovariate(1 / RETURN_SECONDS)
-        bank.later(seconds, bank.send_all_back, paid)
+        if paid is not None:  # a pair has no message at this bank
+            bank.later(seconds, bank.send_all_back, paid)
 
     def _draw(self, settlement: Settlement) -> Instruction:
         self._count += 1

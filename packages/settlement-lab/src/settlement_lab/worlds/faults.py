@@ -119,6 +119,24 @@ OF_COMPENSATIONS: Final = (
 )
 """What becomes of compensations; counted, and drawn apart."""
 
+PAIRS: Final = "pairs"
+"""Some payments are cover payments (``worlds/pairs.py``): a whole world has pairs or none."""
+
+COVER_REFUSED: Final = "cover_refused"
+COVER_REPAIRED: Final = "cover_repaired"
+COVER_SENT_AGAIN: Final = "cover_sent_again"
+REPAIR_REFUSED: Final = "cover_repair_refused"
+REFUSED_AFTER_COVER: Final = "payment_refused_after_cover"
+LEG_SPEAKS_LATE: Final = "leg_speaks_late"
+PAIR_COMPLETED: Final = "pair_completed"
+PAIR_RECALLED: Final = "pair_recalled"
+PAIR_SENT_BACK: Final = "pair_sent_back"
+OF_PAIRS: Final = (
+    *(COVER_REFUSED, COVER_REPAIRED, COVER_SENT_AGAIN, REPAIR_REFUSED, REFUSED_AFTER_COVER),
+    *(LEG_SPEAKS_LATE, PAIR_COMPLETED, PAIR_RECALLED, PAIR_SENT_BACK),
+)
+"""What becomes of pairs and of their messages; counted, and drawn apart."""
+
 STATEMENTS: Final = "statements"
 """The bank's statements are read, too (``worlds/statements.py``): only in worlds whose emphasis asks for it."""
 
@@ -134,7 +152,9 @@ OF_SCHEDULED_STATEMENTS: Final = (
 )
 """What happens to statements and reconciliations in schedules; counted, and drawn apart."""
 
-FAULTS: Final = (*DRAWN, RUSH, RECALLS, *OF_RECALLS, COMPENSATIONS, *OF_COMPENSATIONS)
+FAULTS: Final = (
+    *(*DRAWN, RUSH, RECALLS, *OF_RECALLS, COMPENSATIONS, *OF_COMPENSATIONS, PAIRS, *OF_PAIRS),
+)
 """Every fault that must have occurred in a run."""
 
 RUSH_SHARE: Final = 0.2
@@ -145,6 +165,9 @@ RECALLS_SHARE: Final = 0.2
 
 COMPENSATIONS_SHARE: Final = 0.15
 """The share of worlds with compensations."""
+
+PAIRS_SHARE: Final = 0.2
+"""The share of worlds with pairs."""
 
 QUIET_SHARE: Final = 0.35
 """In about a third of the worlds a given fault does not occur at all."""
@@ -169,8 +192,9 @@ class Faults:
             is_quiet = chance.random() < QUIET_SHARE
             rates[name] = 0.0 if is_quiet else RATE_MAX * chance.random() ** 2
         rates |= {RUSH: RUSH_SHARE, RECALLS: RECALLS_SHARE} | dict.fromkeys(OF_RECALLS, 0.0)
-        rates |= {STATEMENTS: 0.0, COMPENSATIONS: COMPENSATIONS_SHARE} | dict.fromkeys(
-            (*OF_COMPENSATIONS, *OF_STATEMENTS, *OF_SCHEDULED_STATEMENTS), 0.0
+        rates |= {STATEMENTS: 0.0, COMPENSATIONS: COMPENSATIONS_SHARE, PAIRS: PAIRS_SHARE}
+        rates |= dict.fromkeys(
+            (*OF_COMPENSATIONS, *OF_PAIRS, *OF_STATEMENTS, *OF_SCHEDULED_STATEMENTS), 0.0
         )
         assert emphasis.keys() <= rates.keys(), "each emphasis names a fault"
         return cls(chance, {**rates, **emphasis})

@@ -15,6 +15,7 @@ from settlement_lab.memory import (
     MemoryAccounts,
     MemoryAuditor,
     MemoryBreakerOrders,
+    MemoryCovers,
     MemoryInbound,
     MemoryRecalls,
     MemoryRegistry,
@@ -90,6 +91,7 @@ class MemoryBooks:
         self.breaker_orders: Any = MemoryBreakerOrders(records)
         self.recalls: Any = MemoryRecalls(records)
         self.resolutions: Any = MemoryResolutions(records)
+        self.covers: Any = MemoryCovers(records)
         self.registry: Any = _Registry(self)
 
     def end_session(self, engine_id: int) -> None:

@@ -11,6 +11,7 @@ from settlement_engine.domain.backoff import Backoff
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.preconditions import Refusal, RefusalCode
 from settlement_engine.domain.routing import RouteReason
+from settlement_engine.engine.cover_repairs import CoverRepairs
 from settlement_engine.engine.dispatch.dispatcher import NOT_PUT
 from settlement_engine.engine.recaller import Recaller
 from settlement_engine.engine.schedule import WAITS
@@ -20,6 +21,7 @@ from settlement_engine.events.connection import NatsAccess
 from settlement_engine.events.relay import Relay, RelaySettings
 from settlement_engine.ports import Answer
 from settlement_lab.worlds.call_boundary import CallBoundary, Gated
+from settlement_lab.worlds.cover_rail import LegsRail, SimulatedCoverRail
 from settlement_lab.worlds.loop import Process
 from settlement_lab.worlds.rail import SimulatedRail
 
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
     from random import Random
 
     from settlement_engine.domain.settlement import Settlement
-    from settlement_engine.ports import Clock, Ids, LaneReport, TransitionCommand
+    from settlement_engine.ports import Clock, Ids, LaneReport, SendRail, TransitionCommand
     from settlement_lab.worlds.bus import Bus
     from settlement_lab.worlds.chronicle import Chronicle
+    from settlement_lab.worlds.cover_rail import PairBanks
     from settlement_lab.worlds.faults import Faults
     from settlement_lab.worlds.loop import VirtualLoop
     from settlement_lab.worlds.rail import RailNetwork
@@ -84,6 +87,7 @@ class Books(Protocol):
     breaker_orders: Any
     recalls: Any
     resolutions: Any
+    covers: Any
 
     def end_session(self, engine_id: int) -> None:
         """End the session that shows that this engine is running, as its crash would."""
@@ -207,6 +211,7 @@ class Node:
     """See the module."""
 
     _tasks: list[asyncio.Task[Any]]
+    repairs: CoverRepairs
 
     def __init__(  # noqa: PLR0913 - the parts of a process
         self,
@@ -221,6 +226,7 @@ class Node:
         faults: Faults,
         chance: Random,
         chronicle: Chronicle,
+        pairs: PairBanks | None = None,
     ) -> None:
         self.process = Process(name)
         self.books = books
@@ -233,7 +239,8 @@ class Node:
         self.boundary.reached = self._note_commit
         rail = SimulatedRail(network, self.process)
         self.store = cast("Any", Gated(books.settlements, self.boundary))
-        self.recaller = self._make_recaller(books, network, rail)
+        rails = {**self._cover_rails(books, network, pairs), rail.name: rail}
+        self.recaller = self._make_recaller(books, network, rails)
         stream: Any = Gated(books.stream, self.boundary)
         accounts: Any = Gated(books.accounts, self.boundary)
         self.engine = SettlementService(
@@ -248,7 +255,7 @@ class Node:
             accounts=accounts,
             stream=stream,
             registry=cast("Any", Gated(books.registry, self.boundary)),
-            rails={rail.name: rail},
+            rails=rails,
             screening=UnstableScreening(loop, faults),
             inbound=cast("Any", Gated(books.inbound, self.boundary)),
             breaker_orders=cast("Any", Gated(books.breaker_orders, self.boundary)),
@@ -260,14 +267,27 @@ class Node:
         )
         self.relay = self._make_relay(bus, faults, books, (stream, self._notices(books, network)))
 
+    def _cover_rails(
+        self, books: Books, network: RailNetwork, pairs: PairBanks | None
+    ) -> dict[str, SendRail]:
+        """Make the rail of cover payments and the part that repairs them, in a world with pairs."""
+        if pairs is None:
+            return {}
+        legs = LegsRail(network, self.process, pairs)
+        rail: Any = SimulatedCoverRail(legs, self.clock)
+        covers: Any = Gated(books.covers, self.boundary)
+        rail.keep_covers(covers)
+        self.repairs = CoverRepairs(self.store, covers, {rail.name: rail})
+        return {rail.name: rail}
+
     def _make_recaller(
-        self, books: Books, network: RailNetwork, rail: SimulatedRail
+        self, books: Books, network: RailNetwork, rails: Mapping[str, SendRail]
     ) -> Recaller | None:
         """Make the part that recalls, in a world with recalls."""
         if network.bank.recalls is None:
             return None
         recalls: Any = Gated(books.recalls, self.boundary)
-        return Recaller(EngineSettings(**SETTINGS), recalls, {rail.name: rail})
+        return Recaller(EngineSettings(**SETTINGS), recalls, rails)
 
     def _notices(self, books: Books, network: RailNetwork) -> Any:
         """Only recalls have notices in a world."""

@@ -89,15 +89,15 @@ class SimulatedRail:
 
     name: Final = RAIL_NAME
 
-    def __init__(self, network: RailNetwork, process: Process) -> None:
+    def __init__(self, network: RailNetwork, process: Process, bank: Bank | None = None) -> None:
         self._network = network
-        self._bank = network.bank
-        self._faults = network.bank.faults
+        self._bank = bank or network.bank
+        self._faults = self._bank.faults
         self._receive: Receive | None = None
         self._deliveries: list[asyncio.Task[None]] = []
         self.process = process
-        self.capabilities = network.bank.rules
-        network.bank.listeners.append(self)
+        self.capabilities = self._bank.rules
+        self._bank.listeners.append(self)
 
     def listen(self, receive: Receive) -> None:
         """Set the function that stores what the bank sends without being asked."""
@@ -149,10 +149,14 @@ class SimulatedRail:
     async def send(self, questions: Sequence[Question], report: Report) -> None:
         """Send the instructions, as far as the network allows."""
         for question in questions:
-            why = self._network.permitted(question)
+            why = self.is_permitted(question)
             if why:
                 self._network.violations.append(f"settlement {question.settlement_id.int}: {why}")
         await self._put("send", questions, report, self._bank.receive)
+
+    def is_permitted(self, question: Question) -> str:
+        """Return what is wrong with a message that leaves; empty if nothing is wrong."""
+        return self._network.permitted(question)
 
     async def enquire(self, questions: Sequence[Question], report: Report) -> None:
         """Enquire by our reference."""
@@ -168,9 +172,8 @@ class SimulatedRail:
         loop, faults = self._bank.loop, self._faults
         call = _Call(self, report, len(questions))
         for question in questions:
-            self._bank.chronicle.note(
-                f"{self.process.name} {ask}s {question.references.end_to_end_id[:9]}"
-            )
+            name = self._bank.name_of(question)
+            self._bank.chronicle.note(f"{self.process.name} {ask}s {name[:9]}")
             self._leave(ask, question, visit, call)
         if faults.happens("rail_raises", 0.5):
             loop.call_later(faults.seconds(RAISE_SECONDS), call.give_up)
@@ -181,7 +184,7 @@ class SimulatedRail:
         faults, bank = self._faults, self._bank
         is_refused = self._network.is_cut and faults.chance.random() < 0.3  # noqa: PLR2004
         if ask == "send" and (is_refused or faults.happens("undelivered")):
-            answer = _reply(question, Event.UNDELIVERED)
+            answer = self.reply(question, Event.UNDELIVERED)
             bank.loop.call_later(faults.seconds(NETWORK_SECONDS), call.answer, answer)
             return
         if self._network.is_cut or faults.happens("request_lost"):
@@ -200,7 +203,7 @@ class SimulatedRail:
         event = visit(question)
         if event is None or self._network.is_cut or faults.happens("answer_lost"):
             return
-        answer = _reply(question, event)
+        answer = self.reply(question, event)
         seconds = faults.seconds(NETWORK_SECONDS)
         if faults.happens("answer_late"):
             seconds += faults.seconds(LATE_ANSWER_SECONDS)
@@ -211,8 +214,8 @@ class SimulatedRail:
     def _come_back(self, call: _Call, answer: Answer) -> None:
         self._bank.loop.call_soon(call.answer, answer, context=self.process.context)
 
-
-def _reply(question: Question, event: Event) -> Answer:
-    return Answer(
-        settlement_id=question.settlement_id, event=event, attempt=question.attempt, code="SIM"
-    )
+    def reply(self, question: Question, event: Event) -> Answer:
+        """Return what the bank says as an answer."""
+        return Answer(
+            settlement_id=question.settlement_id, event=event, attempt=question.attempt, code="SIM"
+        )

@@ -67,6 +67,12 @@ class BankRecalls:
         self.verdicts: dict[UUID, RecallVerdict] = {}
         self._decided: set[UUID] = set()
 
+    def of(self, bank: Bank) -> BankRecalls:
+        """Return the same verdicts, given for another bank's payments."""
+        other = BankRecalls(bank, self._chance, self._is_recalled)
+        other.verdicts, other._decided = self.verdicts, self._decided
+        return other
+
     def is_recalled(self, settlement_id: UUID) -> bool:
         """Say whether a recall of the settlement has been written down."""
         return self._is_recalled(settlement_id)

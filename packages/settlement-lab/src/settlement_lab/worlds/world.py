@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from settlement_engine.domain.ledger import AccountKind
 from settlement_engine.domain.lifecycle import ENDS, Event, State
@@ -23,12 +22,14 @@ from settlement_lab.worlds import loop as virtual
 from settlement_lab.worlds.bank import BANK_SKEW_SECONDS, Bank
 from settlement_lab.worlds.bus import Bus, SimulatedConsumer
 from settlement_lab.worlds.chronicle import Chronicle, History
+from settlement_lab.worlds.clock import CountedIds, WorldClock
 from settlement_lab.worlds.compensations import draw_compensations, faults_of_compensations
 from settlement_lab.worlds.faults import COMPENSATIONS, RECALLS, RUSH, STATEMENTS, Faults
 from settlement_lab.worlds.memory_books import CURRENCY, MemoryGround
 from settlement_lab.worlds.nemesis import LONG_NIGHT_SECONDS, SKEW_SECONDS, Nemesis
 from settlement_lab.worlds.node import Node
 from settlement_lab.worlds.operators import Operators
+from settlement_lab.worlds.pairs import draw_pairs
 from settlement_lab.worlds.people import BANKS, Caller, People, draw_request
 from settlement_lab.worlds.rail import RailNetwork
 from settlement_lab.worlds.rail_rules import draw_rules
@@ -38,11 +39,11 @@ from settlement_lab.worlds.statements import BankStatements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+    from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
     from settlement_lab.worlds.loop import Process, VirtualLoop
 
-START: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SETTLEMENTS_MIN: Final = 4
 SETTLEMENTS_MAX: Final = 8
 ENGINES_MIN: Final = 2
@@ -62,29 +63,6 @@ EXTERNAL_TIMEOUT_SECONDS: Final = 60.0
 """After this long without faults people decide what is left, because the rails had enough time."""
 
 END_SECONDS: Final = 1_500.0
-
-
-class WorldClock:
-    """The database's time."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def now(self) -> datetime:
-        """Return the present time."""
-        return START + timedelta(seconds=self._loop.time())
-
-
-class CountedIds:
-    """Identifiers in increasing order."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def new(self) -> UUID:
-        """Return the next one."""
-        self._last += 1
-        return UUID(int=self._last)
 
 
 class World:
@@ -122,6 +100,7 @@ class World:
         self.bank.amount_of = self.ground.amount_of
         self.network = RailNetwork(self.bank)
         self.network.permitted = self.ground.permitted
+        self.pairs = draw_pairs(self, seed)
         is_atomic = self.chance.random() < 0.7  # noqa: PLR2004 - older servers have no batches
         self.bus = Bus(loop, self.faults, self.chronicle, is_atomic)
         self.consumer = SimulatedConsumer(self.bus)
@@ -155,6 +134,8 @@ class World:
             people.append(self.recall_requests.run())
         if self.compensations is not None:
             people.append(self.compensations.run())
+        if self.pairs is not None:
+            people.append(self.pairs.run())
         work = [self.spawn(each) for each in (*people, self.nemesis.run())]
         while not all(each.done() for each in work) and not self._has_failed():
             self._look_after(_nothing_known)
@@ -217,6 +198,7 @@ class World:
             faults=self.faults,
             chance=random.Random(self.chance.random()),
             chronicle=self.chronicle,
+            pairs=self.pairs.banks if self.pairs is not None else None,
         )
         node.boundary.dies = lambda: self.kill(node)
         if self.faults.happens("clock_wrong", 3):
@@ -260,7 +242,9 @@ class World:
         count *= 2 if self.is_rush else 1
         beginning_seconds = RUSH_SECONDS if self.is_rush else BEGINNING_SECONDS
         for number in range(count):
-            caller = Caller(number, draw_request(number, self.faults, self.people.callers, count))
+            request = draw_request(number, self.faults, self.people.callers, count)
+            request = self.pairs.paired(request) if self.pairs is not None else request
+            caller = Caller(number, request)
             self.people.callers.append(caller)
             histories.append(
                 self._call_later(caller, self.chance.random() ** 2 * beginning_seconds)
@@ -286,10 +270,11 @@ class World:
         began = self.loop.time()
         while not self._has_failed():
             await asyncio.sleep(CALM_SECONDS)
-            if self.bank.is_at_rest and await self._is_at_rest():
+            is_quiet = self.bank.is_at_rest and (self.pairs is None or self.pairs.bank.is_quiet)
+            if is_quiet and await self._is_at_rest():
                 return
             waited = self.loop.time() - began
-            is_quiet = waited > EXTERNAL_TIMEOUT_SECONDS and self.bank.is_at_rest
+            is_quiet = is_quiet and waited > EXTERNAL_TIMEOUT_SECONDS
             self._look_after(self._truth if is_quiet else _nothing_known)
             if waited > END_SECONDS:
                 return  # the auditor reports what is missing
@@ -305,6 +290,8 @@ class World:
         moves = len(await self.ground.moves())
         is_ended = all(found_history.state in ENDS for found_history in histories.values())
         if await self.ground.open_reports():
+            return False
+        if self.pairs is not None and not self.pairs.bank.is_at_rest:
             return False
         recalls = self._recalls()
         if not all(is_settled(recall, histories[key]) for key, recall in recalls.items()):
@@ -324,6 +311,7 @@ class World:
         """Compare everything with the bank's ledger."""
         histories = await self.ground.histories()
         moves = await self.ground.moves()
+        torn = self.pairs.torn(histories) if self.pairs is not None else ()
         for node in self.all_nodes:
             history.invariant_warnings.update(node.meter.invariant_warnings)
             if node.ended is not None:
@@ -331,7 +319,7 @@ class World:
         history.violations += [
             *(f"in the background: {error!r}" for error in self.loop.failures),
             *self.network.violations,
-            *auditor.money(self.bank, histories, moves),
+            *auditor.money(self.bank, histories, moves, torn),
             *auditor.paths(histories, moves),
             *auditor.announcements(self.bus, self.consumer, moves),
             *auditor.notices(self.bus, self._recalls()),
@@ -341,6 +329,7 @@ class World:
             *self._recall_faults(histories),
             *self.statements.faults(histories),
             *faults_of_compensations(histories, moves, self.faults),
+            *(self.pairs.violations(histories, moves) if self.pairs is not None else ()),
             *await self.ground.differences(),
         ]
         for found_history in histories.values():

@@ -52,8 +52,8 @@ WHERE a.undelivered <> q.proofs
     OR a.sends NOT BETWEEN q.sends_min AND q.sends_min + q.proofs + o.recoveries;
 
 -- name: prove_covers_follow_history
--- The send intent of a cover names a stored one with its bytes. No cover was sent after its bank had refused it, and
--- none was proved undelivered more often than it was sent.
+-- The send intent of a cover names a stored one with its bytes. No cover was sent after its bank had refused it,
+-- none was repaired before that, and none was proved undelivered more often than it was sent.
 SELECT m.settlement_id::text || '/' || m.seq AS subject, m.detail ->> 'cover_sha256' AS expected,
     encode(sha256(c.content), 'hex') AS found
 FROM moves AS m
@@ -67,6 +67,13 @@ FROM cover_results AS r
 JOIN moves AS m ON m.settlement_id = r.settlement_id AND m.attempt = r.attempt AND m.event = 'cover_due'
     AND m.detail ->> 'cover' = r.number::text
 WHERE r.result = 'refused' AND m.at > r.at
+UNION ALL
+SELECT c.settlement_id::text || '/' || c.attempt || '/' || c.number, 'ordered at ' || c.recorded_at::text,
+    coalesce('refused at ' || r.at::text, 'never refused')
+FROM covers AS c
+LEFT JOIN cover_results AS r ON r.settlement_id = c.settlement_id AND r.attempt = c.attempt
+    AND r.number = c.number - 1 AND r.result = 'refused'
+WHERE c.number > 1 AND (r.at IS NULL OR r.at > c.recorded_at)
 UNION ALL
 SELECT r.settlement_id::text || '/' || r.attempt || '/' || r.number, 'at most ' || q.sends || ' undelivered',
     r.proofs || ' undelivered'
