@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -267,6 +268,41 @@ async def test_what_is_not_kept_or_of_two_accounts_is_not_decided_on(stores):
     proposal = await propose(stores, wrong)
     with pytest.raises(NotFound):
         await approve(stores, msgspec.structs.replace(proposal, id=10**9))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_order_of_files_decisions_and_runs_ends_in_the_same_books(stores, seed):
+    """Of each day the bank has sent a wrong version, too; some decisions are undone and taken again."""
+    chance = random.Random(seed)
+    books = await Books.open(stores)
+    paid = await books.settled(100, 200, 300)
+    right = [await books.day(FUNDED, debit(paid[0]))]
+    right += [right[0].next(debit(paid[1]))]
+    right += [right[1].next(debit(paid[2]))]
+    wrong = [replace(each, entries=(*each.entries, MISTAKE)) for each in right]
+    files = [(each, each in wrong) for each in (*right, *wrong)]
+    chance.shuffle(files)
+    for each, is_wrong in files:
+        [kept] = await take(stores, each)
+        if chance.random() < 0.5:
+            await books.reconcile()
+        if not is_wrong:
+            continue
+        await change(stores, kept.id)
+        if chance.random() < 0.5:
+            await change(stores, kept.id, to=RESTORE)
+            if chance.random() < 0.5:
+                await books.reconcile()
+            await change(stores, kept.id)
+    result = await books.reconcile()
+    assert result.outcome is AccountOutcome.BALANCED
+    assert result.proof is not None
+    assert (result.proof.is_zero, result.proof.unmatched_ours) == (True, 0)
+    assert await books.breaks() == []
+    sums = await stores.reconciliation.books(books.id, None)
+    assert sum(each.theirs for each in sums.days) == sum(each.matched_theirs for each in sums.days)
+    assert sum(each.theirs for each in sums.days) == 4
+    assert await stores.differences() == []
 
 
 async def test_an_approval_is_one_that_no_run_has_looked_at(stores):
