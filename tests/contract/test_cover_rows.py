@@ -70,6 +70,8 @@ async def test_a_pair_is_settled_when_both_are(world: CoverWorld) -> None:
     assert await world.posted() == FUNDS - AMOUNT
     events = [move.event for move in await world.engine.store.history(settlement.id)]
     assert events[-3:] == [Event.CLEARED, Event.COVER_DUE, Event.SETTLED]
+    await until(world.has_heard_all, "the banks have nothing more to say")
+    assert not world.cases(), "each bank confirms it with a reference of its own"
     await world.judge(settlement)
 
 

@@ -140,6 +140,17 @@ async def test_a_repair_says_who_has_ordered_it_and_why_and_a_first_cover_nobody
     assert (await last(scene, settlement)).number == 1
 
 
+async def test_only_a_first_cover_is_found_at_its_bank(scene):
+    settlement, covers = await scene.bring(State.SENT), scene.stores.covers
+    await covers.record([new_cover(settlement, is_found=True)])
+    found = await last(scene, settlement)
+    assert (found.is_found, found.has_left, found.sends) == (True, True, 0)
+    await refuse(scene, settlement)
+    with pytest.raises(InvariantViolated):
+        await covers.order(new_cover(settlement, 2, is_found=True))
+    assert await covers.order(new_cover(settlement, 2))
+
+
 async def test_what_is_proved_of_a_cover_is_stored_once(scene):
     settlement, covers = await scene.bring(State.LOCKED), scene.stores.covers
     await covers.record([new_cover(settlement)])

@@ -325,17 +325,17 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "uuid[] int2[]",
         (
             "settlement_id uuid, attempt int2, number int2, message_id text, content bytea,"
-            " recorded_at timestamptz, valid_until timestamptz, ordered_by text, reason text, sends int8,"
-            " undelivered int8, refusal_code text, refusal_text text"
+            " recorded_at timestamptz, valid_until timestamptz, ordered_by text, reason text, is_found bool,"
+            " sends int8, undelivered int8, refusal_code text, refusal_text text"
         ),
     ),
     "record_covers": (
-        "uuid[] int2[] int2[] text[] bytea[] timestamptz[] text[] text[]",
+        "uuid[] int2[] int2[] text[] bytea[] timestamptz[] text[] text[] bool[]",
         "",
     ),
     "note_cover_results": ("uuid[] int2[] int2[] int2[] text[] text[] text[]", ""),
     "open_cover_failed": ("uuid[] text[] text[]", ""),
-    "order_cover": ("uuid int2 int2 text bytea timestamptz text text", "number int2"),
+    "order_cover": ("uuid int2 int2 text bytea timestamptz text text bool", "number int2"),
     "allocate_traces": ("int4 int4", "last int4"),
     "lock_file_items": ("uuid[] int8[]", "place int8"),
     "ready_file_items": ("uuid[] int2[]", "settlement_id uuid, attempt int2"),
@@ -1047,8 +1047,9 @@ async def refuse_cover(scene, settlement, number=1):
 
 
 COVER = (
-    "INSERT INTO covers (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason)"
-    " VALUES ($1, 1, $2::smallint, 'CG', 'bytes', now(), $3, $3)"
+    "INSERT INTO covers"
+    " (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason, is_found)"
+    " VALUES ($1, 1, $2::smallint, 'CG', 'bytes', now(), $3, $3, false)"
 )
 COVER_DUE = (
     "INSERT INTO moves (position, settlement_id, seq, from_state, event, to_state, at, epoch, attempt, detail)"
@@ -1229,7 +1230,8 @@ async def test_a_hold_is_resolved_once(scene, connection, role, state):
 
 
 COVERS = (
-    "INSERT INTO covers (settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason)"
+    "INSERT INTO covers"
+    " (settlement_id, attempt, number, message_id, content, valid_until, is_found, ordered_by, reason)"
     " VALUES ($1, 1,"
 )
 COVER_RESULTS = (
@@ -1267,9 +1269,9 @@ REFUSED_BY_A_CONSTRAINT = {
     " from_state, event, to_state, at, epoch, attempt FROM moves LIMIT 1",
     "an answer that is not in the state machine": "INSERT INTO answers (settlement_id, attempt, state, event,"
     " asked, at) SELECT settlement_id, 1, 'queued', 'no_answer', 1, now() FROM moves LIMIT 1",
-    "a first cover that somebody has ordered": f"{COVERS} 1, 'CG', 'bytes', now(), 'ada', '')",
-    "a cover without bytes": f"{COVERS} 1, 'CG', '', now(), '', '')",
-    "a cover of no attempt": f"{COVERS.replace('$1, 1', '$1, 7')} 1, 'CG', 'bytes', now(), '', '')",
+    "a first cover that somebody has ordered": f"{COVERS} 1, 'CG', 'bytes', now(), false, 'ada', '')",
+    "a cover without bytes": f"{COVERS} 1, 'CG', '', now(), false, '', '')",
+    "a cover of no attempt": f"{COVERS.replace('$1, 1', '$1, 7')} 1, 'CG', 'bytes', now(), false, '', '')",
     "a refusal of one transmission": f"{COVER_RESULTS} 1, 'refused', '', '')",
     "a proof of no transmission": f"{COVER_RESULTS} 0, 'undelivered', '', '')",
     "a result of no cover": f"{COVER_RESULTS.replace('1, 1,', '1, 9,')} 1, 'undelivered', '', '')",
@@ -1283,9 +1285,10 @@ async def test_constraints_refuse_invalid_rows(scene, connection):
     await scene.stores.covers.record([new_cover(settlement)])
     for what, change in REFUSED_BY_A_CONSTRAINT.items():
         arguments = [settlement.id] if "$1" in change else []
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError):  # noqa: PT012 - says which
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:  # noqa: PT012 - says which
             await connection.execute(change, *arguments)
             pytest.fail(f"{what} was let through")
+        assert not isinstance(refused.value, asyncpg.NotNullViolationError), what
 
 
 async def test_the_server_of_the_tests_is_safe_for_money(stores):

@@ -1,119 +1,40 @@
 """Kills engine and bank simulator under load over all rails, and compares the two ledgers afterwards.
 
-The bank's ledger is the judge: each completed settlement was debited exactly once, no other one was debited, and
-the bank has no payment that our books do not have.
+The bank's ledger is the judge: each completed settlement was debited exactly once, what was returned came back, no
+other one was debited, and the bank has no payment that our books do not have.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
+from settlement_engine.cli.development.sample import FUNDED_UNITS
 from settlement_engine.proto import settlement_pb2 as pb
-from settlement_lab.commands.demo.command import FAULTS
-from settlement_lab.commands.demo.outside import set_faults
 from settlement_lab.commands.demo.payments import RAILS
-from tests.e2e.world import ENDED, payment_request, until
+from tests.e2e.world import ENDED, until
+from tests.support.railload import CALL_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tests.e2e.world import World
 
-PER_RAIL = 3
-"""How many instructions over each rail are in a batch."""
-
-ACH_EVERY = 60
-"""Every how many batches have payments over ACH: a pair of parties may send 36 files a day."""
-
-PAUSE_SECONDS = 0.3
 BACK_SECONDS_MAX = 60.0
-ACCEPTED_SECONDS_MAX = 300.0
-"""A batch is repeated for so long: on a busy machine a restart takes many seconds, and the next kill comes at once."""
-
 ENDS_SECONDS_MAX = 180.0
-CALL_SECONDS = 10.0
 PAGE_ITEMS = 1_000
 VICTIMS = ("engine", "simulator", "both")
-
-
-class RailLoad(threading.Thread):
-    """Submits batches over all rails until it is stopped; a batch without an answer is repeated."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(daemon=True)
-        self._world = world
-        self._is_over = threading.Event()
-        self.sent = 0
-        self._failure: Exception | None = None
-        self._last_answer = ""
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Finish the batch that is under way."""
-        self._is_over.set()
-        self.join(timeout=ACCEPTED_SECONDS_MAX)
-        assert not self.is_alive(), "the last batch was not accepted"
-        assert self._failure is None, f"{self._failure!r}, after: {self._last_answer}"
-
-    def run(self) -> None:
-        """Submit batch after batch; what ends the load early fails the test."""
-        try:
-            self._submit_all()
-        except Exception as error:  # noqa: BLE001 - it is reported by the test's own thread
-            self._failure = error
-
-    def _submit_all(self) -> None:
-        number = 0
-        while not self._is_over.wait(PAUSE_SECONDS):
-            number += 1
-            batch = [
-                payment_request(
-                    obligation_id=f"KILLED-{rail}-{number}-{each}",
-                    idempotency_key=f"killed-{rail}-{number}-{each}",
-                    rail=rail,
-                    currency=currency,
-                    delivery=pb.DELIVERY_PAY_OUT
-                    if each % 2 and rail != "ach"
-                    else pb.DELIVERY_BOOK,
-                )
-                for rail, currency in RAILS.items()
-                if rail != "ach" or number % ACH_EVERY == 1
-                for each in range(PER_RAIL)
-            ]
-            until(partial(self._accepts, batch), ACCEPTED_SECONDS_MAX, "a batch to be accepted")
-            self.sent += len(batch)
-
-    def _accepts(self, batch: list[pb.SettlementRequest]) -> bool:
-        request = pb.SubmitSettlementsRequest(settlements=batch)
-        try:
-            answer = self._world.settlements.SubmitSettlements(request, timeout=CALL_SECONDS)
-        except grpc.RpcError as error:
-            self._last_answer = repr(error)
-            return False
-        refused = [result.error for result in answer.results if result.HasField("error")]
-        self._last_answer = str(refused)
-        return not refused
-
-
-def has_faults(world: World) -> None:
-    """Have the simulator treat some payments badly."""
-    asyncio.run(set_faults(world.address["simulator"], FAULTS))
+PAYER = "DEUTDEFF"
 
 
 def kill_at_random(world: World, kills: int, seed: int) -> Counter[str]:
@@ -150,6 +71,46 @@ def _pids(world: World) -> dict[str, int]:
     return {"engine": engine, "simulator": address["simulator_pid"] or 0}
 
 
+# --- the two ledgers --------------------------------------------------------------------------------
+
+
+class AtTheBank(NamedTuple):
+    """What the bank did with a payment: how often it was debited, and what has not come back of that."""
+
+    debits: int = 0
+    net: Decimal = Decimal(0)
+
+    def plus(self, line: Mapping[str, Any]) -> AtTheBank:
+        """Return it with another line of the ledger."""
+        net = Decimal(line["debited_amount"]) - Decimal(line["returned_amount"])
+        return AtTheBank(self.debits + line["times_debited"], self.net + net)
+
+
+def check_both_ledgers(world: World, sent: int) -> list[pb.SettlementStatusResponse]:
+    """Wait until everything has ended and both ledgers agree; return the settlements."""
+    world.close_channel()
+    wrong: list[str] = ["nothing was compared"]
+
+    def agreed() -> list[pb.SettlementStatusResponse] | None:
+        try:
+            ours = all_settlements(world)
+        except grpc.RpcError:
+            return None
+        wrong[:] = [f"{each.settlement_id} is {each.state}" for each in ours if not _ended(each)]
+        # What was recalled comes back a while after the settlement has ended, so both change until they agree.
+        wrong[:] = wrong or differences(ours, world.simulator_ledger())
+        return None if wrong else ours
+
+    with suppress(AssertionError):
+        until(agreed, ENDS_SECONDS_MAX, "both ledgers to agree")
+    assert wrong == []
+    ours = all_settlements(world)
+    assert len(ours) == sent
+    assert totals_differ(world, ours) == {}
+    assert world.prove()["differences"] == []
+    return ours
+
+
 def all_settlements(world: World) -> list[pb.SettlementStatusResponse]:
     """Read all settlements."""
     found: list[pb.SettlementStatusResponse] = []
@@ -162,29 +123,50 @@ def all_settlements(world: World) -> list[pb.SettlementStatusResponse]:
             return found
 
 
-def check_both_ledgers(world: World, sent: int) -> Counter[str]:
-    """Wait until everything has ended, and compare; return how many of each rail have completed."""
-    world.close_channel()
+def _ended(settlement: pb.SettlementStatusResponse) -> bool:
+    return settlement.status in ENDED
 
-    def ended() -> list[pb.SettlementStatusResponse] | None:
-        try:
-            found = all_settlements(world)
-        except grpc.RpcError:
-            return None
-        return found if all(each.status in ENDED for each in found) else None
 
-    ours = until(ended, ENDS_SECONDS_MAX, "every settlement to end")
-    assert len(ours) == sent
-    debits: Counter[str] = Counter()
+def differences(
+    ours: Sequence[pb.SettlementStatusResponse], lines: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Compare every settlement that has ended with the bank's ledger, and say where they differ."""
+    bank: dict[str, AtTheBank] = {}
+    for line in lines:
+        name = line["end_to_end_id"]
+        bank[name] = bank.get(name, AtTheBank()).plus(line)
+    wrong = [f"the bank alone has {each}" for each in bank.keys() - {o.end_to_end_id for o in ours}]
+    for each in ours:
+        found, wanted = bank.get(each.end_to_end_id, AtTheBank()), _wanted(each)
+        if found != wanted:
+            wrong.append(f"{each.settlement_id} over {each.rail} is {each.state}: {found}")
+    return wrong
+
+
+def _wanted(settlement: pb.SettlementStatusResponse) -> AtTheBank:
+    """Return what the bank has to have done with a settlement, by its final state."""
+    if settlement.status == pb.COMPLETED:
+        return AtTheBank(1, Decimal(settlement.amount))
+    return AtTheBank(1) if settlement.status == pb.RETURNED else AtTheBank()
+
+
+def totals_differ(
+    world: World, ours: Iterable[pb.SettlementStatusResponse]
+) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
+    """Compare what has left the payer's account: by our books, by the bank's, and by the settlements.
+
+    Returns the currencies in which they differ. Nothing may be held any more.
+    """
+    settled = {currency: Decimal(0) for currency in RAILS.values()}
+    debited = dict(settled)
+    for each in ours:
+        settled[each.currency] += Decimal(each.amount) if each.status == pb.COMPLETED else 0
     for line in world.simulator_ledger():
-        debits[line["end_to_end_id"]] += line["times_debited"]
-    names = {each.end_to_end_id for each in ours}
-    assert set(debits) <= names, "the bank has payments that we do not have"
-    wrong = {
-        each.settlement_id: (pb.SettlementStatus.Name(each.status), debits[each.end_to_end_id])
-        for each in ours
-        if debits[each.end_to_end_id] != (1 if each.status == pb.COMPLETED else 0)
-    }
-    assert wrong == {}
-    assert world.prove()["differences"] == []
-    return Counter(each.rail for each in ours if each.status == pb.COMPLETED)
+        debited[line["currency"]] += AtTheBank().plus(line).net
+    found = {}
+    for currency, amount in settled.items():
+        account = world.nostro(PAYER, currency)
+        left = FUNDED_UNITS - Decimal(account.posted)
+        if {left, debited[currency]} != {amount} or Decimal(account.held):
+            found[currency] = (left, debited[currency], amount)
+    return found

@@ -2,7 +2,8 @@
 
 Promises: a file with the same bytes is processed once, and gets the same acknowledgement each time; another
 file with the same sender, day and modifier is refused; no entry is debited twice, even if it comes in two
-files. An acknowledgement is no settlement: each entry's settlement is advised later.
+files. An acknowledgement is no settlement: each entry's settlement is advised later. So is each rejection of an
+acknowledgement that is lost, because one entry's scenario must not silence the bank about the others.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class AchOperator:
             for payment in payments:
                 self._ledger.received_again(payment)
         elif payments and payments[0].treatment.reply is Reply.LOST:
+            self._events.advise_rejections(payments, now_ms + SETTLES_AFTER_MS)
             return None
         if not payments:
             return refusal(name, digest, "its entries came in another file")

@@ -27,6 +27,7 @@ from settlement_engine.simulator.scenarios import (
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
     from settlement_engine.simulator.ledger import Ledger, Payment
 
@@ -133,6 +134,14 @@ class Events:
         """Plan the answer to a recall; a repeated recall does not change the first plan."""
         if not self._ledger.has_step(payment.id, SimulatorEventKind.RECALL):
             self._ledger.plan_step(payment.id, SimulatorEventKind.RECALL, None, due_at_ms)
+
+    def advise_rejections(self, entries: Iterable[Payment], due_at_ms: int) -> None:
+        """Plan a report about each rejected entry of a file."""
+        for entry in entries:
+            if entry.state == SimulatorState.REJECTED:
+                step = ScenarioStep(status=entry.status, code=entry.code)
+                body = self._ach.status(entry, step, f"CB{entry.id}-0", due_at_ms)
+                self._tell(entry, body, due_at_ms)
 
     def _happen(self, row: sqlite3.Row) -> None:
         payment = self._ledger.payment(row["payment_id"])

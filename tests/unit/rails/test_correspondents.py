@@ -14,6 +14,7 @@ from settlement_engine.domain.bank_directory import (
     DirectoryFacts,
     ListedBank,
     StandingInstruction,
+    cover_routes,
     serial_routes,
 )
 from settlement_engine.domain.identifiers import references
@@ -100,7 +101,7 @@ def test_our_own_money_and_schemes_without_correspondents_go_as_before() -> None
         assert order(made, rail=rail)[1] == plain
 
 
-def test_only_a_serial_instruction_with_an_account_there_is_a_route() -> None:
+def test_only_an_instruction_with_an_account_there_is_a_route_or_covers() -> None:
     def listed(method: CorrespondentMethod, account: PaymentAccount | None) -> ListedBank:
         one = StandingInstruction(
             currency="USD", correspondent=BETWEEN, method=method, their_account=account
@@ -111,17 +112,26 @@ def test_only_a_serial_instruction_with_an_account_there_is_a_route() -> None:
     assert serial_routes(listed(CorrespondentMethod.SERIAL, THEIRS)) == {"USD": route}
     assert serial_routes(listed(CorrespondentMethod.SERIAL, None)) == {}
     assert serial_routes(listed(CorrespondentMethod.COVER, THEIRS)) == {}
+    assert cover_routes(listed(CorrespondentMethod.COVER, THEIRS)) == {"USD": route}
+    assert cover_routes(listed(CorrespondentMethod.COVER, None)) == {}
+    assert cover_routes(listed(CorrespondentMethod.SERIAL, THEIRS)) == {}
 
 
-def test_the_facts_follow_the_directory() -> None:
+@pytest.mark.parametrize(("says", "asked"), [("routes", "serial_route"), ("covers", "cover_route")])
+def test_the_facts_follow_the_directory(says: str, asked: str) -> None:
     facts = DirectoryFacts()
     route = CorrespondentRoute(correspondent=BETWEEN, account=THEIRS)
     change: Any = {"code": "DEUTDEFF", "rails": frozenset()}
-    facts.take(BankChange(position=1, is_withdrawn=False, routes={"USD": route}, **change))
-    assert facts.serial_route("deutdeffxxx", "USD") == route
-    assert facts.serial_route("DEUTDEFF", "EUR") is None
+    stated: Any = {says: {"USD": route}}
+    look_up = getattr(facts, asked)
+    facts.take(BankChange(position=1, is_withdrawn=False, **stated, **change))
+    assert look_up("deutdeffxxx", "USD") == route
+    assert look_up("DEUTDEFF", "EUR") is None
+    assert [facts.serial_route("DEUTDEFF", "USD"), facts.cover_route("DEUTDEFF", "USD")].count(
+        None
+    ) == 1, "a serial route is no cover"
     facts.take(BankChange(position=2, is_withdrawn=False, **change))
-    assert facts.serial_route("DEUTDEFF", "USD") is None
-    facts.take(BankChange(position=3, is_withdrawn=False, routes={"USD": route}, **change))
+    assert look_up("DEUTDEFF", "USD") is None
+    facts.take(BankChange(position=3, is_withdrawn=False, **stated, **change))
     facts.take(BankChange(position=4, is_withdrawn=True, **change))
-    assert facts.serial_route("DEUTDEFF", "USD") is None
+    assert look_up("DEUTDEFF", "USD") is None

@@ -132,6 +132,23 @@ def test_a_file_or_its_acknowledgement_may_be_lost(operator, scenario, debited) 
     assert ach.debits() == [True, True]
 
 
+def test_what_a_lost_acknowledgement_rejects_is_advised_as_a_settlement_is(operator) -> None:
+    lost, rejected = nacha.entry(1).trace_number, nacha.entry(2).trace_number
+    rules = (
+        Rule(scenario="lost_answer", reference=lost),
+        Rule(scenario="reject", reference=rejected),
+    )
+    ach = operator(rules=rules)
+    assert ach.takes(content()) is None
+    advices = [json.loads(each) for each in ach.later(1_000)]
+    items = {each["items"][0]["trace"]: each["items"][0] for each in advices}
+    assert {trace: (item["status"], item["code"]) for trace, item in items.items()} == {
+        lost: ("settled", ""),
+        rejected: ("rejected", "AC04"),
+    }
+    assert ach.later(10_000) == []
+
+
 def test_an_entry_comes_back_in_a_file_of_its_own(operator) -> None:
     ach = operator(default="late_return")
     ach.takes(content(nacha.entry(1)))

@@ -1,8 +1,8 @@
 """The rail of cover payments: a customer's payment to TO, and its cover to FROM (``domain/covers.py``).
 
-It writes both messages, and has ``PairAsker`` ask both banks over the connections of its family. Promises: a payment is
-covered only where the bank directory says so. Must never: open connections of its own, or hear what banks report unasked:
-the family's own rail does both.
+It writes both messages, and has ``PairAsker`` ask both banks over the connections of its family. Promises: a payment
+is covered only where the bank directory says so. Must never: open connections of its own, or hear what banks report
+unasked: the family's own rail does both.
 """
 
 from __future__ import annotations

@@ -58,6 +58,9 @@ class MemoryCovers:
         if len(is_ordered) > 1:
             what = "the first cover is ordered by nobody, and every repair by a person"
             raise InvariantViolated(what)
+        if number > 1 and new.cover.is_found:
+            what = "only a first cover is found at its bank"
+            raise InvariantViolated(what)
         stored = self._records.covers.stored.get((new.settlement_id, new.attempt), [])
         if len(stored) >= number:
             return False
