@@ -16,8 +16,8 @@ from settlement_lab.worlds.world import play
 HERE = Path(__file__).parent
 REGRESSIONS = tomllib.loads((HERE / "regressions.toml").read_text())["world"]
 WORLDS = COVERED_FROM
-SHARE_MIN = {"rush": 0.15, "held_back": 0.05, "waited_for_lane": 0.05}
-"""The share of worlds in which a fault of the lanes must occur: safeguards depend on it."""
+SHARE_MIN = {"rush": 0.15, "held_back": 0.05, "waited_for_lane": 0.05, "pairs": 0.1}
+"""The share of worlds in which a fault of the lanes, or a pair, must occur: safeguards depend on it."""
 DIGESTS = """
 from settlement_lab.worlds.world import play
 print([play(seed).digest for seed in (3, 14, 15)])
@@ -75,6 +75,12 @@ def test_histories_do_not_depend_on_how_texts_are_hashed():
     ]
     assert found[0] == found[1]
     assert found[0].strip() == str([play(seed).digest for seed in (3, 14, 15)])
+
+
+def test_a_world_without_pairs_sends_none():
+    without, with_pairs = play(3, emphasis={"pairs": 0.0}), play(3, emphasis={"pairs": 1.0})
+    assert without.fired["pairs"] == 0
+    assert with_pairs.fired["pairs"] > 0
 
 
 # --- what must have occurred in a run ---------------------------------------------------------------

@@ -23,6 +23,7 @@ from settlement_engine.ports import Answer, EnquiryRail, Question, RecallRail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
@@ -260,7 +261,8 @@ class Asker:
         settlements: Sequence[Settlement],
         notes: LaneCall | FailedSends,
     ) -> None:
-        questions = [question_of(settlement, question) for settlement in settlements]
+        now = self._lease.now()
+        questions = [question_of(settlement, question, now) for settlement in settlements]
         for settlement in settlements:
             settlement.cover_due = ""  # it may be sent by this question only
         way = _way(rail, question)
@@ -362,7 +364,9 @@ def _rail_of(settlement: Settlement) -> str:
     return settlement.attempt.route.rail
 
 
-def question_of(settlement: Settlement, question: Ask) -> Question:
+def question_of(
+    settlement: Settlement, question: Ask, asked_at: datetime | None = None
+) -> Question:
     """Make the question about a settlement's current attempt."""
     attempt = settlement.attempt
     assert attempt is not None, "after the send intent there is an attempt"
@@ -379,4 +383,5 @@ def question_of(settlement: Settlement, question: Ask) -> Question:
         seq=settlement.seq,
         cover_due=settlement.cover_due,
         has_ended=settlement.is_ended,
+        asked_at=asked_at,
     )

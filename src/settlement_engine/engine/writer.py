@@ -68,6 +68,8 @@ class TransitionWriter:
         """Halve a batch that the database refuses as broken, until the broken transition is found."""
         if len(steps) == 1 and _is_uncovered(steps[0], error):
             return [TransitionResult(result=Result.SHORT, at=self._lease.now())]
+        if len(steps) == 1 and _is_not_due(steps[0], error):
+            return [TransitionResult(result=Result.NOT_DUE, at=self._lease.now())]
         if len(steps) == 1:
             self._tell(steps[0], error)
             return [error]
@@ -117,6 +119,14 @@ class TransitionWriter:
                 msgspec.structs.replace(outcome, result=Result.APPLIED) if is_ours else outcome
             )
         return recognised
+
+
+def _is_not_due(step: TransitionCommand, error: Broken) -> bool:
+    """Say whether a guard keeps a cover from leaving: between question and commit it was refused, or repaired.
+
+    An earlier answer says that its bank does not know it, and a later one, noted by now, that it refuses it.
+    """
+    return step.event is Event.COVER_DUE and isinstance(error, InvariantViolated)
 
 
 def _is_uncovered(step: TransitionCommand, error: Broken) -> bool:

@@ -39,7 +39,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     ``fencing_token`` that of the engine that asks: a file is closed only while it is the settlement's.
     ``recorded_at`` is the time of the send intent: however often a payment is asked for, it waits since then.
     ``seq`` is the settlement's sequence number when it was asked about. ``cover_due`` is the hash of the cover that may
-    be sent now, once; empty: none. ``has_ended``: the payment is recalled after it was completed.
+    be sent now, once; empty: none. ``has_ended``: the payment is recalled after it was completed. ``asked_at`` is the
+    time of the question by the database's clock, as far as the engine knows it.
     """
 
     settlement_id: UUID
@@ -54,6 +55,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0
     cover_due: str = ""
     has_ended: bool = False
+    asked_at: datetime | None = None
 
 
 class MessageType(msgspec.Struct, frozen=True, kw_only=True):

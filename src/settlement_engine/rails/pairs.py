@@ -8,6 +8,7 @@ says of its message alone is never reported as the end of the pair. Must never: 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -202,11 +203,10 @@ class PairAsker:
 
     async def _conclude(self, questions: Sequence[Question], pairs: Pairs, report: Report) -> None:
         """Store what both banks have said of each pair, and what is proved by it; then report it."""
-        now, rules = self._clock.now(), self._legs.capabilities
         outcomes = {}
         for each in questions:
             cover = pairs.covers.get(each.settlement_id)
-            may_send = cover is not None and may_send_cover(cover, rules, now)
+            may_send = cover is not None and self._may_send(each, cover)
             says = pairs.covers_said[each.settlement_id]
             outcomes[each.settlement_id] = cover_outcome(
                 pairs.says_of_payment(each), says, may_send=may_send
@@ -224,6 +224,12 @@ class PairAsker:
             event = outcomes[each.settlement_id].event
             if event is not None:
                 report([pairs.answer(each, event)])
+
+    def _may_send(self, question: Question, cover: Cover) -> bool:
+        """Say whether a cover may leave, by the database's clock: that of the machine which wrote it may be wrong."""
+        now, rules = question.asked_at or self._clock.now(), self._legs.capabilities
+        ends_at = cover.recorded_at + timedelta(seconds=rules.validity_seconds)
+        return now < ends_at and may_send_cover(cover, rules, now)
 
     # --- one message of a pair ----------------------------------------------------------------------
 

@@ -128,3 +128,19 @@ async def test_a_second_debit_that_a_guard_refuses_is_short_and_any_other_step_i
     meter.invariant_warning.assert_called_once_with("step_broken")
     damaged = CorruptRecord("damaged")
     assert await written.write_after(damaged, [twice]) == [damaged]
+
+
+async def test_a_cover_that_a_guard_keeps_back_was_refused_meanwhile_and_is_no_broken_step() -> (
+    None
+):
+    due = msgspec.structs.replace(
+        step(1), event=Event.COVER_DUE, transition=TRANSITIONS[State.SENT][Event.COVER_DUE]
+    )
+    refused = InvariantViolated("its bank has refused it")
+    written, meter = writer(Mock(apply=AsyncMock(side_effect=refused)))
+    [kept_back] = await written.write_after(refused, [due])
+    assert isinstance(kept_back, TransitionResult)
+    assert kept_back.result is Result.NOT_DUE
+    meter.invariant_warning.assert_not_called()
+    damaged = CorruptRecord("damaged")
+    assert await written.write_after(damaged, [due]) == [damaged]

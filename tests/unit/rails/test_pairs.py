@@ -263,3 +263,17 @@ async def test_what_did_not_leave_is_proved_once_for_each_transmission(
         found = await ask(pairs.enquire, pair.question(cover_due=due(covers.kept[pair.id])))
         assert found[pair.id].event is E.ACKNOWLEDGED, "TO has the payment"
     assert [note.undelivered for note in covers.notes] == [1, 2]
+
+
+@pytest.mark.parametrize(("late_seconds", "expected"), [(-1, E.COVER_DUE), (1, E.ACKNOWLEDGED)])
+async def test_a_cover_leaves_by_the_databases_clock_whatever_the_machines_say(
+    pairs: PairAsker, banks: Banks, covers: Covers, late_seconds: float, expected: Event
+) -> None:
+    """The machine that wrote it said that it is valid for 300 days, and the clock of the one that asks stands still."""
+    pair = Pair(1)
+    covers.kept[pair.id] = pair.stored()
+    banks.says = {pair.payment: E.ACKNOWLEDGED}
+    seconds = banks.capabilities.validity_seconds + late_seconds
+    asked = pair.question(asked_at=NOW + timedelta(seconds=seconds))
+    found = await ask(pairs.enquire, asked)
+    assert found[pair.id].event is expected

@@ -2,7 +2,8 @@
 
 Promises: a hold that is not covered is refused; an uncovered return is booked to suspense; an uncovered second
 debit is an exception; accounts, windows and what is left of a settlement are read again a bounded number of times
-before they are a reason to refuse. Must never: retry without a limit.
+before they are a reason to refuse; a cover that was refused meanwhile does not leave. Must never: retry without
+a limit.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Result(StrEnum):
     SHUT = auto()  # by the database's clock the window is closed
     FULL = auto()  # an account has reached the limit of its turnover
     LESS_LEFT = auto()  # a return or a compensation was written meanwhile: less is left
+    NOT_DUE = auto()  # a cover was refused, or another one ordered, meanwhile
 
 
 _REFUSED_AS: Final = {
@@ -51,17 +53,22 @@ def decide_turned_down(
 ) -> ChosenEvent | None:
     """Choose the event to write instead; None means: read the accounts again, then decide again."""
     required = settlement.instruction.amount
+    if result is Result.NOT_DUE:
+        return ChosenEvent(Event.ACKNOWLEDGED)  # TO has the payment; both banks are asked again
     if result is Result.SHORT and settlement.is_ended:
         return uncovered(settlement, answer) or judge(settlement, answer)
-    if result is Result.SHORT:
-        available = Money(max(available_minor, 0), required.currency)
-        return ChosenEvent(Event.REFUSED, refusal=refuse_funds(required, available))
-    if result is Result.FULL:
-        detail = {"currency": required.currency}
-        refusal = Refusal(code=RefusalCode.ACCOUNT_FULL, detail=detail)
+    if result in (Result.SHORT, Result.FULL):
+        refusal = _refused_by_account(required, result, available_minor)
         return ChosenEvent(Event.REFUSED, refusal=refusal)
     if result is Result.LESS_LEFT and settlement.is_ended and repeats >= GUARD_REPEATS_MAX:
         return ChosenEvent(Event.CONTRADICTED, CaseKind.AMOUNT_DIFFERS)
     if repeats >= GUARD_REPEATS_MAX:
         return ChosenEvent(Event.REFUSED, refusal=Refusal(code=_REFUSED_AS[result]))
     return None
+
+
+def _refused_by_account(required: Money, result: Result, available_minor: int) -> Refusal:
+    """Return the refusal of a hold that the account does not cover, or whose account is full."""
+    if result is Result.SHORT:
+        return refuse_funds(required, Money(max(available_minor, 0), required.currency))
+    return Refusal(code=RefusalCode.ACCOUNT_FULL, detail={"currency": required.currency})

@@ -96,3 +96,10 @@ def test_a_second_debit_that_is_not_covered_is_an_exception_at_once(state):
     said = answer(Event.SETTLED, entry=entry)
     found = decide_turned_down(settlement(state), said, Result.SHORT, 0, 0)
     assert found == ChosenEvent(Event.CONTRADICTED, CaseKind.SECOND_DEBIT)
+
+
+@pytest.mark.parametrize("state", [State.LOCKED, State.IN_DOUBT, State.SENT])
+def test_a_cover_that_was_refused_meanwhile_does_not_leave_and_both_banks_are_asked_again(state):
+    due = answer(Event.COVER_DUE)
+    found = decide_turned_down(settlement(state), due, Result.NOT_DUE, 0, 0)
+    assert found == ChosenEvent(Event.ACKNOWLEDGED)

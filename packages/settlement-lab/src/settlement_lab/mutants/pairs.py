@@ -71,7 +71,7 @@ PAIRS_MUTANTS: Final[dict[str, Mutant]] = {
                 "    if payment in _NOT_PAID:\n",
             ),
         ),
-        seed=2,
+        seed=1,
         emphasis=_PAIRS,
     ),
     "unknown_cover_is_refused": Mutant(

@@ -1,8 +1,8 @@
-"""The rail of cover payments of one engine, put together as a real one is: messages to the world's banks, and who asks.
+"""The rail of cover payments of one engine, put together as a real one is, from messages and from what asks.
 
-A message is a line of text, and the cover is a function of its payment's line. Promises: a question about one message
-ends by itself after the time of one exchange, as an exchange over HTTP does, so that a bank's silence costs only the
-answer of that bank. Must never: hear what banks report unasked over another name than that of its family.
+A message is a line of text, and the cover is a function of its payment's. Promises: a question about one message ends
+by itself after the time of one exchange, as an exchange over HTTP does, so that a bank's silence costs only the answer
+of that bank. Must never: hear what banks report unasked over another name than that of its family.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from settlement_engine.ports import (
     InboundMessage,
     MessageSource,
     PaymentReferences,
+    RailClass,
     StatusReport,
 )
 from settlement_lab.worlds.bank import (
@@ -59,13 +60,16 @@ LATE_SHARE: Final = 0.3
 LATE_SECONDS: Final = (20.0, 60.0, 150.0)
 """How late a bank may still report on its message alone: the pair has usually ended by then."""
 
+COVERED_SECONDS: Final = (0.1, 1.0, 8.0, 60.0, 200.0)
+"""How long TO takes to pay its customer once the cover has come; FROM may have forgotten the cover by then."""
+
 SENT_BACK_SHARE: Final = 0.5
 """How often TO sends the money back of a payment that it has refused, and that was covered."""
 
 NOT_TAKEN: Final = (REJECTED, RECALLED)
 
 
-class Fate(StrEnum):
+class LegFate(StrEnum):
     """What a bank will do with a message."""
 
     SETTLES = auto()
@@ -75,11 +79,24 @@ class Fate(StrEnum):
 
 
 FATES_OF_PAYMENTS: Final = (
-    *(Fate.SETTLES, Fate.SETTLES, Fate.SETTLES, Fate.WAITS, Fate.WAITS, Fate.WAITS),
-    *(Fate.REFUSED, Fate.TURNS, Fate.TURNS),
+    *(
+        LegFate.SETTLES,
+        LegFate.SETTLES,
+        LegFate.SETTLES,
+        LegFate.WAITS,
+        LegFate.WAITS,
+        LegFate.WAITS,
+    ),
+    *(LegFate.REFUSED, LegFate.TURNS, LegFate.TURNS),
 )
-FATES_OF_COVERS: Final = (Fate.SETTLES, Fate.SETTLES, Fate.SETTLES, Fate.REFUSED, Fate.REFUSED)
-WAITING: Final = (Fate.WAITS, Fate.TURNS)
+FATES_OF_COVERS: Final = (
+    LegFate.SETTLES,
+    LegFate.SETTLES,
+    LegFate.SETTLES,
+    LegFate.REFUSED,
+    LegFate.REFUSED,
+)
+WAITING: Final = (LegFate.WAITS, LegFate.TURNS)
 
 
 class LegBank(Bank):
@@ -101,7 +118,7 @@ class LegBank(Bank):
             amount_of=bank.amount_of,
         )
         self.chance = chance
-        self.fates: dict[str, Fate] = {}
+        self.fates: dict[str, LegFate] = {}
         self.payments: dict[UUID, SimulatedPayment] = {}
         self.covers: dict[UUID, list[SimulatedPayment]] = {}
         self.credits: dict[str, int] = {}
@@ -138,13 +155,13 @@ class LegBank(Bank):
         self.later(self._seconds(choices), self._decide, payment)
         if self._is_cover(payment):
             taken = self.payments.get(payment.settlement_id)
-            if taken is not None and self._fate(taken) is Fate.TURNS:
+            if taken is not None and self._fate(taken) is LegFate.TURNS:
                 self.later(self._seconds(choices), self._refuse_covered, taken)
 
     @override
     def _decide(self, payment: SimulatedPayment) -> None:
         if self._fate(payment) not in WAITING:
-            is_settled = self._fate(payment) is Fate.SETTLES
+            is_settled = self._fate(payment) is LegFate.SETTLES
             self._end(payment, SETTLED if is_settled else REJECTED)
 
     def _refuse_covered(self, payment: SimulatedPayment) -> None:
@@ -179,12 +196,17 @@ class LegBank(Bank):
             return
         super()._pay(payment)
         waiting = self.payments.get(payment.settlement_id)
-        if waiting is not None and self._fate(waiting) is Fate.WAITS:
-            self.later(self._seconds(DECISION_SECONDS), self._end, waiting, SETTLED)
+        if waiting is not None and self._fate(waiting) is LegFate.WAITS:
+            self.later(self._seconds(COVERED_SECONDS), self._end, waiting, SETTLED)
 
     @override
     def _take_back(self, question: Question, payment: SimulatedPayment | None) -> Event | None:
-        event = super()._take_back(question, payment)
+        event: Event | None
+        if payment is None and self.rules.rail_class is RailClass.B:
+            self._write_down(question, RECALLED)  # what is blocked is not decided any more
+            event = Event.RECALLED
+        else:
+            event = super()._take_back(question, payment)
         self._owe_perhaps(question.settlement_id)
         return event
 
@@ -248,7 +270,7 @@ class LegBank(Bank):
 
     # --- one message --------------------------------------------------------------------------------
 
-    def _fate(self, leg: SimulatedPayment) -> Fate:
+    def _fate(self, leg: SimulatedPayment) -> LegFate:
         return self.fates[leg.reference]
 
     def _is_cover(self, leg: SimulatedPayment) -> bool:

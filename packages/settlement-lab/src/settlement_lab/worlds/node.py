@@ -235,11 +235,9 @@ class Node:
         self.ended: BaseException | None = None
         self._loop, self._chronicle, self._tasks = loop, chronicle, []
         self.boundary = CallBoundary(loop, self.process, faults)
-        self.boundary.is_instant = books.is_instant
-        self.boundary.reached = self._note_commit
-        rail = SimulatedRail(network, self.process)
+        self.boundary.is_instant, self.boundary.reached = books.is_instant, self._note_commit
         self.store = cast("Any", Gated(books.settlements, self.boundary))
-        rails = {**self._cover_rails(books, network, pairs), rail.name: rail}
+        rails = self._make_rails(books, network, pairs)
         self.recaller = self._make_recaller(books, network, rails)
         stream: Any = Gated(books.stream, self.boundary)
         accounts: Any = Gated(books.accounts, self.boundary)
@@ -267,18 +265,19 @@ class Node:
         )
         self.relay = self._make_relay(bus, faults, books, (stream, self._notices(books, network)))
 
-    def _cover_rails(
+    def _make_rails(
         self, books: Books, network: RailNetwork, pairs: PairBanks | None
     ) -> dict[str, SendRail]:
-        """Make the rail of cover payments and the part that repairs them, in a world with pairs."""
+        """Make the rail, and in a world with pairs also theirs, and the part that repairs covers."""
+        family = SimulatedRail(network, self.process)
         if pairs is None:
-            return {}
+            return {family.name: family}
         legs = LegsRail(network, self.process, pairs)
         rail: Any = SimulatedCoverRail(legs, self.clock)
         covers: Any = Gated(books.covers, self.boundary)
         rail.keep_covers(covers)
         self.repairs = CoverRepairs(self.store, covers, {rail.name: rail})
-        return {rail.name: rail}
+        return {rail.name: rail, family.name: family}
 
     def _make_recaller(
         self, books: Books, network: RailNetwork, rails: Mapping[str, SendRail]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from settlement_engine.domain.covers import MAY_BE_REPAIRED, is_pair
 from settlement_engine.domain.decisions.resending import AT_RAIL
-from settlement_engine.domain.lifecycle import ENDS, Event
+from settlement_engine.domain.lifecycle import ENDS, Event, State
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.errors import Contention, SettlementEngineError, WrongState
 from settlement_lab.worlds import pair_auditor
@@ -30,7 +30,7 @@ from settlement_lab.worlds.leg_bank import LegBank
 from settlement_lab.worlds.recalls import BankRecalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Instruction, Moved, Settlement
@@ -52,6 +52,7 @@ CARELESS_SHARE: Final = 0.1
 
 TWICE_SHARE: Final = 0.3
 CANCELLING_SHARE: Final = 0.08
+HEARD_BEFORE_A_RETURN: Final = (State.COMPLETED, Event.CONTRADICTED)
 
 
 class PairsWorld(Protocol):
@@ -123,24 +124,35 @@ class WorldPairs:
         if isinstance(found, (WrongState, Contention)):
             self._world.faults.note(REPAIR_REFUSED)
 
-    async def _call(self, call: Any) -> object:
+    async def _call(self, call: Callable[[Node], Awaitable[object]]) -> object:
         """Call an engine, which may die meanwhile: then nobody knows whether it was done."""
         up = [node for node in self._world.nodes if node.is_up]
         if not up:
             return None
         node = up[int(self._chance.random() * len(up))]
-        task = node.run(_caught(call(node)))
+        task = node.run(_caught(call, node))
         await asyncio.wait({task}, timeout=CALL_SECONDS)
         return task.result() if task.done() and not task.cancelled() else None
 
     # --- the end ------------------------------------------------------------------------------------
 
-    def torn(self, histories: Mapping[UUID, Settlement]) -> set[UUID]:
-        """Return the pairs whose outcome was attested, and of which one message was paid and the other one not."""
+    def torn(self, histories: Mapping[UUID, Settlement], moves: Sequence[Moved]) -> set[UUID]:
+        """Return the pairs of which one message was paid and the other one not, and that a report may be about.
+
+        Their outcome was attested, or the money is back: between the two moves of a return the pair is completed, and
+        TO's refusal may then be heard.
+        """
+        heard = {
+            one.settlement_id
+            for one in moves
+            if (one.from_state, one.event) == HEARD_BEFORE_A_RETURN
+        }
         return {
             key
             for key, each in histories.items()
-            if _is_of_pair(each) and each.attestation and self.bank.is_torn(key)
+            if _is_of_pair(each)
+            and self.bank.is_torn(key)
+            and (each.attestation or (each.state is State.RETURNED and key in heard))
         }
 
     def violations(
@@ -181,8 +193,8 @@ def _is_of_pair(settlement: Settlement) -> bool:
     return attempt is not None and is_pair(attempt.route.rail)
 
 
-async def _caught(call: Any) -> object:
+async def _caught(call: Callable[[Node], Awaitable[object]], node: Node) -> object:
     try:
-        return await call
+        return await call(node)
     except SettlementEngineError as error:
         return error

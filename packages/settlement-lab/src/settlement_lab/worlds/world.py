@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from settlement_engine.domain.settlement import Settlement
+    from settlement_engine.ports import RailCapabilities
     from settlement_lab.worlds.loop import Process, VirtualLoop
 
 SETTLEMENTS_MIN: Final = 4
@@ -88,10 +89,7 @@ class World:
         rules = draw_rules(self.chance)
         # Drawn apart, so that a world without a rush is the same as if there were none anywhere.
         self.is_rush = random.Random(f"{seed} {RUSH}").random() < self.faults.rates[RUSH]
-        if self.is_rush:
-            self.faults.note(RUSH)
-            narrow = replace(rules.lane, concurrency_max=1, queue_max=1)
-            rules = replace(rules, lane=narrow)
+        rules = self._narrowed(rules) if self.is_rush else rules
         self.bank = Bank(loop, self.clock, self.faults, self.chronicle, rules)
         self.recall_requests = self._draw_recalls(random.Random(f"{seed} {RECALLS}"))
         self.compensations = draw_compensations(self, random.Random(f"{COMPENSATIONS} {seed}"))
@@ -111,6 +109,11 @@ class World:
         self.is_long_night = self.chance.random() < LONG_NIGHT_SHARE
         self.nemesis = Nemesis(self)
         self.operators = Operators(self)
+
+    def _narrowed(self, rules: RailCapabilities) -> RailCapabilities:
+        """Return the rules of a rail that takes one payment at a time, and queues one."""
+        self.faults.note(RUSH)
+        return replace(rules, lane=replace(rules.lane, concurrency_max=1, queue_max=1))
 
     def _draw_recalls(self, chance: random.Random) -> RecallRequests | None:
         """Draw whether people recall what has completed, and how the bank answers."""
@@ -311,7 +314,7 @@ class World:
         """Compare everything with the bank's ledger."""
         histories = await self.ground.histories()
         moves = await self.ground.moves()
-        torn = self.pairs.torn(histories) if self.pairs is not None else ()
+        torn = self.pairs.torn(histories, moves) if self.pairs is not None else ()
         for node in self.all_nodes:
             history.invariant_warnings.update(node.meter.invariant_warnings)
             if node.ended is not None:
