@@ -384,4 +384,5 @@ def question_of(
         cover_due=settlement.cover_due,
         has_ended=settlement.is_ended,
         asked_at=asked_at,
+        sends=attempt.sends,
     )

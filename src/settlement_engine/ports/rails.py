@@ -40,7 +40,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     ``recorded_at`` is the time of the send intent: however often a payment is asked for, it waits since then.
     ``seq`` is the settlement's sequence number when it was asked about. ``cover_due`` is the hash of the cover that may
     be sent now, once; empty: none. ``has_ended``: the payment is recalled after it was completed. ``asked_at`` is the
-    time of the question by the database's clock, as far as the engine knows it.
+    time of the question by the database's clock, as far as the engine knows it. ``sends`` counts the attempt's
+    transmissions; every recovery of a restored database adds one to those that are open.
     """
 
     settlement_id: UUID
@@ -56,6 +57,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     cover_due: str = ""
     has_ended: bool = False
     asked_at: datetime | None = None
+    sends: int = 1
 
 
 class MessageType(msgspec.Struct, frozen=True, kw_only=True):

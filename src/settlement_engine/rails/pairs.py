@@ -189,10 +189,12 @@ class PairAsker:
             if (cover := covers[each.settlement_id]) is not None
         ]
         found = await self._hear(self._legs.enquire, asked)
+        is_definite = self._legs.capabilities.is_not_found_definite
         for each in unknown:
             says = pairs.hears_of_cover(each, found.get(each.settlement_id))
-            never_arrived = says is LegSays.UNKNOWN
-            pairs.covers_said[each.settlement_id] = LegSays.UNSENT if never_arrived else says
+            # What was sent once, and by no restored database, would be recorded if it had left.
+            never_left = says is LegSays.UNKNOWN and (is_definite or each.sends <= 1)
+            pairs.covers_said[each.settlement_id] = LegSays.UNSENT if never_left else says
         known = [
             each
             for each in unknown

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from settlement_engine.ports.rails import Report
 
 E = Event
-NOW = datetime(2026, 1, 30, 12, tzinfo=UTC)
+NOW = HandClock().now()
 FAR = NOW + timedelta(days=300)
 
 
@@ -231,6 +231,22 @@ async def test_where_from_never_had_it_the_no_of_to_ends_the_pair(
     found = await ask(pairs.enquire, pair.question())
     assert (found[pair.id].event, found[pair.id].text) == (E.REJECTED, pair.payment)
     assert found[pair.id].seq == 3, "it is worth nothing once the settlement has moved"
+
+
+@pytest.mark.parametrize("is_definite", [True, False])
+@pytest.mark.parametrize("sends", [1, 2])
+async def test_after_a_restore_only_a_definite_not_found_proves_that_it_never_left(
+    pairs: PairAsker, banks: Banks, covers: Covers, is_definite: bool, sends: int
+) -> None:
+    """A recovery counts one more transmission of everything that is open."""
+    pair = Pair(1)
+    banks.capabilities = replace(Banks.capabilities, is_not_found_definite=is_definite)
+    for said, event in ((E.ACKNOWLEDGED, E.COVER_DUE), (E.REJECTED, E.REJECTED)):
+        covers.kept.clear()
+        banks.says = {pair.payment: said, pair.cover: E.NOT_FOUND}
+        found = await ask(pairs.enquire, pair.question(sends=sends))
+        is_proved = is_definite or sends == 1
+        assert found[pair.id].event is (event if is_proved else E.ACKNOWLEDGED)
 
 
 async def test_a_first_transmission_that_to_refuses_is_refused_at_once(
