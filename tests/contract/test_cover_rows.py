@@ -160,6 +160,56 @@ async def has_cover(world: CoverWorld) -> bool:
     return (await world.legs())["cover"] > 0
 
 
+TAKEN_BACK = Scenario(
+    steps=(ScenarioStep(status="RJCT", code="AC04", is_true=False), later("ACSC", 1_500)),
+)
+"""FROM refuses the cover, and pays it all the same a little later."""
+
+
+async def test_a_refusal_that_from_takes_back_ends_the_pair_as_settled(world: CoverWorld) -> None:
+    await world.start()
+    settlement = await world.pay(cover=TAKEN_BACK)
+    await until(lambda: world.engine.records.covers.refused_at, "FROM has refused it")
+    assert await world.ends(settlement) is State.COMPLETED
+    assert len(await world.times("cover")) == 1
+    await world.judge(settlement)
+
+
+async def test_a_refusal_that_from_has_taken_back_allows_no_repair(world: CoverWorld) -> None:
+    await world.start()
+    waits = Scenario(steps=(ACSP,))
+    settlement = await world.pay(payment=waits, cover=TAKEN_BACK)
+    await until(lambda: world.engine.records.covers.refused_at, "FROM has refused it")
+    await until(lambda: debited(world), "FROM has paid it after all")
+    with pytest.raises((WrongState, Contention)):
+        await repaired(world, settlement)
+    assert len(await world.times("cover")) == 1
+    await world.stays(settlement, State.SENT)
+    await world.judge(settlement)
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_refusal_that_from_has_taken_back_releases_nothing(
+    world: CoverWorld, is_cancelled: bool
+) -> None:
+    await world.start()
+    payment = Scenario(steps=(ACSP,) if is_cancelled else (ACSP, later("RJCT", 3_000)))
+    settlement = await world.pay(payment=payment, cover=TAKEN_BACK)
+    await until(lambda: world.engine.records.covers.refused_at, "FROM has refused it")
+    await until(lambda: debited(world), "FROM has paid it after all")
+    if is_cancelled:
+        await cancelled(world, settlement)
+        await world.passes(settlement, State.RECALLING)
+    else:
+        await until(lambda: is_rejected(world), "TO has refused it")
+    await world.stays(settlement, State.SENT)
+    await world.judge(settlement)
+
+
+async def is_rejected(world: CoverWorld) -> bool:
+    return any(line.state == "rejected" for line in await world.received())
+
+
 async def test_two_people_order_one_repair(world: CoverWorld) -> None:
     await world.start()
     settlement = await world.pay(cover=NO_MONEY)

@@ -481,6 +481,35 @@ async def test_a_refusal_of_a_cover_that_is_recorded_is_known(scene):
     await close(scene, *after)
 
 
+async def test_a_cover_that_is_paid_after_its_repair_is_marked(scene):
+    settlement = await refused(scene)
+    assert await scene.stores.covers.order(new_cover(settlement, 2))
+    first, second = (new_cover(settlement, number).cover.message_id for number in (1, 2))
+    given = [
+        status(Event.SETTLED, message_id=first),
+        status(Event.SETTLED, message_id=second),
+        status(Event.ACKNOWLEDGED, message_id=first),
+    ]
+    await scene.stores.inbound.record([message(*given)])
+    found = await reports_of(scene, settlement)
+    assert [each.is_of_earlier_cover for each in found] == [True, False, False]
+    await close(scene, *found)
+
+
+async def test_what_from_has_reported_as_paid_is_not_repaired(scene):
+    settlement = await refused(scene)
+    cover = new_cover(settlement).cover.message_id
+    await scene.stores.inbound.record([message(status(Event.SETTLED, message_id=cover))])
+    assert not await scene.stores.covers.order(new_cover(settlement, 2))
+
+
+async def test_what_to_has_reported_keeps_nobody_from_a_repair(scene):
+    settlement = await refused(scene)
+    own = settlement.attempt.references.message_id
+    await scene.stores.inbound.record([message(status(Event.SETTLED, message_id=own))])
+    assert await scene.stores.covers.order(new_cover(settlement, 2))
+
+
 # --- what is listed ---------------------------------------------------------------------------------
 
 

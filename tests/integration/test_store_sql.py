@@ -718,7 +718,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
         "int8 int8 int8[]",
         (
             "id int8, rail text, report text, settlement_id uuid, attempt int2,"
-            " received_at timestamptz, is_known bool"
+            " received_at timestamptz, is_known bool, is_of_earlier_cover bool"
         ),
     ),
     "close_inbound_reports": ("int8[] text[]", ""),

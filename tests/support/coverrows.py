@@ -80,7 +80,12 @@ class CoverWorld(RowWorld):
         )
         covers = MemoryCovers(self._engine.records)
         self.cover_rail.keep_covers(covers)
-        self.repairs = CoverRepairs(self._engine.store, covers, {"swift_cover": rails[0]})
+        self.repairs = CoverRepairs(
+            self._engine.store,
+            covers,
+            {"swift_cover": rails[0]},
+            self._engine.engine.router.make_current,
+        )
         if previous is None:
             await self._engine.open_bank(FROM, FUNDS, self.currency)
             await self._engine.open_bank(TO, 0, self.currency)

@@ -254,7 +254,10 @@ class Application:
             accounts=self.accounts,
             banks=self.banks,
             orders=PaymentOrders(
-                self.recaller, CoverRepairs(self.settlements, self.covers, self.rails)
+                self.recaller,
+                CoverRepairs(
+                    self.settlements, self.covers, self.rails, self.engine.router.make_current
+                ),
             ),
             stream=self.stream,
             archive=self.archive,

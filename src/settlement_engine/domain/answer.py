@@ -49,6 +49,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     is_held_back: bool = (
         False  # UNDELIVERED without an attempt to send: it says nothing about the rail
     )
+    is_of_earlier_cover: bool = False  # a cover that was refused, and repaired, was paid after all
     promises_return: bool = False  # the answer to a recall: the money will come back by itself
     papers: Mapping[str, str] | None = (
         None  # recorded with the move: the evidence of what two people attested, or a cover's send intent

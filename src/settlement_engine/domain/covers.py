@@ -96,11 +96,6 @@ class Cover(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether it may have left: not every transmission is proved undelivered."""
         return self.is_found or self.sends > self.undelivered
 
-    @property
-    def may_be_paid(self) -> bool:
-        """Say whether FROM may pay it: it may have left, and FROM has not refused it."""
-        return self.has_left and self.refusal is None
-
 
 SAID: Final[Mapping[Event, LegSays]] = {
     Event.ACKNOWLEDGED: LegSays.TAKEN,
@@ -154,6 +149,20 @@ def check_repair(settlement: Settlement, cover: Cover | None) -> None:
         raise WrongState(
             f"the cover was sent {COVERS_MAX} times", why="all were refused", todo=todo
         )
+
+
+def check_still_refused(says: LegSays) -> None:
+    """Refuse to repair what FROM does not refuse now: it may have taken its refusal back. Raises WrongState.
+
+    A bank that does not know what it has refused stands by its refusal.
+    """
+    if says in (LegSays.REFUSED, LegSays.GIVEN_BACK, LegSays.UNKNOWN):
+        return
+    if says is LegSays.SILENT:
+        what = "the bank was asked about the cover once more, and has not answered"
+        raise WrongState(what, why="it may have taken its refusal back", todo="Try again later.")
+    what = f"the bank has taken its refusal back: it now says that the cover is {says.value}"
+    raise WrongState(what, why="another cover would pay twice")
 
 
 def names_of_cover(references: References, cover: Cover) -> References:

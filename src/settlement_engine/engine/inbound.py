@@ -139,6 +139,7 @@ class InboundWorker:
             promises_return=report.promises_return,
             entry=report.entry,
             report_id=found.id,
+            is_of_earlier_cover=found.is_of_earlier_cover,
         )
 
     # --- results ------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ class SettlementService:
         self._unbookable, self._integrity = self._make_guards(case_management, rails, meter)
         self._dispatcher = self._make_dispatcher(rails, meter)
         self.breakers = breaker_control(settings, breaker_orders, rails, self._dispatcher)
-        self._listed, self._router, self._decider = self._make_decider(rails, chance, banks)
+        self._listed, self.router, self._decider = self._make_decider(rails, chance, banks)
         self._inbound, self._journal = self._make_message_workers(inbound, messages, rails, meter)
         self._asker = self._make_asker(rails, screening, meter)
         self._mailbox = Mailbox(store, self._asker, self._inbound, self._lease, meter)
@@ -192,7 +192,7 @@ class SettlementService:
             gate=self._gate,
             integrity=self._integrity,
             dispatcher=self._dispatcher,
-            possible_rails=self._router.possible,
+            possible_rails=self.router.possible,
         )
 
     def _make_executor(self, meter: Meter) -> Executor:

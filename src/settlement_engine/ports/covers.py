@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
-from settlement_engine.domain.covers import Cover, CoverProblem  # noqa: TC001 - msgspec reads them
+from settlement_engine.domain.covers import Cover, CoverProblem, LegSays  # noqa: TC001 - msgspec reads them
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -101,6 +101,10 @@ class CoverRail(Protocol):
 
     def know_covers(self, route: Callable[[str, str], CorrespondentRoute | None]) -> None:
         """Set the look-up of how a bank is covered, by bank and currency. It answers from memory."""
+        ...
+
+    async def ask_cover(self, question: Question, cover: Cover) -> LegSays:
+        """Ask FROM about a cover, and return what it says now."""
         ...
 
     def repair(self, question: Question, failed: Cover, who: str, reason: str) -> Cover:

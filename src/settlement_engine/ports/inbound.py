@@ -98,7 +98,8 @@ class Receipt(StrEnum):
 class OpenReport(msgspec.Struct, frozen=True, kw_only=True):
     """A report that is still to be processed. Without ``settlement_id`` no payment of ours was found.
 
-    ``is_known``: it says again that a cover was refused, which is recorded.
+    ``is_known``: it says again that a cover was refused, which is recorded. ``is_of_earlier_cover``: it says that a
+    cover was paid after all, which was refused and repaired.
     """
 
     id: int
@@ -108,6 +109,7 @@ class OpenReport(msgspec.Struct, frozen=True, kw_only=True):
     settlement_id: UUID | None = None
     attempt: int = 0
     is_known: bool = False
+    is_of_earlier_cover: bool = False
 
 
 class ReportOutcome(StrEnum):

@@ -64,19 +64,21 @@ class Pairs:
         return says is not LegSays.UNSENT
 
     def said_of_cover(self, question: Question) -> LegSays:
-        """Return what is known of the cover, by FROM's answer or because it has not left."""
+        """Return what is known of the cover, by FROM's answer now or because it has not left.
+
+        FROM may have taken its refusal back: one that is recorded stands only while FROM says nothing else.
+        """
         cover = self.covers.get(question.settlement_id)
         if cover is None or not cover.has_left:
             return LegSays.UNSENT
-        if cover.refusal is not None:
-            return LegSays.REFUSED
         answer = self.answers_of_covers.get(question.settlement_id)
-        return LegSays.SILENT if answer is None else SAID.get(answer.event, LegSays.SILENT)
+        says = LegSays.SILENT if answer is None else SAID.get(answer.event, LegSays.SILENT)
+        return LegSays.REFUSED if says is LegSays.UNKNOWN and cover.refusal is not None else says
 
-    def payable(self, question: Question) -> Cover | None:
-        """Return the cover that FROM may still pay, if there is one."""
+    def left(self, question: Question) -> Cover | None:
+        """Return the cover that may have left, whatever FROM has said of it."""
         cover = self.covers.get(question.settlement_id)
-        return cover if cover is not None and cover.may_be_paid else None
+        return cover if cover is not None and cover.has_left else None
 
     @property
     def answers(self) -> list[Answer]:
@@ -88,11 +90,14 @@ class Pairs:
         key = question.settlement_id
         if self.covers_said.get(key) is LegSays.SILENT:
             return None
-        of_cover = self.answers_of_covers.get(key)
+        of_cover, cover = self.answers_of_covers.get(key), self.covers.get(key)
+        event = of_cover.event if of_cover is not None else None
+        if event is Event.NOT_FOUND and cover is not None and cover.refusal is not None:
+            event = Event.REJECTED  # it does not know any more what it has refused
         return recall_outcome(
             self.said_of_payment(question),
-            of_cover.event if of_cover is not None else None,
-            has_left=self.payable(question) is not None,
+            event,
+            has_left=self.left(question) is not None,
         )
 
     def refusals(self, questions: Iterable[Question]) -> list[CoverResult]:

@@ -126,14 +126,16 @@ class PairAsker:
         pairs = Pairs(questions, await self._store.latest([key_of(each) for each in questions]))
         pairs.payments = await self._hear(self._legs.recall, questions)
         await self._find_forgotten([each for each in questions if not each.has_ended], pairs)
-        covers = [
-            self._of_cover(each, cover)
-            for each in questions
-            if not each.has_ended
-            and (cover := pairs.payable(each)) is not None
-            and recalls_cover(pairs.said_of_payment(each), has_left=True)
-        ]
-        pairs.answers_of_covers = await self._hear(self._legs.recall, covers)
+        refused: list[Question] = []
+        others: list[Question] = []
+        for each in questions:
+            cover = pairs.left(each)
+            is_back = recalls_cover(pairs.said_of_payment(each), has_left=cover is not None)
+            if cover is not None and is_back and not each.has_ended:
+                (refused if cover.refusal else others).append(self._of_cover(each, cover))
+        # A refused cover is asked about, and not recalled: FROM may have taken its refusal back.
+        pairs.answers_of_covers |= await self._hear(self._legs.recall, others)
+        pairs.answers_of_covers |= await self._hear(self._legs.enquire, refused)
         await self._store_messages(pairs.answers)
         for each in questions:
             event = pairs.said_of_payment(each)
@@ -141,6 +143,12 @@ class PairAsker:
                 event = pairs.outcome_of_recall(each)
             if event is not None:
                 report([pairs.answer(each, event)])
+
+    async def ask_cover(self, question: Question, cover: Cover) -> LegSays:
+        """Ask FROM about a cover, and return what it says now."""
+        found = await self._hear(self._legs.enquire, [self._of_cover(question, cover)])
+        await self._store_messages(found.values())
+        return Pairs([question]).hears_of_cover(question, found.get(question.settlement_id))
 
     async def _send_covers(
         self, questions: Sequence[Question], pairs: Pairs, report: Report
@@ -162,7 +170,7 @@ class PairAsker:
         left = [
             self._of_cover(each, cover)
             for each in questions
-            if (cover := pairs.payable(each)) is not None
+            if (cover := pairs.left(each)) is not None
         ]
         async with asyncio.TaskGroup() as group:
             payments = group.create_task(self._hear(self._legs.enquire, questions))

@@ -72,6 +72,7 @@ class PostgresInbound:
                 settlement_id=row["settlement_id"],
                 attempt=row["attempt"] or 0,
                 is_known=row["is_known"],
+                is_of_earlier_cover=row["is_of_earlier_cover"],
             )
             for row in rows
         ]

@@ -33,6 +33,7 @@ from settlement_engine.domain.decisions.pairs import (
     recalls_cover,
 )
 from settlement_engine.domain.decisions.resending import RailClass
+from settlement_engine.domain.exceptions import CaseKind
 from settlement_engine.domain.identifiers import references
 from settlement_engine.domain.lifecycle import ENDS, HOLDING, TRANSITIONS, Event, State
 from settlement_engine.domain.statement_evidence import EntryEvidence, EntrySays
@@ -344,3 +345,19 @@ def test_a_cover_that_is_due_where_it_was_asked_is_due_nowhere_else() -> None:
     assert E.COVER_DUE not in TRANSITIONS[S.RECALLING]
     assert not any(E.COVER_DUE in TRANSITIONS[state] for state in ENDS)
     assert of_pair(S.SENT, attempt=attempt()).attempt.route.rail == PAIRS
+
+
+@pytest.mark.parametrize("state", sorted(OPEN_AT_RAIL))
+def test_a_cover_that_is_paid_after_its_repair_freezes_what_is_open(state: State) -> None:
+    paid = answer(E.SETTLED, report_id=7, is_of_earlier_cover=True)
+    found = decide(of_pair(state), paid, rules(), SENDS_MAX, NOW)
+    assert found == ChosenEvent(E.AMOUNT_DIFFERED, CaseKind.SECOND_DEBIT)
+    frozen = decide(of_pair(state, is_frozen=True), paid, rules(), SENDS_MAX, NOW)
+    assert frozen is None or frozen.event is E.ACKNOWLEDGED
+
+
+@pytest.mark.parametrize("state", [S.COMPLETED, S.RETURNED, S.ROLLED_BACK])
+def test_a_cover_that_is_paid_after_its_repair_is_an_exception_after_the_end(state: State) -> None:
+    paid = answer(E.SETTLED, report_id=7, is_of_earlier_cover=True)
+    found = decide(of_pair(state), paid, rules(), SENDS_MAX, NOW)
+    assert found == ChosenEvent(E.CONTRADICTED, CaseKind.SECOND_DEBIT)

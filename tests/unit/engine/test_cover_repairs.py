@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import pytest
 
-from settlement_engine.domain.covers import COVERS_MAX, Cover, CoverRefusal
+from settlement_engine.domain.covers import COVERS_MAX, Cover, CoverRefusal, LegSays
 from settlement_engine.domain.lifecycle import State
 from settlement_engine.domain.settlement import Route
 from settlement_engine.engine.cover_repairs import CoverRepairs
@@ -39,10 +39,17 @@ class Rail:
 
     def __init__(self) -> None:
         self.fault: MessageError | None = None
+        self.says: LegSays | None = LegSays.REFUSED
+        self.reads = 0
 
     def keep_covers(self, _covers: object) -> None: ...
 
     def know_covers(self, _route: object) -> None: ...
+
+    async def ask_cover(self, _question: Question, _cover: Cover) -> LegSays:
+        if self.says is None:
+            raise TimeoutError
+        return self.says
 
     def repair(self, _question: Question, failed: Cover, who: str, reason: str) -> Cover:
         if self.fault is not None:
@@ -72,9 +79,14 @@ class World:
         self.ordered.append(repair)
         return not self.is_taken
 
+    async def read_directory(self) -> None:
+        self.rail.reads += 1
+
     async def repair(self, rails: Mapping[str, Any] | None = None) -> Cover:
         known = {"swift_cover": self.rail} if rails is None else rails
-        repairs = CoverRepairs(cast("Any", self), cast("Any", self), cast("Any", known))
+        repairs = CoverRepairs(
+            cast("Any", self), cast("Any", self), cast("Any", known), self.read_directory
+        )
         return await repairs.repair(ID, "ada", "funded")
 
 
@@ -111,6 +123,19 @@ async def test_nothing_else_is(change: dict[str, Any], error: type[SettlementEng
     for name, value in change.items():
         setattr(world, name, value)
     with pytest.raises(error):
+        await world.repair()
+    assert world.ordered == []
+
+
+@pytest.mark.parametrize("says", [*LegSays, None])
+async def test_from_has_to_stand_by_its_no_when_it_is_asked_once_more(says: LegSays | None) -> None:
+    world = World()
+    world.rail.says = says
+    if says in (LegSays.REFUSED, LegSays.GIVEN_BACK, LegSays.UNKNOWN):
+        assert (await world.repair()).number == 2
+        assert world.rail.reads == 1, "the cover goes where the directory says now"
+        return
+    with pytest.raises(WrongState):
         await world.repair()
     assert world.ordered == []
 

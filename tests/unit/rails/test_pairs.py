@@ -180,9 +180,10 @@ async def test_only_the_bytes_of_the_send_intent_leave(
     assert ("send", pair.cover) not in banks.asked
 
 
-async def test_what_is_refused_is_noted_and_neither_asked_nor_recalled_again(
+async def test_what_is_refused_is_noted_and_asked_about_again_and_not_recalled(
     pairs: PairAsker, banks: Banks, covers: Covers
 ) -> None:
+    """FROM may have taken its refusal back: only what it says now counts."""
     pair = Pair(1)
     covers.kept[pair.id] = pair.stored(sends=1)
     banks.says = {pair.payment: E.ACKNOWLEDGED, pair.cover: E.REJECTED}
@@ -195,7 +196,15 @@ async def test_what_is_refused_is_noted_and_neither_asked_nor_recalled_again(
     banks.says[pair.payment] = E.RECALLED
     found = await ask(pairs.recall, pair.question())
     assert found[pair.id].event is E.RECALLED
-    assert banks.asked == [("recall", pair.payment)]
+    assert banks.asked == [("recall", pair.payment), ("enquire", pair.cover)]
+    for said, event in ((E.SETTLED, E.RECALL_REFUSED), (E.NOT_FOUND, E.RECALLED)):
+        banks.says[pair.cover] = said
+        found = await ask(pairs.recall, pair.question())
+        assert found[pair.id].event is event
+    del banks.says[pair.cover]
+    assert await ask(pairs.recall, pair.question()) == {}, "silence is not a no"
+    banks.says[pair.payment] = E.REJECTED
+    assert await ask(pairs.enquire, pair.question()) == {}, "silence is not a no"
 
 
 @pytest.mark.parametrize("said", [E.REJECTED, E.ACKNOWLEDGED, E.SETTLED])

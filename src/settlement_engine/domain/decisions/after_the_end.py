@@ -134,6 +134,8 @@ def _judge_one_bank(settlement: Settlement, answer: Answer) -> ChosenEvent | Non
     came back, TO had refused what was covered; and the two banks confirm one payment with a reference each.
     """
     event, is_moved = answer.event, settlement.state in _HAS_MOVED
+    if answer.is_of_earlier_cover:
+        return ChosenEvent(Event.CONTRADICTED, CaseKind.SECOND_DEBIT)
     if is_moved and event is Event.SETTLED:
         is_other = answer.stated.differs_from(settlement.instruction.amount)
         return ChosenEvent(Event.CONTRADICTED, CaseKind.AMOUNT_DIFFERS) if is_other else None

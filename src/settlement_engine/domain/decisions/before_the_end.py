@@ -77,7 +77,11 @@ def decide(
         return found if is_legal else None
     if not _speaks_of(answer, settlement):
         return None
-    if is_of_one_bank(settlement, answer):
+    is_by_itself = answer.report_id or answer.entry is not None
+    if answer.is_of_earlier_cover and not settlement.is_frozen:
+        # FROM has paid more than was sent, or may: nothing more leaves, and nothing is posted.
+        return ChosenEvent(Event.AMOUNT_DIFFERED, CaseKind.SECOND_DEBIT)
+    if is_by_itself and is_of_one_bank(settlement, answer):
         event = Event.ACKNOWLEDGED
         return ChosenEvent(event, asks_now=True) if event in TRANSITIONS[settlement.state] else None
     if answer.entry is not None and answer.entry.says is not EntrySays.RETURN:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from settlement_engine.domain.bank_directory import CorrespondentRoute
-    from settlement_engine.domain.covers import Cover
+    from settlement_engine.domain.covers import Cover, LegSays
     from settlement_engine.domain.identifiers import References
     from settlement_engine.domain.intent import PaymentTerms
     from settlement_engine.domain.settlement import Instruction, Settlement
@@ -98,6 +98,10 @@ class CoverPaymentRail:
     def repair(self, question: Question, failed: Cover, who: str, reason: str) -> Cover:
         """Build the next cover of a payment, from what the bank directory says now. Raises MessageError."""
         return self._writer.repaired(question, failed, who, reason)
+
+    async def ask_cover(self, question: Question, cover: Cover) -> LegSays:
+        """Ask FROM about a cover, and return what it says now."""
+        return await self._pairs.ask_cover(question, cover)
 
     # --- the questions ------------------------------------------------------------------------------
 

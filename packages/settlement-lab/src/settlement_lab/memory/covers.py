@@ -110,13 +110,28 @@ class MemoryCovers:
             return False
         if history.attempt is None or history.attempt.number != repair.attempt:
             return False
-        if not self._is_new(repair):
+        if not self._is_new(repair) or self._is_paid(repair.settlement_id):
             return False
         self._store(repair)
         parked = self._records.open[repair.settlement_id]
         if parked.engine_id == 0:
             parked.due_at = self._records.clock.now()
         return True
+
+    def _is_paid(self, settlement_id: UUID) -> bool:
+        """Say whether FROM has reported by itself, or in a statement, that it has paid a cover."""
+        ids = {
+            cover.message_id
+            for key, covers in self._records.covers.stored.items()
+            for cover in covers
+            if key[0] == settlement_id
+        }
+        return any(
+            each.settlement_id == settlement_id
+            and each.report.event is Event.SETTLED
+            and (each.report.entry is not None or each.report.references.message_id in ids)
+            for each in self._records.inbound_reports.values()
+        )
 
 
 def with_sends(records: Records, key: AttemptKey, cover: Cover) -> Cover:

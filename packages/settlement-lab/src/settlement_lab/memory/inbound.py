@@ -108,6 +108,16 @@ class MemoryInbound:
         covers = self._records.covers.stored.get((settlement_id, attempt), ())
         return {each.message_id for each in covers}
 
+    def _is_earlier(self, each: OpenReport) -> bool:
+        """Say whether a report says that a cover was paid that was repaired."""
+        if each.report.event is not Event.SETTLED:
+            return False
+        return any(
+            cover.message_id == each.report.references.message_id
+            for covers in self._records.covers.stored.values()
+            for cover in covers[:-1]
+        )
+
     def _is_known(self, each: OpenReport) -> bool:
         """Say whether a report says again that a cover was refused."""
         if each.report.event is not Event.REJECTED:
@@ -130,7 +140,10 @@ class MemoryInbound:
             is_others = open_row is not None and open_row.engine_id not in (0, engine_id)
             if number in records.closed_reports or number in under_way or is_others:
                 continue
-            found.append(msgspec.structs.replace(each, is_known=self._is_known(each)))
+            marked = msgspec.structs.replace(
+                each, is_known=self._is_known(each), is_of_earlier_cover=self._is_earlier(each)
+            )
+            found.append(marked)
             if len(found) == limit:
                 break
         return found

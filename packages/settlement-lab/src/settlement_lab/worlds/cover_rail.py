@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from typing_extensions import override
 
-from settlement_engine.domain.covers import COVER_SUFFIX, Cover, cover_message_id
+from settlement_engine.domain.covers import COVER_SUFFIX, Cover, LegSays, cover_message_id
 from settlement_engine.domain.lifecycle import Event
 from settlement_engine.domain.payment import Delivery
 from settlement_engine.rails.pairs import EXCHANGES, PairAsker
@@ -125,6 +125,10 @@ class SimulatedCoverRail:
     def read(self, payload: bytes) -> PaymentTerms | None:
         """Return the payment terms in these bytes."""
         return self._legs.read(payload)
+
+    async def ask_cover(self, question: Question, cover: Cover) -> LegSays:
+        """Ask FROM about a cover, and return what it says now."""
+        return await self._pairs.ask_cover(question, cover)
 
     def repair(self, question: Question, failed: Cover, who: str, reason: str) -> Cover:
         """Write the next cover of a payment."""

@@ -276,7 +276,7 @@ class Node:
         rail: Any = SimulatedCoverRail(legs, self.clock)
         covers: Any = Gated(books.covers, self.boundary)
         rail.keep_covers(covers)
-        self.repairs = CoverRepairs(self.store, covers, {rail.name: rail})
+        self.repairs = CoverRepairs(self.store, covers, {rail.name: rail}, _no_directory)
         return {rail.name: rail, family.name: family}
 
     def _make_recaller(
@@ -358,3 +358,7 @@ class Node:
     def is_up(self) -> bool:
         """Return whether the engine accepts calls."""
         return not self.process.is_stopped and self.engine_id > 0
+
+
+async def _no_directory() -> None:
+    """Read nothing: a world has no bank directory."""

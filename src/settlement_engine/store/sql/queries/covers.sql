@@ -56,11 +56,20 @@ ORDER BY p.settlement_id
 ON CONFLICT DO NOTHING;
 
 -- name: order_cover
--- Store a repair of a payment that is sent or in doubt and not frozen; its banks are asked at once. No row otherwise, or
--- where somebody else has ordered it.
+-- Store a repair of a payment that is sent or in doubt and not frozen; its banks are asked at once. No row otherwise, where
+-- somebody else has ordered it, or where FROM has reported by itself, or in a statement, that it has paid a cover.
 WITH wanted AS (
     SELECT s.id FROM settlement_transactions AS s
     WHERE s.id = $1::uuid AND s.attempt = $2::smallint AND s.state IN ('sent', 'in_doubt') AND NOT s.is_frozen
+        AND NOT EXISTS (
+            SELECT FROM inbound_reports AS r
+            WHERE r.settlement_id = s.id AND r.report ->> 'event' = 'settled' AND (
+                jsonb_typeof(r.report -> 'entry') = 'object' OR EXISTS (
+                    SELECT FROM covers AS c
+                    WHERE c.settlement_id = s.id AND c.message_id = r.report #>> '{references,message_id}'
+                )
+            )
+        )
 ), stored AS (
     INSERT INTO covers (
         settlement_id, attempt, number, message_id, content, valid_until, ordered_by, reason, is_found

@@ -111,14 +111,20 @@ ORDER BY g.place;
 
 -- name: open_inbound_reports
 -- The oldest open reports that this engine may process, except those it is processing.
--- One that says again that a cover was refused is known.
+-- One that says again that a cover was refused is known; one that a cover was paid after all, which was refused and
+-- repaired, is marked.
 SELECT r.id, m.rail, r.report::text AS report, r.settlement_id, r.attempt, m.received_at,
     r.report ->> 'event' = 'rejected' AND EXISTS (
         SELECT FROM covers AS c
         JOIN cover_results AS f ON f.settlement_id = c.settlement_id AND f.attempt = c.attempt
             AND f.number = c.number AND f.transmission = 0
         WHERE c.message_id = r.report #>> '{references,message_id}'
-    ) AS is_known
+    ) AS is_known,
+    r.report ->> 'event' = 'settled' AND EXISTS (
+        SELECT FROM covers AS c
+        JOIN covers AS l ON l.settlement_id = c.settlement_id AND l.attempt = c.attempt AND l.number > c.number
+        WHERE c.message_id = r.report #>> '{references,message_id}'
+    ) AS is_of_earlier_cover
 FROM inbound_reports AS r
 JOIN inbound_messages AS m ON m.id = r.message_id
 LEFT JOIN open_settlements AS w ON w.settlement_id = r.settlement_id
