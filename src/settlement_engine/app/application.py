@@ -248,17 +248,14 @@ class Application:
         self.rails = self.registry.rails
 
     def _calls(self) -> Calls:
+        current = self.engine.router.make_current
+        repairs = CoverRepairs(self.settlements, self.covers, self.rails, current)
         return Calls(
             engine=self.engine,
             settlements=self.settlements,
             accounts=self.accounts,
             banks=self.banks,
-            orders=PaymentOrders(
-                self.recaller,
-                CoverRepairs(
-                    self.settlements, self.covers, self.rails, self.engine.router.make_current
-                ),
-            ),
+            orders=PaymentOrders(self.recaller, repairs),
             stream=self.stream,
             archive=self.archive,
             finder=self.finder,

@@ -220,7 +220,7 @@ async def test_what_a_bank_states_now_makes_no_rail_safe_after_a_restore() -> No
     async with running(rail=rail("first"), others=[rail("second")], has_banks=True) as world:
         await put(world.banks, "AAA", "second")
         done = await world.settle("k1")
-        assert world.engine._router.possible(done) == ("first", "second")
+        assert world.engine.router.possible(done) == ("first", "second")
 
 
 async def test_a_bank_without_stated_rails_rules_none_out() -> None:

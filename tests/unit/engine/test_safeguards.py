@@ -69,7 +69,7 @@ def decide(
     number = settlement.attempt.number if settlement.attempt else 0
     said = Answer(settlement_id=settlement.id, event=event, attempt=number, **answer)
     now = LoopClock().now()
-    route = world.engine._router.route(settlement, now)
+    route = world.engine.router.route(settlement, now)
     return world.engine._executor._decider.decide(settlement, said, now, route=route)
 
 
