@@ -123,8 +123,10 @@ def cover_message_id(message_id: str, number: int) -> str:
 
 
 def cover_intent(cover: Cover, sha256: str) -> dict[str, str]:
-    """Return the details of the move that records the send intent of a cover."""
-    return {COVER: str(cover.number), COVER_SHA256: sha256}
+    """Return the details of the move that records the send intent of a cover, and who has ordered it, and why."""
+    ordered = {"ordered_by": cover.ordered_by, "reason": cover.reason}
+    intent = {COVER: str(cover.number), COVER_SHA256: sha256}
+    return intent | {name: text for name, text in ordered.items() if text}
 
 
 def check_repair(settlement: Settlement, cover: Cover | None) -> None:

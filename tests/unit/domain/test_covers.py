@@ -270,6 +270,9 @@ def test_no_message_about_a_pair_has_the_name_of_another(key: str) -> None:
 
 def test_the_send_intent_names_the_cover_and_its_bytes() -> None:
     assert cover_intent(cover(number=3), "ab") == {"cover": "3", "cover_sha256": "ab"}
+    ordered = cover(number=2, ordered_by="ada", reason="funded")
+    said = {"ordered_by": "ada", "reason": "funded"}
+    assert cover_intent(ordered, "ab") == {"cover": "2", "cover_sha256": "ab"} | said
 
 
 # --- what one bank reports --------------------------------------------------------------------------
