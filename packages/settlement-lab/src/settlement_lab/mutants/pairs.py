@@ -130,8 +130,8 @@ PAIRS_MUTANTS: Final[dict[str, Mutant]] = {
         (
             Cut(
                 f"{_ANSWERS}:Pairs.said_of_cover",
-                "    return LegSays.SILENT if answer is None else",
-                "    return LegSays.UNSENT if answer is None else",
+                "    says = LegSays.SILENT if answer is None else",
+                "    says = LegSays.UNSENT if answer is None else",
             ),
         ),
         seed=164,
@@ -140,6 +140,11 @@ PAIRS_MUTANTS: Final[dict[str, Mutant]] = {
     "repaired_without_refusal": Mutant(
         "a cover is repaired although its bank has not refused it",
         (
+            Cut(
+                "settlement_engine.domain.covers:check_still_refused",
+                "    if says in (LegSays.REFUSED, LegSays.GIVEN_BACK, LegSays.UNKNOWN):\n",
+                "    if says in LegSays:\n",
+            ),
             Cut(
                 "settlement_engine.domain.covers:check_repair",
                 "    if cover is None or cover.refusal is None:\n",
