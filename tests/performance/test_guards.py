@@ -75,6 +75,8 @@ HOT_TIMES_MANY_MAX = 1.3
 PEAK_BYTES_MAX = 400 * 1024**2
 OTHERS_COMMITS_MAX = 10
 """The server counts for all its databases, and vacuums by itself sometimes."""
+MEASUREMENTS_MAX = 3
+"""The server's own commits grow with time, so a slow machine counts again; what a batch costs is in each."""
 
 IN_FLIGHT = 4 * BATCH_ITEMS
 SECONDS = 2.0
@@ -167,16 +169,24 @@ async def test_a_batch_is_three_round_trips_and_three_commits_however_large(
     try:
         scene = await Scene.open(stores)
         await settle(scene, items)
-        before = (await meter.read()).transactions
         trips = counted_trips(monkeypatch)
-        for _ in range(BATCHES):
-            await settle(scene, items)
-        assert trips == ["admit", "load", "apply", "load", "apply"] * BATCHES
-        written = (await meter.read()).transactions - before
-        assert 3 * BATCHES <= written <= 3 * BATCHES + OTHERS_COMMITS_MAX
+        written: list[int] = []
+        while len(written) < MEASUREMENTS_MAX and not any(is_right(found) for found in written):
+            before = (await meter.read()).transactions
+            trips.clear()
+            for _ in range(BATCHES):
+                await settle(scene, items)
+            assert trips == ["admit", "load", "apply", "load", "apply"] * BATCHES
+            written.append((await meter.read()).transactions - before)
+        assert is_right(min(written)), written
     finally:
         await meter.close()
         await stores.close()
+
+
+def is_right(written: int) -> bool:
+    """Return whether these are three commits for each batch, beside a few of the server's own."""
+    return 3 * BATCHES <= written <= 3 * BATCHES + OTHERS_COMMITS_MAX
 
 
 async def settle(scene: Scene, items: int) -> None:
