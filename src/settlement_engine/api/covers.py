@@ -39,9 +39,7 @@ class CoverCalls:
         who = who_acts(call, trusts_names=self._trusts_names)
         found: grammar.Found = []
         settlement_id = grammar.check_uuid("settlement_id", request.settlement_id, found)
-        if not request.reason.strip():
-            found.append(("reason", grammar.REQUIRED))
-        grammar.check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
+        grammar.check_reason(request.reason, REASON_CHARACTERS_MAX, found)
         if found or settlement_id is None:
             raise InvalidInstruction(found)
         work = self._covers.repair(settlement_id, who, request.reason)

@@ -150,6 +150,13 @@ def check_words(field: str, text: str, characters_max: int, found: Found) -> Non
         check_text(field, text, characters_max, found)
 
 
+def check_reason(reason: str, characters_max: int, found: Found) -> None:
+    """Check why a person does something: it is required, and text for people."""
+    if not reason.strip():
+        found.append(("reason", REQUIRED))
+    check_words("reason", reason, characters_max, found)
+
+
 def check_text(field: str, text: str, characters_max: int, found: Found) -> None:
     """Check free text: limited length, no control characters, no card number."""
     if len(text) > characters_max:

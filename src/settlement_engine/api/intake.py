@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.clearing import read_instruction
 from settlement_engine.api.grammar import (
-    REQUIRED,
     Found,
     check_number,
     check_page_size,
+    check_reason,
     check_text,
     check_words,
     refuse,
@@ -225,9 +225,7 @@ class IntakeCalls:
 def _check_reason(reason: str) -> None:
     """Raise InvalidInstruction unless the reason is given and within its limit."""
     found: Found = []
-    if not reason.strip():
-        found.append(("reason", REQUIRED))
-    check_words("reason", reason, REASON_CHARACTERS_MAX, found)
+    check_reason(reason, REASON_CHARACTERS_MAX, found)
     refuse(found)
 
 

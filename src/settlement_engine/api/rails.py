@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.exceptions import REASON_CHARACTERS_MAX, who_acts
-from settlement_engine.api.grammar import REQUIRED, Found, check_bank, check_words, refuse
+from settlement_engine.api.grammar import Found, check_bank, check_reason, refuse
 from settlement_engine.api.render import timestamp
 from settlement_engine.domain.breaker_orders import BreakerAction
 from settlement_engine.errors import NotFound
@@ -79,9 +79,7 @@ class RailCalls:
         found: Found = []
         if request.bank:
             check_bank("bank", request.bank, found)
-        if not request.reason.strip():
-            found.append(("reason", REQUIRED))
-        check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
+        check_reason(request.reason, REASON_CHARACTERS_MAX, found)
         refuse(found)
         self._find(request.rail)
         work = self._control.give(

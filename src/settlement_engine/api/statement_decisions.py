@@ -14,8 +14,11 @@ from settlement_engine.api.call import Service, Unary
 from settlement_engine.api.exceptions import REASON_CHARACTERS_MAX, who_acts
 from settlement_engine.api.pages import make_token, read_token
 from settlement_engine.api.render_statements import to_proposal
-from settlement_engine.domain.statement_decisions import STATEMENTS_MAX, StatementChange
-from settlement_engine.errors import NotFound
+from settlement_engine.domain.statement_decisions import (
+    STATEMENTS_MAX,
+    StatementChange,
+    no_proposal,
+)
 from settlement_engine.ports import (
     StatementChanging,
     StatementDecision,
@@ -73,9 +76,7 @@ class StatementDecisionCalls:
             found.append(("numbers", f"must be 1 to {STATEMENTS_MAX}"))
         elif not all(1 <= each <= NUMBER_MAX for each in numbers):
             found.append(("numbers", "must be positive"))
-        if not request.reason.strip():
-            found.append(("reason", grammar.REQUIRED))
-        grammar.check_words("reason", request.reason, REASON_CHARACTERS_MAX, found)
+        grammar.check_reason(request.reason, REASON_CHARACTERS_MAX, found)
         grammar.refuse(found)
         assert change is not None, "it was refused"
         wanted = StatementChanging(
@@ -123,8 +124,7 @@ class StatementDecisionCalls:
         grammar.refuse(found)
         read = await self._decider.proposal(number)
         if read is None:
-            what = f"there is no proposal {number} about statements"
-            raise NotFound(what, listed_by="statements proposals --all")
+            raise no_proposal(number)
         return to_proposal(read)
 
     async def approve(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -56,6 +56,30 @@ class Decision(StrEnum):
     APPROVED = auto()
     DECLINED = auto()
     SUPERSEDED = auto()  # by a newer one, or by the settlement's end
+
+
+class Decidable(Protocol):
+    """What every proposal has, whatever it is about."""
+
+    @property
+    def proposed_by(self) -> str:
+        """Who has proposed it."""
+        ...
+
+    @property
+    def content_sha256(self) -> bytes:
+        """The fingerprint that its approval signs."""
+        ...
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided."""
+        ...
+
+    @property
+    def decided_by(self) -> str:
+        """Who has decided it; empty while it is open."""
+        ...
 
 
 class Ending(StrEnum):
@@ -213,7 +237,24 @@ def is_received(before: State, now: State) -> bool:
     return before is State.IN_DOUBT and now in (State.SENT, State.RECALLING)
 
 
-def check_undecided(proposal: Proposal) -> None:
+def check_second_person(proposal: Decidable, who: str, signed: bytes) -> None:
+    """Refuse an approval by the proposer, or of something else. Raises NotPermitted, InvalidInstruction."""
+    if is_same_person(proposal.proposed_by, who):
+        what = f"{who} proposed this and cannot approve it"
+        todo = "Ask another person to approve it."
+        raise NotPermitted(what, why="two different people are required", todo=todo)
+    if signed != proposal.content_sha256:
+        fault = "is not the fingerprint of this proposal: read it again"
+        raise InvalidInstruction([("content_sha256", fault)])
+
+
+def is_repeated(proposal: Decidable, decision: Decision, who: str, signed: bytes = b"") -> bool:
+    """Say whether the same person has decided the same before."""
+    is_signed = decision is not Decision.APPROVED or signed == proposal.content_sha256
+    return proposal.decision is decision and is_signed and is_same_person(proposal.decided_by, who)
+
+
+def check_undecided(proposal: Decidable) -> None:
     """Refuse a second decision on a proposal. Raises WrongState."""
     if proposal.decision is not Decision.OPEN:
         what = f"the proposal was {proposal.decision.value} by {proposal.decided_by}"

@@ -17,8 +17,12 @@ import msgspec
 
 from settlement_engine.domain.breaks.authority import check_has_role, roles_of
 from settlement_engine.domain.identity import is_same_person
-from settlement_engine.domain.proposals import Decision
-from settlement_engine.errors import InvalidInstruction, NotFound, NotPermitted, WrongState
+from settlement_engine.domain.proposals import (
+    Decision,
+    check_second_person,
+    check_undecided,
+)
+from settlement_engine.errors import InvalidInstruction, NotFound, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,6 +103,12 @@ def fingerprint_of(proposal: StatementProposal) -> bytes:
     )
 
 
+def no_proposal(proposal_id: int) -> NotFound:
+    """Return the error about a proposal that does not exist."""
+    what = f"there is no proposal {proposal_id} about statements"
+    return NotFound(what, listed_by="statements proposals --all")
+
+
 def account_of(wanted: Sequence[int], found: Mapping[int, ChosenStatement]) -> int:
     """Return the account whose kept statements are named. Raises NotFound, WrongState, InvalidInstruction."""
     for number in wanted:
@@ -152,14 +162,8 @@ def check_approval(
     signed: bytes,
 ) -> str:
     """Return the role by which a person approves. Raises NotPermitted, WrongState, InvalidInstruction."""
-    if is_same_person(proposal.proposed_by, who):
-        what = f"{who} proposed this and cannot approve it"
-        todo = "Ask another person to approve it."
-        raise NotPermitted(what, why="two different people are required", todo=todo)
-    if signed != proposal.content_sha256:
-        fault = "is not the fingerprint of this proposal: read it again"
-        raise InvalidInstruction([("content_sha256", fault)])
-    _check_undecided(proposal)
+    check_second_person(proposal, who, signed)
+    check_undecided(proposal)
     if proposal.has_expired:
         what = "the proposal has expired"
         raise WrongState(what, why="its reason may be out of date", todo="Propose it again.")
@@ -172,22 +176,4 @@ def check_declining(proposal: StatementProposal, roles: Sequence[ResolutionRole]
     """Refuse to decline what is decided, and a person without a role; the proposer may decline."""
     if not is_same_person(proposal.proposed_by, who):
         check_has_role(roles, who)
-    _check_undecided(proposal)
-
-
-def is_repeated(
-    proposal: StatementProposal, decision: Decision, who: str, signed: bytes = b""
-) -> bool:
-    """Say whether the same person has decided the same before."""
-    is_signed = decision is not Decision.APPROVED or signed == proposal.content_sha256
-    return proposal.decision is decision and is_signed and is_same_person(proposal.decided_by, who)
-
-
-def _check_undecided(proposal: StatementProposal) -> None:
-    if proposal.decision is not Decision.OPEN:
-        what = f"the proposal was {proposal.decision.value} by {proposal.decided_by}"
-        raise WrongState(
-            what,
-            why="a proposal can be decided only once",
-            todo="Make a new proposal if necessary.",
-        )
+    check_undecided(proposal)

@@ -20,7 +20,6 @@ from settlement_engine.domain.breaks.proposals import (
     check_break_declining,
     check_matching,
     check_proposing,
-    is_repeated,
 )
 from settlement_engine.domain.breaks.resolutions import (
     BreakResolution,
@@ -29,7 +28,7 @@ from settlement_engine.domain.breaks.resolutions import (
     resolution_sha256,
 )
 from settlement_engine.domain.identity import is_same_person
-from settlement_engine.domain.proposals import Decision
+from settlement_engine.domain.proposals import Decision, is_repeated
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.store import arrays, break_corrections, break_reopening
 from settlement_engine.store.break_work_rows import (

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from settlement_engine.domain.breaks.authority import check_has_role
-from settlement_engine.domain.proposals import Decision
+from settlement_engine.domain.proposals import Decision, is_repeated
 from settlement_engine.domain.statement_decisions import (
     ChosenStatement,
     StatementChange,
@@ -20,11 +20,10 @@ from settlement_engine.domain.statement_decisions import (
     check_approval,
     check_changing,
     check_declining,
-    is_repeated,
+    no_proposal,
     proposal_sha256,
     waiting_instead,
 )
-from settlement_engine.errors import NotFound
 from settlement_engine.store.database import DatabaseConnection
 from settlement_engine.store.queries import query
 
@@ -148,12 +147,6 @@ class PostgresStatementDecisions:
             raise no_proposal(proposal_id)
         async with self._of_account(known.account_id) as connection:
             yield connection, await _proposal(connection, proposal_id)
-
-
-def no_proposal(proposal_id: int) -> NotFound:
-    """Return the error about a proposal that does not exist."""
-    what = f"there is no proposal {proposal_id} about statements"
-    return NotFound(what, listed_by="statements proposals --all")
 
 
 def _chosen(rows: Sequence[asyncpg.Record]) -> Mapping[int, ChosenStatement]:

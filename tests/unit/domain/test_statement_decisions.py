@@ -14,7 +14,7 @@ from settlement_engine.domain.chain_problems import KeptHead, problems_of
 from settlement_engine.domain.closed_differences import NO_RULES
 from settlement_engine.domain.continuity import StatementOutcome, judge
 from settlement_engine.domain.mention_counts import MentionCounts
-from settlement_engine.domain.proposals import Decision
+from settlement_engine.domain.proposals import Decision, is_repeated
 from settlement_engine.domain.statement_chain import StatementHead, chain_of, head_of
 from settlement_engine.domain.statement_decisions import (
     ChosenStatement,
@@ -25,7 +25,6 @@ from settlement_engine.domain.statement_decisions import (
     check_changing,
     check_declining,
     fingerprint_of,
-    is_repeated,
     proposal_sha256,
     waiting_instead,
 )

@@ -21,8 +21,12 @@ from settlement_engine.domain.breaks.resolutions import (
     resolution_sha256,
 )
 from settlement_engine.domain.identity import is_same_person
-from settlement_engine.domain.proposals import Decision
-from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongState
+from settlement_engine.domain.proposals import (
+    Decision,
+    check_second_person,
+    check_undecided,
+)
+from settlement_engine.errors import WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -106,14 +110,7 @@ def check_break_approval(
 
     Raises NotPermitted, WrongState, InvalidInstruction.
     """
-    if is_same_person(proposal.proposed_by, who):
-        what = f"{who} proposed this and cannot approve it"
-        raise NotPermitted(
-            what, why="two different people are required", todo="Ask another person to approve it."
-        )
-    if signed != proposal.content_sha256:
-        fault = "is not the fingerprint of this proposal: read it again"
-        raise InvalidInstruction([("content_sha256", fault)])
+    check_second_person(proposal, who, signed)
     _check_decidable(proposal, work, BreakEventKind.APPROVED)
     if proposal.has_expired:
         what = "the proposal has expired"
@@ -138,20 +135,8 @@ def check_break_declining(
     _check_decidable(proposal, work, BreakEventKind.DECLINED)
 
 
-def is_repeated(proposal: BreakProposal, decision: Decision, who: str, signed: bytes = b"") -> bool:
-    """Say whether the same person has decided the same before."""
-    is_signed = decision is not Decision.APPROVED or signed == proposal.content_sha256
-    return proposal.decision is decision and is_signed and is_same_person(proposal.decided_by, who)
-
-
 def _check_decidable(proposal: BreakProposal, work: BreakWork, kind: BreakEventKind) -> None:
-    if proposal.decision is not Decision.OPEN:
-        what = f"the proposal was {proposal.decision.value} by {proposal.decided_by}"
-        raise WrongState(
-            what,
-            why="a proposal can be decided only once",
-            todo="Make a new proposal if necessary.",
-        )
+    check_undecided(proposal)
     check_event(work.status, kind)
     is_waiting = work.status is BreakStatus.PROPOSED and work.proposal_id == proposal.id
     assert is_waiting, "an undecided proposal is the one that its break waits for"

@@ -32,7 +32,7 @@ from settlement_engine.rails.iso20022.details import (
 from settlement_engine.rails.iso20022.parties import account, agent, agent_code, bank_as_party
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from settlement_engine.domain.bank_directory import CorrespondentRoute
     from settlement_engine.domain.settlement import Instruction, Settlement
@@ -119,6 +119,10 @@ class OrderWriter:
         else:
             definition = profile.customer
             content = self._customers(settlement, references)
+        return self._built(definition, content)
+
+    def _built(self, definition: str, content: CustomerTransfers | InstitutionTransfers) -> bytes:
+        """Build a document in the characters of the scheme."""
         if self._characters is not None:
             content, _ = fit(content, self._characters)
         return built(definition, content)
@@ -178,7 +182,15 @@ class OrderWriter:
             sides = sides | self._debtor(said, instruction) | _creditor(said, instruction)
             if (route := self._route_to(instruction)) is not None:
                 sides = _through(route, instruction, sides)
-        one = CustomerTransfer(
+        one = self._customer_transfer(settlement, references, sides)
+        return CustomerTransfers(header=self._header(settlement, references), transfers=(one,))
+
+    def _customer_transfer(
+        self, settlement: Settlement, references: References, sides: Mapping[str, Any]
+    ) -> CustomerTransfer:
+        """Make the transfer of a customer's payment between these sides."""
+        said = settlement.instruction.payment or NOTHING_SAID
+        return CustomerTransfer(
             **self._identified(settlement, references),
             **sides,
             **remittance_of(said),
@@ -187,7 +199,6 @@ class OrderWriter:
             charge_bearer=said.charge_bearer or self._profile.charge_bearers[0],
             purpose=said.purpose or None,
         )
-        return CustomerTransfers(header=self._header(settlement, references), transfers=(one,))
 
     def covered(
         self, settlement: Settlement, references: References, route: CorrespondentRoute
@@ -203,14 +214,7 @@ class OrderWriter:
         sides.pop("intermediary_agent", None)  # TO, which gets the order itself
         if said.debtor is not None and not said.debtor.agent_bic:
             sides["debtor_agent"] = self._us.agent()
-        one = CustomerTransfer(
-            **self._identified(settlement, references),
-            **sides,
-            **remittance_of(said),
-            payment_type=self._payment_type(),
-            charge_bearer=said.charge_bearer or self._profile.charge_bearers[0],
-            purpose=said.purpose or None,
-        )
+        one = self._customer_transfer(settlement, references, sides)
         plain = self._header(settlement, references)
         header = msgspec.structs.replace(
             plain,
@@ -223,10 +227,9 @@ class OrderWriter:
                 instructed_reimbursement_account=account_of(route.account),
             ),
         )
-        content = CustomerTransfers(header=header, transfers=(one,))
-        if self._characters is not None:
-            content, _ = fit(content, self._characters)
-        return built(self._profile.customer, content)
+        return self._built(
+            self._profile.customer, CustomerTransfers(header=header, transfers=(one,))
+        )
 
     def _ourselves(self, instruction: Instruction) -> dict[str, Any]:
         """Name us as debtor and creditor, with our accounts at FROM and at the settlement agent."""

@@ -14,7 +14,6 @@ from settlement_engine.domain.breaks.proposals import (
     check_matching,
     check_proposing,
     fingerprint_of,
-    is_repeated,
 )
 from settlement_engine.domain.breaks.resolutions import (
     BreakItem,
@@ -23,7 +22,7 @@ from settlement_engine.domain.breaks.resolutions import (
     EvidenceDigest,
     resolution_sha256,
 )
-from settlement_engine.domain.proposals import Decision
+from settlement_engine.domain.proposals import Decision, is_repeated
 from settlement_engine.errors import InvalidInstruction, NotPermitted, WrongState
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -16,7 +16,6 @@ from settlement_engine.domain.breaks.proposals import (
     check_break_declining,
     check_matching,
     check_proposing,
-    is_repeated,
 )
 from settlement_engine.domain.breaks.resolutions import (
     BreakResolution,
@@ -31,7 +30,7 @@ from settlement_engine.domain.breaks.suggestions import (
     still_open,
 )
 from settlement_engine.domain.identity import is_same_person
-from settlement_engine.domain.proposals import Decision
+from settlement_engine.domain.proposals import Decision, is_repeated
 from settlement_engine.errors import NotFound, WrongState
 from settlement_engine.ports import BreakToEscalate
 from settlement_lab.memory.break_corrections import (

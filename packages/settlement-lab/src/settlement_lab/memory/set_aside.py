@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from settlement_engine.domain.breaks.authority import check_has_role
-from settlement_engine.domain.proposals import Decision
+from settlement_engine.domain.proposals import Decision, is_repeated
 from settlement_engine.domain.statement_decisions import (
     ChosenStatement,
     StatementChange,
@@ -17,12 +17,11 @@ from settlement_engine.domain.statement_decisions import (
     check_approval,
     check_changing,
     check_declining,
-    is_repeated,
+    no_proposal,
     proposal_sha256,
     waiting_instead,
 )
 from settlement_engine.domain.statements import END_OF_DAY, Statement
-from settlement_engine.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,8 +140,7 @@ class MemoryStatementDecisions:
         for each in self._seen_all():
             if each.id == proposal_id:
                 return each
-        what = f"there is no proposal {proposal_id} about statements"
-        raise NotFound(what, listed_by="statements proposals --all")
+        raise no_proposal(proposal_id)
 
     def _decided(
         self, proposal: StatementProposal, decision: Decision, who: str, role: str = ""
